@@ -1,0 +1,1 @@
+"""One program a question; each writes its figures to a results file."""

@@ -1,0 +1,1 @@
+"""Where pairs come from: real code in, clean training pairs out."""

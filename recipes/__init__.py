@@ -1,0 +1,1 @@
+"""One TOML file a model, and the typed schema they are read into."""

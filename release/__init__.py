@@ -1,0 +1,1 @@
+"""Model folder in, published artefact out."""
