@@ -1,0 +1,34 @@
+# make demo [CODE=path]   install, then search, mine, train, score and release on real code
+# make test               the test suite
+# make lint               style and types
+# make compat             the release in other environments: sentence-transformers 3.4.1, huggingface-hub 1.33
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CODE ?=
+
+.PHONY: demo test lint compat clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --progress-bar on --constraint constraints.txt --editable '.[all]' --group test --group lint
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python -m codequarry.benchmarks.demo $(if $(CODE),--code '$(CODE)')
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	.ci/types $(BIN)
+
+compat: $(VENV)/installed
+	.ci/compat $(PYTHON) $(BIN)
+
+clean:
+	rm -rf $(VENV) .compat .demo build dist *.egg-info

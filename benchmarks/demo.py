@@ -1,0 +1,126 @@
+"""The whole way of a pair, on real code: search, mine, train, score, release, search again.
+
+    make demo                      # on the installed sentence-transformers package's own source
+    make demo CODE=path/to/code    # on yours
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from codequarry.benchmarks.quality import retrieval_sets, score_bm25, score_model, table, write_results
+from codequarry.data.mined_files import summary_table, write_mined
+from codequarry.data.mining import mine
+from codequarry.data.pair_files import read_pairs
+from codequarry.modules.load import load
+from codequarry.modules.tasks import TASKS
+from codequarry.recipes.read import recipe_path
+from codequarry.release.build import build
+from codequarry.release.verify import verify
+from codequarry.search.answers import render
+from codequarry.search.query import search
+from codequarry.train import train
+
+_STEPS = 40  # of mini's 600: two to three minutes on two cores
+_FIRST_QUERY = "normalize vectors to unit length"
+_QUERIES = {
+    "nl2code": "save the model and its configuration to a folder",
+    "qa": "How do I load a model that was saved before?",
+    "code2code": "function cosine(a, b) {\n  return dot(a, b) / (norm(a) * norm(b));\n}",
+    "code2nl": "def f(a, b):\n    a = a / a.norm(dim=-1, keepdim=True)\n    b = b / b.norm(dim=-1, keepdim=True)\n"
+    "    return a @ b.T",
+    "code2completion": "def load_config(path):\n    with open(path, encoding='utf-8') as file:\n",
+}
+
+
+def demo(code: Path, work: Path) -> None:
+    """Run every movement on the folder `code`, leaving pairs, run and release in `work`."""
+    started = time.perf_counter()
+
+    def say(title: str) -> None:
+        print(f"\n== {title}  [{time.perf_counter() - started:.0f} s]", flush=True)
+
+    say(f"A first answer: {_FIRST_QUERY!r} in {code.name}")
+    base = load("mini")
+    print(render(search(_FIRST_QUERY, code, base, top=5).hits))
+
+    say(f"Training pairs from {code.name}, one file in five held out")
+    mined = mine([code])
+    write_mined(work / "pairs", mined)
+    print(summary_table(mined))
+
+    say(f"Fine-tuning on them: recipe mini, {_STEPS} steps")
+    settings = [f"data={work / 'pairs/train'}", f"max_steps={_STEPS}", "save_steps=20", "logging_steps=5"]
+    train(recipe_path("mini"), work / "run", settings=settings, fresh=True)
+
+    say("Scores on the held-out files")
+    sets = retrieval_sets(read_pairs(work / "pairs/heldout").pairs)
+    tuned = load(str(work / "run"))
+    rows = [
+        *score_bm25(sets),
+        *score_model("base, no prefix", base, sets, prompted=False),
+        *score_model("base", base, sets),
+        *score_model("fine-tuned", tuned, sets),
+    ]
+    print(table(rows))
+    results = work / "results.json"
+    write_results(results, rows, benchmark=f"held-out files of {code.name}", command="make demo")
+
+    say("A release, verified, loaded by sentence-transformers alone")
+    release = build(work / "run", work / "release", results=results, replace=(work / "release").exists())
+    verification = verify(release)
+    print(verification.table())
+    if not verification.ok:
+        sys.exit("the release did not verify")
+    _load_with_stock(release)
+
+    say("The same code, searched with the release: one query a task")
+    released = load(str(release))
+    for task, query in _QUERIES.items():
+        print(f"\n{task} ({TASKS[task].searches_with}): {query.splitlines()[0]}")
+        try:
+            print(render(search(query, code, released, task=task, top=3).hits))
+        except ValueError as error:  # a folder without comments, say, has nothing for code2nl
+            print(f"  {error}")
+
+    say("Done. Next, on your own code:")
+    print(
+        f'  .venv/bin/codequarry search "where is the config read" path/to/code --model {work}/release\n'
+        "  .venv/bin/codequarry mine path/to/code --out pairs\n"
+        "  .venv/bin/codequarry train mini --out runs/mini --set max_steps=200"
+    )
+
+
+def _load_with_stock(release: Path) -> None:
+    """Load the release in a fresh process that imports nothing of ours."""
+    program = (
+        "from sentence_transformers import SentenceTransformer\n"
+        f"model = SentenceTransformer({str(release)!r})\n"
+        "print('SentenceTransformer(release).encode(…).shape =', "
+        "model.encode(['parse a date'], prompt_name='nl2code_query').shape)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stderr=subprocess.DEVNULL)
+
+
+def _default_code() -> Path:
+    spec = find_spec("sentence_transformers")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError("sentence_transformers is not installed: pip install codequarry")
+    return Path(spec.submodule_search_locations[0])
+
+
+if __name__ == "__main__":
+    from transformers.utils.logging import disable_progress_bar
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--code", type=Path, help="a folder of code (default: sentence-transformers' source)")
+    parser.add_argument("--work", type=Path, default=Path(".demo"), help="where everything is written")
+    arguments = parser.parse_args()
+    disable_progress_bar()
+    try:
+        demo(arguments.code or _default_code(), arguments.work)
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,137 @@
+"""The object people hold: a `SentenceTransformer` that knows the five tasks and keeps their prefixes."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+
+from codequarry.modules.instruction_prefix import InstructionPrefix
+from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.legacy_config import add_legacy_fields
+from codequarry.modules.saved_as_stock import as_stock
+from codequarry.modules.tasks import SIDES, Side, get_task, prompt_name
+
+
+class CodeEmbedder(SentenceTransformer):
+    """`SentenceTransformer` with `task=` on both sides, our module classes inside, stock ones when saved.
+
+    Vectors are unit length, also after truncation to a Matryoshka dimension (sentence-transformers
+    truncates after its Normalize module and leaves them shorter than 1).
+
+    >>> model = codequarry.load("mini")
+    >>> queries = model.encode_query(["parse a date"], task="nl2code")        # (1, 384)
+    >>> documents = model.encode_document(["def parse(s): ..."], task="nl2code")
+    """
+
+    saves_stock_classes = True  # what refuse_other_containers looks for
+
+    def _post_init(self) -> None:
+        for module in self.children():
+            if type(module) is Transformer:
+                module.__class__ = InstructionPrefix
+            elif type(module) is Pooling and module.pooling_mode == "lasttoken":
+                module.__class__ = LastTokenPooling
+        # torch gives the row at padding_idx no gradient. After training, transformers saves the pad token
+        # into config.json and sets padding_idx on the next load; where pad and end-of-sequence are one
+        # token, the token that last-token pooling reads would be frozen in every later stage.
+        backbone = self.transformers_model
+        if backbone is not None:
+            setattr(backbone.get_input_embeddings(), "padding_idx", None)  # noqa: B010 (typed as a tensor)
+        super()._post_init()
+
+    @property
+    def matryoshka_dims(self) -> tuple[int, ...]:
+        """The dimensions this model was trained to be truncated to, largest first; () when it was not."""
+        config = self.config
+        return tuple(getattr(config, "matryoshka_dimensions", None) or ()) if config is not None else ()
+
+    def check_dims(self, dims: int) -> None:
+        """Raise ValueError unless vectors of this model may be truncated to `dims` numbers."""
+        allowed = self.matryoshka_dims or (_full_size(self),)
+        if dims not in allowed:
+            raise ValueError(
+                f"embedding dim {dims} is not among the trained dims {allowed}: pass one of these."
+            )
+
+    def encode_query(self, inputs: Any, *args: Any, task: str | None = None, **kwargs: Any) -> Any:
+        """Embed what is searched with: `(texts, dim)` unit vectors.
+
+        Arguments: `task` is one of the five tasks; None means nl2code, the plain `query` prompt. The others
+        are those of sentence-transformers' `encode_query`. Raises ValueError for an unknown task, or a task
+        beside a `prompt` or `prompt_name`.
+        """
+        return super().encode_query(inputs, *args, **_with_prompt_name(task, "query", args, kwargs))
+
+    def encode_document(self, inputs: Any, *args: Any, task: str | None = None, **kwargs: Any) -> Any:
+        """Embed what is searched for: `(texts, dim)` unit vectors. Arguments as in `encode_query`."""
+        return super().encode_document(inputs, *args, **_with_prompt_name(task, "document", args, kwargs))
+
+    def encode(self, inputs: Any, *args: Any, task: str | None = None, **kwargs: Any) -> Any:
+        """sentence-transformers' `encode`, for callers that name the prompt themselves.
+
+        A task has two sides, so `task=` alone is refused here; no prompt at all gives a warning, because a
+        model trained with prefixes finds less without them.
+        """
+        if task is not None and task not in SIDES:  # the parent's encode_query passes the bare side
+            name = get_task(task).name
+            raise ValueError(
+                f"task {name!r} has two sides: call encode_query(texts, task={name!r}) for what is searched "
+                f"with, or encode_document(texts, task={name!r}) for what is searched for."
+            )
+        if task is None and not args and kwargs.get("prompt_name") is None and kwargs.get("prompt") is None:
+            warnings.warn(
+                "encode() without a prompt leaves the instruction prefix out: use encode_query or "
+                'encode_document with task=…, or pass prompt="" to say that you mean it.',
+                stacklevel=2,
+            )
+        truncate_dim = kwargs.get("truncate_dim") or self.truncate_dim
+        if truncate_dim is not None:
+            self.check_dims(truncate_dim)
+            kwargs["normalize_embeddings"] = True
+        return super().encode(inputs, *args, task=task, **kwargs)
+
+    def save(self, path: str, *args: Any, **kwargs: Any) -> None:
+        """Save as sentence-transformers does, under its own class names, readable by older versions too."""
+        with as_stock(self):
+            super().save(path, *args, **kwargs)
+        add_legacy_fields(Path(path) / "config.json")
+
+    def _create_model_card(self, *_: Any, **__: Any) -> None:
+        """Nothing: `model_card` renders the card from results, and the stock one would ask the Hub."""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over all that decides a vector: weights, tokenizer, pooling, length. Read at each call."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        digest.update(f"{self.tokenizer.split_special_tokens} {self.max_seq_length}".encode())
+        for module in self.children():
+            if isinstance(module, Pooling):
+                digest.update(repr(sorted(module.get_config_dict().items())).encode())
+        return digest.hexdigest()
+
+
+def _with_prompt_name(
+    task: str | None, side: Side, args: Sequence[Any], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    if task is None:
+        return kwargs
+    if args or kwargs.get("prompt_name") is not None or kwargs.get("prompt") is not None:
+        raise ValueError(f"task={task!r} and a prompt were both given: pass one of the two.")
+    return kwargs | {"prompt_name": prompt_name(task, side)}
+
+
+def _full_size(model: SentenceTransformer) -> int:
+    size = model.get_embedding_dimension()
+    if size is None:
+        raise ValueError("this model does not say how many numbers its vectors have.")
+    return size

@@ -1,0 +1,114 @@
+"""Put the instruction prefix in front of a text, and refuse every input that would silently lose it.
+
+What special-token strings inside a text become is decided here too. Source code may contain
+`<|endoftext|>` or `[SEP]` as plain characters (a tokenizer's own source does). Read as tokens they would
+forge an end of sequence in the middle of a text, so they are spelled out like any other characters:
+`split_special_tokens`, a setting that is saved in `tokenizer_config.json` and that transformers honours.
+Added tokens which are not special (Qwen's `<tool_call>`, fill-in-the-middle marks) keep their own ids; they
+end nothing. A runtime that reads only `tokenizer.json` cannot honour the setting; `codequarry release
+verify` names it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sentence_transformers.base.modules import Transformer
+
+from codequarry.modules.saved_as_stock import refuse_other_containers
+from codequarry.modules.tasks import prompts
+
+MIN_TEXT_TOKENS = 16
+
+# Text in, hidden states out, and no chat template, whatever the tokenizer brings: sentence-transformers
+# would otherwise render every text through it and turn the prefix into a system message.
+TEXT_ONLY: dict[str, Any] = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+
+
+class InstructionPrefix(Transformer):
+    """`Transformer` that keeps prefix and end-of-sequence whole, and says so when it cannot.
+
+        tokens = prefix + text[: max_seq_length - |prefix| - |special|] + end of sequence
+
+    `preprocess` raises ValueError for an unknown task, a prefix that leaves fewer than 16 tokens for the
+    text, an empty text, an active chat template, a tokenizer that appends no end-of-sequence, and
+    truncation on the left (which would cut the prefix first). The stock class accepts all six in silence.
+
+    Arguments are those of sentence-transformers' `Transformer`. Saved folders name that class, which gives
+    the same tokens for every text this one accepts: see `CodeEmbedder`.
+
+    >>> InstructionPrefix(path).preprocess(["def f(): ..."], task="code2code_query")
+    """
+
+    stock_class = Transformer
+    on_model_ready = refuse_other_containers
+
+    def preprocess(  # type: ignore[override]
+        self, inputs: Sequence[str], prompt: str | None = None, task: str | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Token ids and mask of a batch of texts, each behind its prefix.
+
+        Arguments:
+            inputs: the texts.
+            prompt: the prefix itself, as sentence-transformers passes it; wins over `task`.
+            task: a prompt name such as `nl2code_query`, or the side alone (`query`, `document`), which
+                sentence-transformers passes beside `prompt`. None with no prompt: no prefix.
+
+        Returns `input_ids` and `attention_mask`, both `(batch, tokens)`.
+        """
+        if task is not None:
+            prompt = _prefix_of(task) if prompt is None else prompt
+        self._check_tokenizer()
+        self._check_room_for_text(prompt or "")
+        for position, text in enumerate(inputs):
+            if not isinstance(text, str):
+                raise ValueError(
+                    f"text {position + 1} of {len(inputs)} is {type(text).__name__}, not a string: "
+                    "this model embeds text only."
+                )
+            if not text.strip():
+                raise ValueError(
+                    f"text {position + 1} of {len(inputs)} is empty: its vector would be the prefix's own. "
+                    "Leave it out."
+                )
+        features: dict[str, Any] = super().preprocess(inputs, prompt=prompt, **kwargs)
+        return features
+
+    def _check_tokenizer(self) -> None:
+        if "message" in self.modality_config:
+            raise ValueError(
+                "a chat template is active: every text would be rendered as a conversation. Build the model "
+                "with codequarry.modules.build.build_model, or drop the tokenizer's chat_template."
+            )
+        tokenizer: Any = self.tokenizer
+        if tokenizer.truncation_side != "right":
+            raise ValueError(
+                f"truncation_side is {tokenizer.truncation_side!r}: a long text would lose its prefix. "
+                "Set tokenizer.truncation_side = 'right'."
+            )
+        last = tokenizer("x")["input_ids"][-1]
+        ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+        if last not in ends:
+            raise ValueError(
+                f"the tokenizer appends no end-of-sequence: 'x' ends with id {last}, not with one of "
+                f"{sorted(ends)}. Load it with add_eos_token=True, or build the model with build_model."
+            )
+
+    def _check_room_for_text(self, prompt: str) -> None:
+        # max_seq_length is absent only from tokenizers without a limit: nothing is truncated there.
+        if not prompt or self.max_seq_length is None:
+            return
+        taken = len(self.processor(prompt, truncation=False, verbose=False)["input_ids"])
+        room = self.max_seq_length - taken
+        if room < MIN_TEXT_TOKENS:
+            raise ValueError(
+                f"the prefix {prompt!r} and the special tokens take {taken} of max_seq_length "
+                f"{self.max_seq_length} tokens and leave {max(room, 0)} for the text; at least "
+                f"{MIN_TEXT_TOKENS} are needed. Raise max_seq_length to {taken + MIN_TEXT_TOKENS} or more."
+            )
+
+
+def _prefix_of(task: str) -> str:
+    known = prompts()
+    if task not in known:
+        raise ValueError(f"{task!r} is not a prompt name: pass one of {', '.join(known)}.")
+    return known[task]

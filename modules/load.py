@@ -1,0 +1,79 @@
+"""`codequarry.load`: a model by name, folder or Hub name, ready to embed."""
+
+import logging
+from pathlib import Path
+
+from codequarry.modules.backbone import EMBEDDED_BASE
+from codequarry.modules.build import build_model
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.tasks import prompts
+
+logger = logging.getLogger(__name__)
+
+
+def load(
+    name_or_path: str = "mini",
+    *,
+    dims: int | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+) -> CodeEmbedder:
+    """A trained model, as a `SentenceTransformer` that takes `task=`.
+
+    Arguments:
+        name_or_path: `mini`, a folder that `train.py` or `codequarry release build` wrote, or a Hub name.
+            Until a `mini` has been trained, that name gives its base, all-MiniLM-L6-v2, and says so.
+        dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
+        revision: Hub branch, tag or commit; None for the newest.
+        device: as in `SentenceTransformer`; None picks the fastest there is.
+
+    Raises ValueError for a folder without a finished model, a model without the five tasks' prompts, and
+    a dimension it was not trained for.
+
+    >>> model = load("runs/mini", dims=128)
+    """
+    if name_or_path == "mini":
+        logger.warning(
+            "mini has not been trained yet: this is its base, %s, untrained for code.", EMBEDDED_BASE
+        )
+        model = build_model(EMBEDDED_BASE, pooling="mean", device=device)
+    else:
+        _check_folder(name_or_path)
+        model = CodeEmbedder(name_or_path, revision=revision, device=device)
+    _check_prompts(name_or_path, model)
+    if dims is not None:
+        model.check_dims(dims)
+        model.truncate_dim = dims
+    return model
+
+
+def _check_folder(name: str) -> None:
+    folder = Path(name)
+    if not folder.exists():
+        looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
+        if looks_local:
+            raise ValueError(
+                f"{name!r} is not here. Pass 'mini', a model folder, or a Hub name 'owner/model'."
+            )
+        return
+    missing = [file for file in ("config.json", "modules.json") if not (folder / file).is_file()]
+    if missing:
+        unfinished = (folder / "checkpoints").is_dir()
+        raise ValueError(
+            f"{name} holds no finished model: {' and '.join(missing)} missing. "
+            + (
+                "Run its training command again: it resumes."
+                if unfinished
+                else "Pass a folder that train.py wrote."
+            )
+        )
+
+
+def _check_prompts(name: str, model: CodeEmbedder) -> None:
+    wrong = [key for key, text in prompts().items() if model.prompts.get(key) != text]
+    if wrong:
+        raise ValueError(
+            f"{name} does not carry the prompts of codequarry's tasks ({', '.join(wrong[:3])}"
+            f"{', …' if len(wrong) > 3 else ''} missing or different), so task= would mean nothing. Load it "
+            "with sentence_transformers.SentenceTransformer, or build on it with build_model."
+        )

@@ -1,0 +1,110 @@
+"""Read a recipe from its TOML file, refusing what the schema does not know."""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from codequarry.recipes.schema import Recipe
+
+
+def recipe_path(name_or_path: str) -> Path:
+    """The file of a recipe given by path, or by the name of one that comes with the package.
+
+    Raises ValueError when there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = Path(str(resources.files("codequarry.recipes")))
+    if (shipped / f"{name_or_path}.toml").is_file():
+        return shipped / f"{name_or_path}.toml"
+    names = sorted(file.stem for file in shipped.glob("*.toml"))
+    raise ValueError(f"{name_or_path!r} is neither a recipe file nor one of {', '.join(names)}.")
+
+
+def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe in `path`, with single fields replaced by `settings`.
+
+    Arguments:
+        path: a TOML file.
+        settings: `field=value` each, nested ones with a dot, values as TOML writes them; a bare word is a
+            string.
+
+    Raises ValueError for TOML that does not parse, an unknown or missing field (with the nearest right
+    name) and a value of the wrong type.
+
+    >>> read_recipe(Path("recipes/mini.toml"), ["max_steps=20", "backbone.weights=random"])
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
+    for setting in settings:
+        _apply(table, setting)
+    recipe: Recipe = _build(Recipe, table, where=str(path))
+    return recipe
+
+
+def recipe_from_record(record: dict[str, Any]) -> Recipe:
+    """The recipe that `dataclasses.asdict` turned into `record`, as run folders keep it in JSON."""
+    recipe: Recipe = _build(Recipe, record, where="recipe.json")
+    return recipe
+
+
+def _apply(table: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ValueError(f"--set {setting!r} has no '=': write --set max_steps=20.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, field = key.strip().split(".")
+    for name in tables:
+        table = table.setdefault(name, {})
+    table[field] = value
+
+
+def _build(schema: type[Any], table: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(schema)
+    known = {field.name: field for field in dataclasses.fields(schema)}
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}."
+            raise ValueError(f"{where}: {name!r} is not a field of {schema.__name__.lower()}: {hint}")
+    missing = [
+        name for name, field in known.items() if field.default is dataclasses.MISSING and name not in table
+    ]
+    if missing:
+        raise ValueError(f"{where}: {schema.__name__.lower()} says nothing about {', '.join(missing)}.")
+    return schema(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in table.items()})
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = [argument for argument in arguments if argument is not type(None)]
+        return _value(kind, value, where)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _build(kind, value, where)  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where} = {value!r}: pass one of {', '.join(map(repr, arguments))}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where} = {value!r}: pass a list such as [384, 256].")
+        return tuple(_value(arguments[0], item, where) for item in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{where} = {value!r} is {type(value).__name__}; {kind.__name__} is expected.")
+    return value

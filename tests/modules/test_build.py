@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import GemmaConfig, GemmaModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+from codequarry.modules.build import build_model
+from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.tasks import prompts
+
+SIZE = dict(
+    vocab_size=400,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=16,
+)
+
+
+def family_folder(folder: Path, config, model_class) -> Path:
+    """A decoder of another family, its tokenizer putting a start token first and nothing last."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "</s>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([Path(__file__).read_text()], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    model_class._from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config_class", "model_class"),
+    [(Qwen3Config, Qwen3Model), (LlamaConfig, LlamaModel), (GemmaConfig, GemmaModel)],
+    ids=["qwen3", "llama", "gemma"],
+)
+def test_every_decoder_family_gets_an_end_of_sequence_and_a_pad_token_beside_it(
+    config_class, model_class, tmp_path: Path
+) -> None:
+    model = build_model(str(family_folder(tmp_path, config_class(**SIZE), model_class)), max_length=96)
+    tokenizer = model.tokenizer
+    ids = tokenizer("x")["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.pad_token_id not in (None, tokenizer.eos_token_id)
+    model.save(str(tmp_path / "saved"))
+    stock = SentenceTransformer(str(tmp_path / "saved"))
+    assert stock.tokenizer("x")["input_ids"] == ids
+    np.testing.assert_allclose(stock.encode(["x"], prompt_name="query"), model.encode_query(["x"]), atol=1e-6)
+
+
+def test_an_encoder_keeps_its_mean_pooling_its_length_and_its_vectors(minilm: Path) -> None:
+    model = build_model(str(minilm), pooling="mean")
+    assert type(model[1]) is Pooling
+    assert model.max_seq_length == 256
+    texts = ["def f(): pass", "sort a list " * 200]
+    expected = SentenceTransformer(str(minilm)).encode(texts)
+    np.testing.assert_allclose(model.encode(texts, prompt=""), expected, atol=1e-6)
+
+
+def test_a_decoder_gets_last_token_pooling_unit_vectors_and_all_prompts(small_decoder: Path) -> None:
+    model = build_model(str(small_decoder), max_length=96)
+    assert type(model[1]) is LastTokenPooling
+    assert model.prompts == prompts()
+    np.testing.assert_allclose(np.linalg.norm(model.encode_query(["a", "b c d"]), axis=1), 1, atol=1e-6)
+
+
+def test_dims_that_do_not_fall_from_the_hidden_size_are_refused(small_decoder: Path) -> None:
+    for dims in [(32, 16), (64, 16, 32), (64, 64)]:
+        with pytest.raises(ValueError, match="must fall from the hidden size 64"):
+            build_model(str(small_decoder), dims=dims)
+
+
+def test_a_saved_config_tells_older_readers_the_rope_theta_and_dtype(small_decoder: Path, tmp_path: Path) -> None:
+    """transformers 4 falls back to theta 10,000 without a word when it finds no `rope_theta`."""
+    build_model(str(small_decoder), max_length=96, dtype="bfloat16").save(str(tmp_path))
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 1e6
+    assert config["torch_dtype"] == config["dtype"] == "bfloat16"
+
+
+def test_dtype_is_that_of_the_weights_in_memory(small_decoder: Path) -> None:
+    assert build_model(str(small_decoder), dtype="bfloat16").dtype == torch.bfloat16

@@ -1,0 +1,131 @@
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from codequarry.modules.build import build_model
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.instruction_prefix import InstructionPrefix
+from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.tasks import TASKS, prompt_name
+
+TEXTS = ["def add(a, b):\n    return a + b", "SELECT 1", "a much longer text " * 40]
+
+
+@pytest.fixture(scope="module")
+def model(small_decoder: Path) -> CodeEmbedder:
+    return build_model(str(small_decoder), max_length=96, dims=(64, 32, 16))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_task_gives_what_the_prompt_name_gives_on_each_side(model: CodeEmbedder, task: str) -> None:
+    stock_query = SentenceTransformer.encode(model, TEXTS, prompt_name=prompt_name(task, "query"))
+    stock_document = SentenceTransformer.encode(model, TEXTS, prompt_name=prompt_name(task, "document"))
+    assert np.array_equal(model.encode_query(TEXTS, task=task), stock_query)
+    assert np.array_equal(model.encode_document(TEXTS, task=task), stock_document)
+    assert not np.allclose(stock_query, stock_document)
+
+
+def test_without_a_task_the_sides_are_those_of_nl2code(model: CodeEmbedder) -> None:
+    assert np.array_equal(model.encode_query(TEXTS), model.encode_query(TEXTS, task="nl2code"))
+    assert np.array_equal(model.encode_document(TEXTS), model.encode_document(TEXTS, task="nl2code"))
+
+
+def test_a_task_without_a_side_is_refused_with_the_two_that_exist(model: CodeEmbedder) -> None:
+    with pytest.raises(ValueError, match=r"encode_query\(texts, task='qa'\).*encode_document\(texts, task='qa'\)"):
+        model.encode(TEXTS, task="qa")
+    with pytest.raises(ValueError, match="'garbage' is not a task"):
+        model.encode(TEXTS, task="garbage")
+    with pytest.raises(ValueError, match="'nl2cod' is not a task: did you mean 'nl2code'"):
+        model.encode_query(TEXTS, task="nl2cod")
+
+
+def test_a_task_beside_a_prompt_is_refused(model: CodeEmbedder) -> None:
+    for both in ({"prompt_name": "qa_query"}, {"prompt": "query: "}):
+        with pytest.raises(ValueError, match="and a prompt were both given"):
+            model.encode_query(TEXTS, task="qa", **both)
+
+
+def test_encode_without_a_prompt_warns_and_an_explicit_empty_one_does_not(model: CodeEmbedder) -> None:
+    with pytest.warns(UserWarning, match="leaves the instruction prefix out"):
+        model.encode(TEXTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.encode(TEXTS, prompt="")
+        model.encode_query(TEXTS)
+
+
+@pytest.mark.parametrize("dims", [64, 32, 16])
+def test_truncated_vectors_have_unit_length_and_point_where_the_full_ones_do(model: CodeEmbedder, dims: int) -> None:
+    full = model.encode_query(TEXTS, task="qa")[:, :dims]
+    cut = model.encode_query(TEXTS, task="qa", truncate_dim=dims)
+    assert cut.shape == (3, dims)
+    np.testing.assert_allclose(cut, full / np.linalg.norm(full, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_an_untrained_dimension_is_refused_with_the_trained_ones(model: CodeEmbedder) -> None:
+    with pytest.raises(ValueError, match=r"embedding dim 48 is not among the trained dims \(64, 32, 16\)"):
+        model.encode_query(TEXTS, truncate_dim=48)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_text_gives_the_same_vector_alone_in_a_batch_and_padded_on_either_side(
+    model: CodeEmbedder, side: str, batch_size: int
+) -> None:
+    expected = np.stack([model.encode_query(text) for text in TEXTS])
+    model.tokenizer.padding_side = side
+    try:
+        np.testing.assert_allclose(model.encode_query(TEXTS, batch_size=batch_size), expected, atol=2e-6)
+    finally:
+        model.tokenizer.padding_side = "right"
+
+
+def test_a_saved_folder_names_stock_classes_only_and_gives_the_same_vectors(
+    model: CodeEmbedder, tmp_path: Path
+) -> None:
+    model.save_pretrained(str(tmp_path))
+    types = [module["type"] for module in json.loads((tmp_path / "modules.json").read_text())]
+    assert len(types) == 3
+    assert all(name.startswith("sentence_transformers.") for name in types)
+    assert not any(b"codequarry" in file.read_bytes() for file in tmp_path.rglob("*.json"))
+    assert isinstance(model[0], InstructionPrefix), "saving must leave the model as it was"
+    assert isinstance(model[1], LastTokenPooling)
+    stock = SentenceTransformer(str(tmp_path))
+    assert stock.prompts == model.prompts
+    assert np.array_equal(stock.encode(TEXTS, prompt_name="qa_query"), model.encode_query(TEXTS, task="qa"))
+    again = CodeEmbedder(str(tmp_path))
+    assert isinstance(again[0], InstructionPrefix)
+    assert isinstance(again[1], LastTokenPooling)
+    assert again.matryoshka_dims == (64, 32, 16)
+
+
+def test_the_fingerprint_follows_weights_tokenizer_and_length(small_decoder: Path, tmp_path: Path) -> None:
+    model = build_model(str(small_decoder), max_length=96)
+    first = model.fingerprint
+    model.save(str(tmp_path))
+    assert CodeEmbedder(str(tmp_path)).fingerprint == first
+    model.max_seq_length = 95
+    assert model.fingerprint != first
+    model.max_seq_length = 96
+    model.state_dict()["0.model.layers.0.mlp.up_proj.weight"][0, 0] += 1e-3
+    assert model.fingerprint != first
+
+
+def test_the_end_of_sequence_row_keeps_its_gradient_after_reload(small_decoder: Path, tmp_path: Path) -> None:
+    """torch freezes the row at padding_idx, which transformers sets from the saved pad token."""
+    model = build_model(str(small_decoder), max_length=96)
+    end = model.tokenizer.eos_token_id
+    model.transformers_model.config.pad_token_id = end  # as after a training with pad == end-of-sequence
+    model.save(str(tmp_path))
+
+    def gradient(reloaded: SentenceTransformer) -> float:
+        features = reloaded.preprocess(["x = 1"])
+        reloaded(features)["sentence_embedding"].sum().backward()
+        return float(reloaded.transformers_model.get_input_embeddings().weight.grad[end].norm())
+
+    assert gradient(SentenceTransformer(str(tmp_path))) == 0, "the trap this guards against is gone"
+    assert gradient(CodeEmbedder(str(tmp_path))) > 0
