@@ -33,10 +33,15 @@ def bm25_rankings(
         raise ValueError("BM25 needs one more package: pip install 'codequarry[benchmark]'") from error
     retriever = bm25s.BM25()
     retriever.index([code_words(document) for document in documents], show_progress=False)
-    # A query without a word finds nothing; bm25s would refuse the whole list for it.
-    words = [code_words(query) or [""] for query in queries]
-    found, scores = retriever.retrieve(words, k=min(top, len(documents)), show_progress=False)
-    return [
-        [(int(position), float(score)) for position, score in zip(*row, strict=True)]
-        for row in zip(found, scores, strict=True)
-    ]
+    top = min(top, len(documents))
+    nothing = [(position, 0.0) for position in range(top)]
+    rankings = []
+    for query in queries:
+        # bm25s refuses a query of which it has no word; such a query finds every document equally little.
+        words = [word for word in code_words(query) if word in retriever.vocab_dict]
+        if not words:
+            rankings.append(nothing)
+            continue
+        found, scores = retriever.retrieve([words], k=top, show_progress=False)
+        rankings.append([(int(n), float(score)) for n, score in zip(found[0], scores[0], strict=True)])
+    return rankings

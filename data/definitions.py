@@ -1,0 +1,78 @@
+"""A definition in a source file, and how its comment and its code become plain text."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["function", "method", "class"]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A function, method or class, with the comment that describes it.
+
+    name: qualified inside the file, with dots in every language: `Class.method`.
+    start_line, end_line: 1-based and inclusive; decorators belong to it, a comment above does not.
+    code: these lines as written, without the indentation of the first.
+    bare_code: the same without its docstring or the doc comment that opens its body.
+    comment: docstring or comment block right above, markers stripped; "" where there is none.
+    comment_start_line, comment_end_line: where that comment stands; 0 where there is none.
+    """
+
+    name: str
+    kind: Kind
+    start_line: int
+    end_line: int
+    code: str
+    bare_code: str
+    comment: str
+    comment_start_line: int
+    comment_end_line: int
+
+
+def unix_lines(text: str) -> str:
+    """The text with every line ending as a single newline, as line numbers everywhere here count them."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def dedent(lines: Sequence[str]) -> str:
+    """The lines joined, without the indentation of the first one.
+
+    `textwrap.dedent` would keep the indentation of a method whose string has a line at column 0; here a
+    line with less indentation than the first simply stays as it is.
+    """
+    first = lines[0] if lines else ""
+    indent = first[: len(first) - len(first.lstrip())]
+    return "\n".join(line.removeprefix(indent).rstrip() for line in lines).rstrip("\n")
+
+
+# A directive talks to a tool, not to a reader.
+_DIRECTIVE = re.compile(
+    r"(go:|\+build|noqa|type:\s*ignore|pylint:|pragma\b|mypy:|ruff:|fmt:|isort:|-\*-|!|eslint-|prettier-"
+    r"|@ts-|@flow|istanbul |c8 |jshint|NOLINT|clang-format|nolint|\$FlowFixMe|#?(end)?region\b|cspell:)",
+)
+_LINE_MARKER = re.compile(r"\s*(///?!?|//!|//+|#+)")
+_BLOCK_OPENING = re.compile(r"/\*+!?")
+_BLOCK_LINE = re.compile(r"\s*\*+(?=\s|$)")
+
+
+def plain_comment(raw: str) -> str:
+    """The text of a comment block as written, without its markers, directives and rules of dashes.
+
+    >>> plain_comment("/**\\n * Adds two numbers.\\n */")
+    'Adds two numbers.'
+    """
+    raw = raw.strip()
+    if raw.startswith("/*"):
+        lines = _BLOCK_OPENING.sub("", raw, count=1).removesuffix("*/").rstrip("*").split("\n")
+        lines = [lines[0], *(_BLOCK_LINE.sub("", line) for line in lines[1:])]
+    else:
+        lines = [_LINE_MARKER.sub("", line, count=1) for line in raw.split("\n")]
+    kept = [line for line in lines if not _DIRECTIVE.match(line.strip()) and not _is_rule(line)]
+    return inspect.cleandoc("\n".join(["", *kept])).strip()
+
+
+def _is_rule(line: str) -> bool:
+    return bool(line.strip()) and not any(letter.isalnum() for letter in line)

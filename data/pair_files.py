@@ -1,0 +1,193 @@
+"""Pairs in files: JSON Lines, JSON Lines under gzip, or Parquet, one file or a folder of them.
+
+A bad line is named with its file and number before anything else happens, so that no training run starts
+on data that is not what its owner thinks it is.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from tqdm import tqdm
+
+from codequarry.data.pair import Pair
+from codequarry.data.parquet_pairs import parquet_records, write_parquet
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_BAR_EVERY = 2_000  # records between two looks at the progress bar
+
+
+class PairError(ValueError):
+    """A file of pairs holds something that is not a pair; the message names file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairRead:
+    """What was read: the pairs in order, how many bad records were left out, and the files."""
+
+    pairs: list[Pair]
+    skipped: int
+    files: tuple[Path, ...]
+
+
+def read_pairs(path: Path | str, *, skip_bad: bool = False, progress: bool = True) -> PairRead:
+    """Every pair of a file, or of all pair files that lie directly in a folder, by file name.
+
+    Folders inside the folder are not read: what `mine` writes keeps `train` and `heldout` apart so.
+    skip_bad: count bad records instead of stopping; of a truncated file the lines before the cut are kept.
+    progress: show a bar once reading has taken two seconds.
+
+    Raises PairError at the first bad record, with file, line (row in Parquet) and reason, and where there
+    are no pairs at all.
+
+    >>> pairs = read_pairs("mined/train").pairs  # doctest: +SKIP
+    """
+    files = pair_files(Path(path))
+    pairs: list[Pair] = []
+    skipped = 0
+    size = sum(file.stat().st_size for file in files)
+    with tqdm(
+        total=size,
+        desc="reading pairs",
+        unit="B",
+        unit_scale=True,
+        delay=2,
+        disable=not progress,
+        leave=False,
+    ) as bar:
+        for file in files:
+            for position, found in _records(file, bar):
+                try:
+                    pairs.append(Pair.from_record(_usable(found)))
+                except ValueError as reason:
+                    if not skip_bad:
+                        raise PairError(
+                            f"{file}:{position}: {reason} Correct it, or pass --skip-bad (skip_bad=True) to "
+                            f"leave such lines out and count them."
+                        ) from reason
+                    skipped += 1
+    if not pairs:
+        raise PairError(f"{path} holds no pair: {len(files)} file(s) read, {skipped} bad line(s).")
+    return PairRead(pairs, skipped, files)
+
+
+def pair_files(path: Path) -> tuple[Path, ...]:
+    """The pair files at a path: the file itself, or those lying directly in the folder, sorted by name.
+
+    Raises PairError where there are none, with what was looked for.
+    """
+    wanted = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+    if path.is_file():
+        if not path.name.endswith(SUFFIXES):
+            raise PairError(f"{path} is not a file of pairs by its name: expected {wanted}.")
+        return (path,)
+    if not path.is_dir():
+        raise PairError(f"{path} is not there: pass a file or a folder with {wanted}.")
+    files = _directly_in(path)
+    if not files:
+        inside = [
+            folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and _directly_in(folder)
+        ]
+        hint = f" Some lie in its folders {', '.join(inside)}: pass one of these." if inside else ""
+        raise PairError(f"{path} holds no file of pairs: looked for {wanted}.{hint}")
+    return files
+
+
+def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
+    """Write pairs to one file, its kind told by the name: `.jsonl`, `.jsonl.gz` or `.parquet`.
+
+    The same pairs give the same bytes. The file appears whole under its name or not at all.
+
+    Raises ValueError for another ending.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending keeps a file left over from a kill out of every later reading.
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.suffix == ".parquet":
+            write_parquet(beside, pairs)
+        else:
+            with beside.open("wb") as raw:
+                if path.suffix == ".gz":
+                    with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
+                        _write_lines(cast(IO[bytes], packed), pairs)
+                else:
+                    _write_lines(raw, pairs)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def fingerprint(path: Path | str) -> str:
+    """A sha256 over the names and bytes of the pair files at a path: it changes when the data does.
+
+    Raises PairError where there are none.
+    """
+    whole = hashlib.sha256()
+    for file in pair_files(Path(path)):
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        whole.update(f"{file.name}\0{content}\n".encode())
+    return whole.hexdigest()
+
+
+def _directly_in(folder: Path) -> tuple[Path, ...]:
+    files = (file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and file.is_file())
+    return tuple(sorted(file for file in files if not file.name.startswith(".")))
+
+
+def _records(file: Path, bar: "tqdm[Any]") -> "Iterator[tuple[int, Any]]":
+    """Position and content of each record; the content is the error itself where a record is broken."""
+    if file.suffix == ".parquet":
+        yield from parquet_records(file)
+        bar.update(file.stat().st_size)
+        return
+    with file.open("rb") as raw:
+        lines = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw
+        number = seen = 0
+        while True:
+            try:
+                line = lines.readline()
+            except (OSError, EOFError, zlib.error) as damage:
+                yield number + 1, ValueError(f"The file is damaged or cut off here ({damage}).")
+                return
+            if not line:
+                break
+            number += 1
+            if number % _BAR_EVERY == 0:
+                bar.update(raw.tell() - seen)
+                seen = raw.tell()
+            if not line.isspace():
+                yield number, _parsed(line, first=number == 1)
+        bar.update(raw.tell() - seen)
+
+
+def _parsed(line: bytes, first: bool) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig" if first else "utf-8"))
+    except UnicodeDecodeError as error:
+        return ValueError(f"The line is not UTF-8 (byte {error.start + 1}).")
+    except json.JSONDecodeError as error:
+        return ValueError(f"The line is not JSON ({error.msg}, column {error.colno}).")
+    except (ValueError, RecursionError) as error:
+        return ValueError(f"The line is not JSON that can be read ({error}).")
+
+
+def _usable(found: Any) -> Any:
+    if isinstance(found, ValueError):
+        raise found
+    return found
+
+
+def _write_lines(file: IO[bytes], pairs: Iterable[Pair]) -> None:
+    for pair in pairs:
+        file.write(json.dumps(pair.to_record(), ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,201 @@
+"""The definitions of a file in a language with a tree-sitter grammar.
+
+Grammars are separate packages, one a language, imported when the first file of that language is met.
+"""
+
+import functools
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from codequarry.data.definitions import Definition, Kind, dedent, plain_comment, unix_lines
+from codequarry.data.languages import Grammar
+from codequarry.data.node_names import FUNCTION_VALUES, bound_values, name_of, text_of
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
+
+_COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
+_DOC_OPENINGS = ("/**", "///", "//!", "/*!")
+
+
+@functools.cache
+def grammar_parser(package: str, factory: str) -> "Parser":
+    """The parser of one grammar package.
+
+    Raises ImportError with the install command where the package is missing.
+    """
+    try:
+        from tree_sitter import Language, Parser
+
+        module = importlib.import_module(package.replace("-", "_"))
+    except ImportError as missing:
+        raise ImportError(
+            f"Reading this language needs the package {package}, which is not installed: "
+            f"run `pip install tree-sitter {package}`."
+        ) from missing
+    return Parser(Language(getattr(module, factory)()))
+
+
+def tree_sitter_definitions(text: str, grammar: Grammar) -> tuple[Definition, ...] | None:
+    """Functions, methods and classes of one file, by line; None where nothing in it could be used.
+
+    A definition that holds a syntax error is left out, and what stands whole around it is used.
+    """
+    text = unix_lines(text)
+    root = grammar_parser(grammar.package, grammar.factory).parse(text.encode("utf-8", "replace")).root_node
+    walk = _Walk(grammar, text.split("\n"))
+    try:
+        walk.children(root, "", False)
+    except RecursionError:
+        return None
+    if root.has_error and not walk.found:
+        return None
+    return tuple(sorted(walk.found, key=lambda one: (one.start_line, -one.end_line)))
+
+
+@dataclass
+class _Walk:
+    grammar: Grammar
+    lines: list[str]
+    found: list[Definition] = field(default_factory=list)
+
+    def children(self, parent: "Node", scope: str, in_class: bool) -> None:
+        leading: list[Node] = []  # comments and attributes since the last other node
+        for node in parent.children:
+            if node.type in _COMMENTS or node.type in self.grammar.attached:
+                leading.append(node)
+            else:
+                self.visit(node, node, leading, scope, in_class)
+                leading = []
+
+    def visit(
+        self, node: "Node", outer: "Node", leading: "Sequence[Node]", scope: str, in_class: bool
+    ) -> None:
+        """Look at one node; `outer` is the widest node whose lines belong to it, such as an `export`."""
+        grammar, kind = self.grammar, node.type
+        is_function = kind in grammar.functions or kind in grammar.methods
+        if is_function and outer.has_error:
+            # A macro such as BEGIN_NAMESPACE makes one broken function of a whole file: look inside.
+            self.children(node.child_by_field_name("body") or node, scope, in_class)
+        elif is_function:
+            name = name_of(node)
+            is_method = in_class or kind in grammar.methods or "." in name
+            self.add(name, "method" if is_method else "function", node, outer, leading, scope)
+        elif kind in grammar.classes:
+            body = node.child_by_field_name("body")
+            name = name_of(node) or name_of(outer)
+            if body is not None or kind == "struct_item":
+                self.add(name, "class", node, outer, leading, scope)
+            if body is not None:
+                self.children(body, f"{scope}{name}." if name else scope, True)
+        elif kind in grammar.bindings:
+            for name, value, line_node in bound_values(node):
+                self.bound(name, value, outer if line_node is node else line_node, leading, scope, in_class)
+            for child in node.named_children:
+                if child.type in grammar.scopes:
+                    self.visit(child, outer, leading, scope, in_class)
+        elif kind in grammar.scopes:
+            body, name = node.child_by_field_name("body"), name_of(node)
+            if body is not None:
+                self.children(body, f"{scope}{name}." if name else scope, kind == "impl_item")
+        elif kind in grammar.wrappers and any(child.type == "(" for child in node.children):
+            self.children(node, scope, in_class)  # a Go group, `type ( … )`: each type is on its own
+        elif kind in grammar.wrappers:
+            for child in node.named_children:
+                self.visit(child, outer, leading, scope, in_class)
+        elif kind in grammar.passages or kind == "ERROR":
+            self.children(node, scope, in_class)
+
+    def bound(
+        self,
+        name: str,
+        value: "Node",
+        outer: "Node",
+        leading: "Sequence[Node]",
+        scope: str,
+        in_class: bool,
+    ) -> None:
+        if value.type in FUNCTION_VALUES:
+            self.add(name, "method" if in_class else "function", value, outer, leading, scope)
+        else:
+            self.add(name, "class", value, outer, leading, scope)
+            body = value.child_by_field_name("body")
+            if body is not None:
+                self.children(body, f"{scope}{name}.", True)
+
+    def add(
+        self, name: str, kind: Kind, node: "Node", outer: "Node", leading: "Sequence[Node]", scope: str
+    ) -> None:
+        if outer.has_error or not name:
+            return
+        start, end = outer.start_point[0], _last_row(outer)
+        block: list[Node] = []
+        for above in reversed(leading):
+            if _last_row(above) < min(start, block[-1].start_point[0] if block else start) - 1:
+                break
+            if above.type not in _COMMENTS:
+                start = above.start_point[0]
+            elif not self.owns_its_lines(above) or (block and self.is_block(above)):
+                break
+            else:
+                block.append(above)
+                if self.is_block(above):
+                    break
+        # An attribute above a comment takes the comment inside; only what stands before all of it counts.
+        block = [comment for comment in block if _last_row(comment) < start]
+        comment, first, last = self.comment_of(block[::-1])
+        # The first comment in a class describes its first member.
+        inner = [] if kind == "class" else self.opening_doc(node)
+        if not comment:
+            comment, first, last = self.comment_of(inner)
+        code_lines = self.lines[start : end + 1]
+        hidden = {row for each in inner for row in range(each.start_point[0], _last_row(each) + 1)}
+        bare_lines = [line for row, line in enumerate(code_lines, start) if row not in hidden]
+        self.found.append(
+            Definition(
+                name=scope + name,
+                kind=kind,
+                start_line=start + 1,
+                end_line=end + 1,
+                code=dedent(code_lines),
+                bare_code=dedent(bare_lines),
+                comment=comment,
+                comment_start_line=first,
+                comment_end_line=last,
+            )
+        )
+
+    def is_block(self, comment: "Node") -> bool:
+        return text_of(comment).startswith("/*")
+
+    def owns_its_lines(self, comment: "Node") -> bool:
+        """Whether nothing but indentation stands before it: a remark behind code belongs to that code."""
+        row, column = comment.start_point
+        return not self.lines[row][:column].strip()
+
+    def comment_of(self, block: "Sequence[Node]") -> tuple[str, int, int]:
+        raw = "\n".join(text_of(node).rstrip("\n") for node in block)
+        comment = plain_comment(raw)
+        return (comment, block[0].start_point[0] + 1, _last_row(block[-1]) + 1) if comment else ("", 0, 0)
+
+    def opening_doc(self, node: "Node") -> "list[Node]":
+        """The doc comment with which a body opens, if it has lines of its own."""
+        body = node.child_by_field_name("body")
+        opening: list[Node] = []
+        for child in body.children[1:] if body is not None else []:
+            text = text_of(child)
+            ends_its_line = text.rstrip().endswith(self.lines[_last_row(child)].strip())
+            if child.type not in _COMMENTS or not text.startswith(_DOC_OPENINGS):
+                break
+            if not (ends_its_line and self.owns_its_lines(child)):
+                break
+            opening.append(child)
+        return opening
+
+
+def _last_row(node: "Node") -> int:
+    # Rust's line comments end at column 0 of the next row.
+    row, column = node.end_point
+    return row - 1 if column == 0 and row > node.start_point[0] else row

@@ -1,0 +1,45 @@
+"""What a model card says, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Card:
+    """The fields of one model's card. None, () and {} mean "not measured", and the card says so.
+
+    name: the model's short name.
+    load_as: what a user passes to `SentenceTransformer`: a Hub name or a folder.
+    version: of codequarry, which built the release.
+    dims: trained embedding sizes, largest first. max_length: tokens, prompt and special tokens included.
+    pooling: `lasttoken` or `mean`. dtype: of the weights on disk. parameters: how many there are.
+    base_model, base_revision: Hub name and commit of the weights that training began with.
+    random_start: training began with random weights, so there is no base model.
+    training_data: rows of `source`, `task`, `pairs`.
+    hyperparameters: recipe field to value. steps, seconds: optimiser steps and wall time of the training.
+    hardware, versions: of the training.
+    results: a results file of the benchmarks, read as it is: `benchmark`, `command`, `date`, `hardware`,
+        `versions` and `rows` of `model`, `task`, `queries`, `documents`, `ndcg@10`, `mrr@10`, `recall@1`.
+    datasets: Hub names of the training data sets, where it came from the Hub.
+    """
+
+    name: str
+    load_as: str
+    version: str
+    dims: tuple[int, ...]
+    max_length: int
+    pooling: str
+    dtype: str
+    parameters: int | None = None
+    base_model: str | None = None
+    base_revision: str | None = None
+    random_start: bool = False
+    training_data: tuple[Mapping[str, Any], ...] = ()
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    seconds: float | None = None
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] | None = None
+    datasets: tuple[str, ...] = ()

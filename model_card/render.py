@@ -1,0 +1,82 @@
+"""Join a card's fields with the template: YAML for the Hub, Markdown for people."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from codequarry.model_card.card import Card
+from codequarry.modules.tasks import TASKS, prompts
+
+NOT_MEASURED = "not measured"
+_TEMPLATE = Path(__file__).with_name("template.md")
+_TAGS = ["sentence-transformers", "code", "code-search", "feature-extraction", "text-embeddings-inference"]
+_METRICS = ("ndcg@10", "mrr@10", "recall@1")
+
+
+def render(card: Card) -> str:
+    """The card as the text of a README.md, YAML header included.
+
+    What a field leaves open reads "not measured"; nothing is guessed.
+
+    >>> render(Card(name="mini", load_as="path/to/mini", version="0.1.0", dims=(384,), max_length=256,
+    ...             pooling="mean", dtype="fp32")).startswith("---")
+    True
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    header = ModelCardData(
+        language=["en", "code"],
+        license="apache-2.0",
+        library_name="sentence-transformers",
+        pipeline_tag="feature-extraction",
+        tags=_TAGS,
+        base_model=card.base_model,
+        datasets=list(card.datasets) or None,
+    )
+    made: ModelCard = ModelCard.from_template(
+        header,
+        template_path=str(_TEMPLATE),
+        card=card,
+        tasks=list(TASKS.values()),
+        prompts={name: json.dumps(text, ensure_ascii=False) for name, text in prompts().items()},
+        result_rows=_result_rows(card.results),
+        pairs=sum(int(row["pairs"]) for row in card.training_data),
+        time=_time(card.seconds),
+        measured=_measured,
+        listed=_listed,
+    )
+    return str(made).rstrip() + "\n"
+
+
+def _measured(value: Any) -> str:
+    """The value in words, "not measured" where there is none."""
+    if value is None or value == "" or value == {} or value == () or value == []:
+        return NOT_MEASURED
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _listed(values: Mapping[str, Any] | None) -> str:
+    """`key value` pairs in one line."""
+    words = [f"{key.replace('_', ' ')} {value}" for key, value in (values or {}).items() if value is not None]
+    return ", ".join(words) or NOT_MEASURED
+
+
+def _result_rows(results: Mapping[str, Any] | None) -> list[list[str]]:
+    rows = (results or {}).get("rows") or []
+    return [
+        [_measured(row.get(key)) for key in ("model", "task", "queries", "documents")]
+        + [f"{row[metric]:.3f}" if row.get(metric) is not None else NOT_MEASURED for metric in _METRICS]
+        for row in rows
+    ]
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return NOT_MEASURED
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} seconds"
+    return f"{minutes} minutes" if minutes < 120 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,107 @@
+"""Run folder in, release folder out: laid out, with card, licence, golden vectors and manifest.
+
+A release appears under its name in one rename. Whatever a killed build left beside it is cleared away, or put
+back, by the next one.
+"""
+
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import codequarry
+from codequarry.model_card.render import render
+from codequarry.release.card_fields import card_of
+from codequarry.release.golden import write_golden
+from codequarry.release.layout import Dtype, write_layout
+from codequarry.release.manifest import MANIFEST, write_manifest
+from codequarry.release.run_folder import RunFolder
+
+
+def build(
+    run: Path,
+    out: Path,
+    *,
+    dtype: Dtype = "fp32",
+    results: Path | None = None,
+    replace: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Build the release of the finished training run in the folder `run`, and return its folder.
+
+    Arguments:
+        out: the release's folder; it must not exist, unless `replace`.
+        dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors).
+        results: a results file for the card; None, and the card says "not measured".
+        replace: take the place of an older release in `out`, in one step at the end.
+        progress: say on stderr what is being done.
+
+    Raises ValueError for a run that is not finished or cannot be released (see `RunFolder`), an `out` that
+    exists, and an `out` to be replaced that is not a release.
+
+    >>> build(Path("runs/mini"), Path("releases/mini"), results=Path("benchmarks/results/mini.json"))
+    """
+    source = RunFolder.read(run)
+    out = Path(out).resolve()
+    building, old = out.with_name(f".{out.name}.building"), out.with_name(f".{out.name}.old")
+    _clear_leftovers(out, building, old)
+    _refuse_existing(out, replace)
+    card = render(card_of(source, load_as=f"path/to/{out.name}", dtype=dtype, results=results))
+
+    building.mkdir(parents=True)
+    _say(progress, "weights, tokenizer and configuration")
+    write_layout(source, building, dtype=dtype)
+    (building / "README.md").write_text(card, encoding="utf-8")
+    shutil.copyfile(_licence(), building / "LICENSE")
+    _say(progress, "golden vectors")
+    write_golden(building)
+    write_manifest(building)
+    if out.exists():
+        out.rename(old)
+    building.rename(out)
+    if old.exists():
+        shutil.rmtree(old)
+    _say(progress, f"{out} is ready")
+    return out
+
+
+def _clear_leftovers(out: Path, building: Path, old: Path) -> None:
+    if building.exists():
+        shutil.rmtree(building)
+    if old.exists() and not out.exists():
+        old.rename(out)  # killed between the two renames: the older release is still the newest whole one
+    elif old.exists():
+        shutil.rmtree(old)
+
+
+def _refuse_existing(out: Path, replace: bool) -> None:
+    if not out.exists():
+        return
+    if not replace:
+        raise ValueError(
+            f"{out} exists. Choose another folder, or pass --replace to put this release in its place."
+        )
+    if not (out / MANIFEST).is_file():
+        raise ValueError(
+            f"{out} is not a release (it has no {MANIFEST}), so it is not replaced. Choose another folder."
+        )
+
+
+def _licence() -> Path:
+    # A checkout has the file beside the package, a wheel in its metadata.
+    beside = Path(codequarry.__file__).with_name("LICENSE")
+    if beside.is_file():
+        return beside
+    try:
+        listed = files("codequarry") or []
+    except PackageNotFoundError:
+        listed = []
+    for file in listed:
+        if file.name == "LICENSE" and (found := Path(str(file.locate()))).is_file():
+            return found
+    raise ValueError("codequarry is installed without its LICENSE, which a release carries: reinstall it.")
+
+
+def _say(progress: bool, what: str) -> None:
+    if progress:
+        print(f"build: {what}", file=sys.stderr, flush=True)

@@ -1,0 +1,113 @@
+"""Golden vectors: what a release answers to a fixed set of awkward texts, kept beside the weights.
+
+Whoever loads the folder later, with another library version or another server, can tell in seconds whether
+it still means the same. The file is JSON because servers take every `*.safetensors` in a folder for weights.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codequarry.modules.tasks import SIDES, TASKS, prompt_name, prompts
+
+GOLDEN = "golden_vectors.json"
+
+# What a text puts to the test. `ordinary` texts give the same vector everywhere; the other two are where
+# runtimes are known to differ, so that `verify` can name the difference instead of drowning in it.
+Kind = Literal["ordinary", "special_tokens", "outer_whitespace"]
+
+_SHORT = {
+    ("nl2code", "query"): "parse an ISO 8601 date",
+    ("nl2code", "document"): "def parse_date(text):\n    return datetime.fromisoformat(text)",
+    ("qa", "query"): "Why does 0.1 + 0.2 not equal 0.3?",
+    ("qa", "document"): "Binary fractions cannot hold one tenth; compare with math.isclose.",
+    ("code2code", "query"): "for (int i = 0; i < n; i++) { sum += a[i]; }",
+    ("code2code", "document"): "total = sum(a)",
+    ("code2nl", "query"): "SELECT name FROM users WHERE age >= 18;",
+    ("code2nl", "document"): "Names of all adult users.",
+    ("code2completion", "query"): "def fibonacci(n):\n    if n < 2:",
+    ("code2completion", "document"): "return n\n    return fibonacci(n - 1) + fibonacci(n - 2)",
+}
+# Written with escapes, so that no editor can normalise away what is being tested: the same letter composed
+# and decomposed, Cyrillic, Chinese, an emoji outside the basic plane.
+_NON_ASCII = (
+    "gr\u00f6\u00dfe = 'gro\u0308\u00dfe'  # \u0440\u0430\u0437\u043c\u0435\u0440, \u5927\u5c0f \U0001f980"
+)
+_LOOK_ALIKES = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "[CLS]",
+    "[SEP]",
+    "[PAD]",
+    "[MASK]",
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<eos>",
+)
+
+
+@dataclass(frozen=True)
+class GoldenText:
+    """One text, the name of the prompt that goes in front of it, and what it puts to the test."""
+
+    prompt_name: str
+    text: str
+    kind: Kind = "ordinary"
+
+
+def golden_texts(max_length: int, special_tokens: tuple[str, ...] = ()) -> list[GoldenText]:
+    """The texts of a model that reads `max_length` tokens and whose tokenizer has these `special_tokens`.
+
+    Every task and side is there, and the plain prompts `query` and `document`; then tabs and Windows line
+    ends, letters outside ASCII, and a text past the limit; then white space around a text, and texts that
+    spell out a special token, those of common families as well as the model's own.
+    """
+    texts = [GoldenText(prompt_name(task, side), _SHORT[task, side]) for task in TASKS for side in SIDES]
+    texts += [GoldenText(side, _SHORT["nl2code", side]) for side in SIDES]
+    texts += [
+        GoldenText("nl2code_document", "if a:\r\n\tif b:\r\n\t\treturn\tc"),
+        GoldenText("code2code_query", _NON_ASCII),
+        GoldenText("nl2code_document", past_the_limit(max_length)),
+        GoldenText("code2completion_document", "    return result\n\n", "outer_whitespace"),
+    ]
+    names = dict.fromkeys((*_LOOK_ALIKES, *special_tokens))
+    texts += [GoldenText("code2nl_query", f"stop = {name!r}  # the end", "special_tokens") for name in names]
+    return texts
+
+
+def past_the_limit(max_length: int) -> str:
+    """A text of more than `max_length` tokens whose first part does not repeat itself."""
+    return "\n".join(f"value_{number} = read({number})" for number in range(max_length // 4 + 8))
+
+
+def write_golden(folder: Path) -> None:
+    """Embed the golden texts with stock sentence-transformers in float32 and write `golden_vectors.json`.
+
+    The file holds unit vectors of full size. The vector of a Matryoshka dimension is its first numbers,
+    brought back to length 1.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(
+        str(folder), device="cpu", model_kwargs={"dtype": "float32"}, local_files_only=True
+    )
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    texts = golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens))
+    rows = []
+    for text in texts:
+        vector = model.encode([text.text], prompt_name=text.prompt_name, show_progress_bar=False)[0]
+        rows.append(
+            {
+                "prompt_name": text.prompt_name,
+                "kind": text.kind,
+                "text": text.text,
+                # Nine decimals keep float32 of numbers below 1 to half a unit in the ninth.
+                "vector": [round(float(number), 9) for number in vector],
+            }
+        )
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    head = json.dumps({"prompts": prompts(), "dims": config["matryoshka_dimensions"]}, ensure_ascii=False)
+    (folder / GOLDEN).write_text(f'{head[:-1]}, "rows": [\n{lines}\n]}}\n', encoding="utf-8")

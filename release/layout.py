@@ -1,0 +1,116 @@
+"""The one layout every consumer reads, written from a run folder.
+
+sentence-transformers 6 saves what sentence-transformers 3, text-embeddings-inference and older vLLM cannot
+read: new class names, a pooling config of one word, no `max_seq_length`. The layout before 5.4 is read by all
+of them, with the same vectors, so that is what a release holds.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from codequarry.modules.legacy_config import add_legacy_fields
+from codequarry.modules.tasks import prompts
+from codequarry.release.run_folder import POOLING_FLAGS, RunFolder
+from codequarry.release.tokenizer_files import write_tokenizer
+
+Dtype = Literal["fp32", "bf16"]
+TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
+
+# (class, folder) in the order a text meets them, by the names they had in sentence-transformers before 5.4.
+MODULES = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
+LEGACY_PREFIX = "sentence_transformers.models."
+REQUIREMENTS = {
+    "transformers": {
+        "specifier": ">=4.57",
+        "reason": "Releases are checked with 4.57 (sentence-transformers 3.4.1) and 5, none older.",
+    }
+}
+
+
+def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32") -> None:
+    """Write weights, tokenizer and every configuration file of `run` into the empty folder `out`.
+
+    dtype: of the weights on disk; the vectors of `bf16` weights differ a little from those of the run.
+
+    Raises ValueError where the run holds what the layout cannot say (see `RunFolder`), or an unknown dtype.
+    """
+    if dtype not in TORCH_NAMES:
+        raise ValueError(f"dtype {dtype!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
+    _write_weights(run, out / "model.safetensors", dtype)
+    _write_config(run, out / "config.json", dtype)
+    write_tokenizer(run.folder, out, max_length=run.max_length)
+    write_json(
+        out / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": LEGACY_PREFIX + name}
+            for index, (name, path) in enumerate(MODULES)
+        ],
+    )
+    write_json(out / "sentence_bert_config.json", {"max_seq_length": run.max_length, "do_lower_case": False})
+    (out / "1_Pooling").mkdir()
+    write_json(
+        out / "1_Pooling" / "config.json",
+        {"word_embedding_dimension": run.hidden_size}
+        | {flag: mode == run.pooling for mode, flag in POOLING_FLAGS.items()}
+        | {"include_prompt": True},
+    )
+    (out / "2_Normalize").mkdir()
+    # Older readers ignore this file, but a folder without files would be lost on its way through git.
+    names = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+    write_json(out / "2_Normalize" / "config.json", names)
+    write_json(
+        out / "config_sentence_transformers.json",
+        {
+            "__version__": _versions(),
+            "model_type": "SentenceTransformer",
+            "prompts": prompts(),
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+            "requirements": REQUIREMENTS,
+        },
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON with a final newline."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_config(run: RunFolder, path: Path, dtype: Dtype) -> None:
+    # `dims` and the pooling were read from this same file by RunFolder; they are written anew so that they
+    # also stand in the release of a run which left one of them out.
+    config = dict(run.config) | {
+        "dtype": TORCH_NAMES[dtype],
+        "matryoshka_dimensions": list(run.dims),
+        "use_cache": False,
+    }
+    if run.is_decoder:
+        config["is_causal"] = True
+    write_json(path, config)
+    add_legacy_fields(path)
+
+
+def _write_weights(run: RunFolder, path: Path, dtype: Dtype) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    target = getattr(torch, TORCH_NAMES[dtype])
+    tensors = {
+        name: tensor.to(target).contiguous() if tensor.is_floating_point() else tensor
+        for shard in run.weight_files
+        for name, tensor in load_file(shard).items()
+    }
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _versions() -> dict[str, str]:
+    import sentence_transformers
+    import torch
+    import transformers
+
+    return {
+        "sentence_transformers": sentence_transformers.__version__,
+        "transformers": transformers.__version__,
+        "pytorch": torch.__version__,
+    }

@@ -1,0 +1,53 @@
+"""`manifest.json`: the size and sha256 of every other file of a release, and what no longer matches them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder: Path) -> None:
+    """Write `manifest.json` over every other file below `folder`."""
+    files = {name: _entry(folder / name) for name in _names(folder)}
+    text = json.dumps({"algorithm": "sha256", "files": files}, indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def check_manifest(folder: Path) -> list[str]:
+    """One sentence for each file missing, extra or changed since `write_manifest`; [] when none is."""
+    try:
+        listed: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[
+            "files"
+        ]
+        expected = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in listed.items()}
+    except FileNotFoundError:
+        return [f"{MANIFEST} is missing: this is not a folder that `codequarry release build` finished."]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{MANIFEST} cannot be read ({type(error).__name__}: {error})."]
+    found = set(_names(folder))
+    problems = [f"{name} is missing." for name in sorted(expected.keys() - found)]
+    problems += [f"{name} is not in {MANIFEST}: an extra file." for name in sorted(found - expected.keys())]
+    for name in sorted(expected.keys() & found):
+        size, digest = expected[name]
+        if not (folder / name).is_file():
+            problems.append(f"{name} is a link that leads nowhere.")
+            continue
+        actual = (folder / name).stat().st_size
+        if actual != size:
+            problems.append(f"{name} has {actual:,} bytes, {MANIFEST} says {size:,}.")
+        elif _entry(folder / name)["sha256"] != digest:
+            problems.append(f"{name} has changed: its sha256 is not the one in {MANIFEST}.")
+    return problems
+
+
+def _names(folder: Path) -> list[str]:
+    paths = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+
+
+def _entry(path: Path) -> dict[str, int | str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}

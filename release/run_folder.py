@@ -1,0 +1,193 @@
+"""What a finished training run says about its model, read once and checked.
+
+Everything that a release cannot hold is refused here, before a byte is written.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from codequarry.modules.tasks import prompts
+
+# How sentence-transformers before 5.4 spelled the pooling modes.
+POOLING_FLAGS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+_CLASSES = ["Transformer", "Pooling", "Normalize"]
+_PROVENANCE = ("recipe.json", "training.json")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that `train.py` finished: a saved SentenceTransformer with `recipe.json` and `training.json`.
+
+    >>> run = RunFolder.read(Path("runs/mini"))
+    >>> run.pooling, run.max_length, run.dims
+    ('mean', 256, (384, 256, 128, 64, 32))
+    """
+
+    folder: Path
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunFolder":
+        """The run in `folder`.
+
+        Raises ValueError when the run is not finished, is built of anything but sentence-transformers' own
+        Transformer, Pooling and Normalize, carries other prompts than `codequarry.modules.tasks`, renders
+        texts through a chat template, wants code of its own, or contradicts itself about its length.
+        """
+        run = cls(Path(folder))
+        run._refuse_unfinished()
+        run._refuse_foreign_code()
+        run._refuse_other_prompts()
+        run._refuse_contradictions()
+        return run
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """`config.json`, the backbone's configuration."""
+        return self._json("config.json")
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe in `recipe.json`: what the model was asked to be."""
+        record = self._json("recipe.json")
+        recipe: dict[str, Any] = record.get("recipe", record)
+        return recipe
+
+    @cached_property
+    def training(self) -> dict[str, Any]:
+        """`training.json`: what was done, on what data, where, and how long it took."""
+        return self._json("training.json")
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """The safetensors files, one or several shards."""
+        return sorted(self.folder.glob("model*.safetensors"))
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the token vectors and of the full embedding."""
+        return int(self.config["hidden_size"])
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The trained Matryoshka dimensions, largest first; the full size alone where none were trained."""
+        return tuple(self.config.get("matryoshka_dimensions") or [self.hidden_size])
+
+    @cached_property
+    def pooling(self) -> str:
+        """The pooling mode, such as `mean` or `lasttoken`, whichever way the run spells it."""
+        saved = self._json("1_Pooling/config.json")
+        if isinstance(saved.get("pooling_mode"), str):
+            return str(saved["pooling_mode"])
+        modes = [mode for mode, flag in POOLING_FLAGS.items() if saved.get(flag)]
+        if len(modes) != 1:
+            raise ValueError(
+                f"{self.folder}/1_Pooling/config.json switches on {', '.join(modes) or 'no mode'}: "
+                "a release pools in exactly one way."
+            )
+        return modes[0]
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the last token holds the text, so that every text must end in the end-of-sequence token."""
+        return self.pooling == "lasttoken"
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text is cut to, special tokens and prefix included."""
+        own = self._json("sentence_bert_config.json").get("max_seq_length")
+        return int(own or self._json("tokenizer_config.json").get("model_max_length", 0))
+
+    def _json(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        return value
+
+    def _refuse_unfinished(self) -> None:
+        needed = [
+            "modules.json",
+            "config.json",
+            "sentence_bert_config.json",
+            "config_sentence_transformers.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            *_PROVENANCE,
+        ]
+        missing = [name for name in needed if not (self.folder / name).is_file()]
+        if not self.weight_files:
+            missing.append("model.safetensors")
+        if missing:
+            raise ValueError(
+                f"{self.folder} is not a finished run: {', '.join(missing)} missing. "
+                "Give its training command again, same recipe and --out: it continues where it stopped."
+            )
+
+    def _refuse_foreign_code(self) -> None:
+        rows = json.loads((self.folder / "modules.json").read_text(encoding="utf-8"))
+        types = [str(row["type"]) for row in rows]
+        foreign = [name for name in types if not name.startswith("sentence_transformers.")]
+        if foreign:
+            raise ValueError(
+                f"{self.folder}/modules.json names {foreign[0]}, not a class of sentence-transformers: "
+                "it would load only with trust_remote_code. Save the run through codequarry's CodeEmbedder."
+            )
+        if [name.rpartition(".")[2] for name in types] != _CLASSES:
+            raise ValueError(
+                f"{self.folder}/modules.json holds {', '.join(types)}; a release holds {', '.join(_CLASSES)}."
+            )
+        for name in ("config.json", "tokenizer_config.json"):
+            if "auto_map" in self._json(name):
+                raise ValueError(
+                    f"{self.folder}/{name} has auto_map, code to be run on loading: a release has none."
+                )
+        if "message" in self._json("sentence_bert_config.json").get("modality_config", {}):
+            raise ValueError(
+                f"{self.folder} renders texts through a chat template (modality_config has 'message'), which "
+                "the release layout has no place for. Build it with codequarry.modules.build.build_model."
+            )
+
+    def _refuse_other_prompts(self) -> None:
+        saved = self._json("config_sentence_transformers.json").get("prompts") or {}
+        wrong = sorted(name for name in saved.keys() | prompts() if saved.get(name) != prompts().get(name))
+        if wrong:
+            raise ValueError(
+                f"{self.folder} was trained with other prompts than codequarry.modules.tasks has now, "
+                f"at {', '.join(wrong)}: its vectors would answer to the wrong words. Train it again."
+            )
+
+    def _refuse_contradictions(self) -> None:
+        if self.max_length < 1 or self.max_length > 10**6:
+            raise ValueError(
+                f"{self.folder} has no maximum length (found {self.max_length}): set model_max_length in "
+                "tokenizer_config.json to the tokens it was trained with."
+            )
+        asked = {"max_length": self.max_length, "pooling": self.pooling}
+        for name, found in asked.items():
+            if self.recipe.get(name) not in (None, found):
+                raise ValueError(
+                    f"{self.folder}: the recipe says {name} {self.recipe[name]!r}, the model {found!r}. "
+                    "Which one was trained cannot be told from here; train it again."
+                )
+        layered = [
+            key
+            for key, value in (self.config.get("rope_parameters") or {}).items()
+            if isinstance(value, dict)
+        ]
+        if layered:
+            raise ValueError(
+                f"{self.folder}/config.json has rope_parameters per kind of layer ({', '.join(layered)}), "
+                "which transformers 4 spells another way in each family: such a model cannot be released."
+            )
+        if not all(str(name).endswith("Model") for name in self.config.get("architectures") or [""]):
+            raise ValueError(
+                f"{self.folder}/config.json has architectures {self.config.get('architectures')}: a release "
+                "holds the bare backbone, a class whose name ends in Model."
+            )

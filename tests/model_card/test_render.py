@@ -1,0 +1,140 @@
+import json
+import re
+
+import pytest
+import yaml
+
+from codequarry.model_card.card import Card
+from codequarry.model_card.render import render
+from codequarry.modules.tasks import prompts
+
+PLAIN = {
+    "name": "mini",
+    "load_as": "someone/mini",
+    "version": "0.1.0",
+    "dims": (384, 128),
+    "max_length": 256,
+    "pooling": "mean",
+    "dtype": "fp32",
+}
+SIZE = {"queries": 311, "documents": 2804}
+RESULTS = {
+    "benchmark": "code search, held out by file",
+    "command": "codequarry benchmark quality --model runs/mini --seed 17",
+    "date": "2026-11-21",
+    "hardware": {"processor": "Xeon 8370C", "cores": 2},
+    "versions": {"torch": "2.13.0"},
+    "rows": [
+        {"model": "mini", "task": "nl2code", **SIZE, "ndcg@10": 0.81249, "mrr@10": 0.7813, "recall@1": 0.702},
+        {"model": "bm25", "task": "mean", **SIZE, "ndcg@10": 0.6, "mrr@10": 0.55, "recall@1": 0.41},
+    ],
+}
+
+
+def section(text, title):
+    return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE).group(1)
+
+
+def numbers(text):
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
+
+
+def test_every_number_in_the_results_occurs_in_the_results_file():
+    shown = numbers(section(render(Card(**PLAIN, results=RESULTS)), "Results"))
+    in_file = numbers(json.dumps(RESULTS))
+    rounded = {f"{float(number):.3f}" for number in in_file}
+    headings = {"10", "1"}  # nDCG@10, recall@1
+    assert shown - headings <= in_file | rounded
+    assert {"0.812", "0.781", "0.702", "0.600", "311", "2804", "8370"} <= shown
+
+
+def test_the_command_that_made_the_results_is_shown():
+    assert f"`{RESULTS['command']}`" in section(render(Card(**PLAIN, results=RESULTS)), "Results")
+
+
+@pytest.mark.parametrize("results", [None, {}, {"rows": []}])
+def test_without_results_the_card_says_not_measured_and_no_number(results):
+    text = section(render(Card(**PLAIN, results=results)), "Results")
+    assert text.strip() == "not measured"
+
+
+@pytest.mark.parametrize("missing", ["ndcg@10", "recall@1", "queries"])
+def test_a_number_that_was_not_measured_is_called_so(missing):
+    row = {key: value for key, value in RESULTS["rows"][0].items() if key != missing}
+    table = section(render(Card(**PLAIN, results=RESULTS | {"rows": [row]})), "Results")
+    assert table.count("not measured") == 1
+
+
+def test_a_card_without_any_training_record_has_no_gap():
+    training = section(render(Card(**PLAIN)), "Training")
+    for name in ("Data", "Optimiser steps", "Time", "Hardware", "Versions", "Hyperparameters"):
+        assert f"- {name}: not measured" in training
+
+
+def test_no_field_is_left_blank_or_none():
+    for card in (Card(**PLAIN), Card(**PLAIN, results=RESULTS, random_start=True)):
+        text = render(card)
+        assert "None" not in text
+        assert not re.search(r"\|[ \t]+\|", text.replace("| | |\n| --- | --- |", ""))
+        assert not re.search(r":\s*$", section(text, "Training"), re.MULTILINE)
+        assert "{{" not in text
+        assert "{%" not in text
+
+
+def test_every_prompt_is_shown_with_its_string():
+    text = section(render(Card(**PLAIN)), "Prompts")
+    for name, prompt in prompts().items():
+        assert f"| `{name}` | `{json.dumps(prompt)}` |" in text
+
+
+def test_the_header_is_what_the_hub_reads():
+    header = yaml.safe_load(render(Card(**PLAIN, base_model="someone/base")).split("---\n")[1])
+    assert header["pipeline_tag"] == "feature-extraction"
+    assert header["library_name"] == "sentence-transformers"
+    assert header["license"] == "apache-2.0"
+    assert header["base_model"] == "someone/base"
+    assert {"sentence-transformers", "code", "text-embeddings-inference"} <= set(header["tags"])
+    assert "datasets" not in header
+
+
+def test_data_sets_and_base_stand_in_the_header_only_when_known():
+    header = yaml.safe_load(render(Card(**PLAIN, datasets=("someone/pairs",))).split("---\n")[1])
+    assert header["datasets"] == ["someone/pairs"]
+    assert "base_model" not in header
+
+
+def test_a_random_start_names_no_base():
+    assert "training began with random weights" in render(Card(**PLAIN, random_start=True))
+
+
+def test_training_data_is_listed_by_source_and_task():
+    rows = (
+        {"source": "here", "task": "qa", "pairs": 1200},
+        {"source": "there", "task": "nl2code", "pairs": 34},
+    )
+    text = section(render(Card(**PLAIN, training_data=rows)), "Training")
+    assert "| here | qa | 1200 |\n| there | nl2code | 34 |\n" in text
+    assert "1234 pairs in all." in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(42.4, "42 seconds"), (333, "6 minutes"), (7300, "2.0 hours")]
+)
+def test_time_is_told_in_the_unit_that_fits(seconds, words):
+    assert f"- Time: {words}\n" in render(Card(**PLAIN, seconds=seconds))
+
+
+def test_a_model_of_one_size_has_no_section_on_smaller_vectors():
+    assert "Smaller vectors" in render(Card(**PLAIN))
+    assert "Smaller vectors" not in render(Card(**PLAIN | {"dims": (384,)}))
+
+
+def test_every_table_has_a_blank_line_before_it_and_its_rows_together():
+    """Markdown shows anything else as text."""
+    rows = ({"source": "here", "task": "qa", "pairs": 1},)
+    card = Card(**PLAIN, results=RESULTS, training_data=rows, hyperparameters={"temperature": 0.05})
+    lines = render(card).splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"\|( -+:? \|)+", line):
+            assert lines[number - 2] == "", lines[number - 2 : number + 2]
+            assert lines[number + 1].startswith("|"), lines[number : number + 2]

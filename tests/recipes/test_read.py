@@ -1,0 +1,80 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from codequarry.recipes.read import read_recipe, recipe_from_record, recipe_path
+
+SHIPPED = ["mini", "nano", "0.5b", "1.5b"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_reads_and_survives_json(name: str) -> None:
+    recipe = read_recipe(recipe_path(name))
+    assert recipe.name == name
+    assert recipe_from_record(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "dims"),
+    [("0.5b", 512, (896, 512, 256, 128, 64)), ("1.5b", 256, (1536, 1024, 512, 256, 128))],
+)
+def test_the_paper_is_followed_where_it_speaks(name: str, batch: int, dims: tuple[int, ...]) -> None:
+    """arXiv 2508.21290: temperature 0.05, length 512, 1500 steps, batch 512 and 256, last-token pooling."""
+    recipe = read_recipe(recipe_path(name))
+    assert (recipe.temperature, recipe.max_length, recipe.max_steps) == (0.05, 512, 1500)
+    assert (recipe.batch_size, recipe.matryoshka_dims, recipe.pooling) == (batch, dims, "lasttoken")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_first_matryoshka_dimension_is_the_hidden_size(name: str) -> None:
+    recipe = read_recipe(recipe_path(name))
+    hidden = recipe.backbone.shape.hidden_size if recipe.backbone.shape else 384  # MiniLM's
+    assert recipe.matryoshka_dims[0] == hidden
+
+
+def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
+    recipe = read_recipe(
+        recipe_path("0.5b"),
+        ["max_steps=20", "learning_rate=1", "data=my/pairs", "backbone.weights=random", "matryoshka_dims=[896, 64]"],
+    )
+    assert (recipe.max_steps, recipe.learning_rate, recipe.data) == (20, 1.0, "my/pairs")
+    assert (recipe.backbone.weights, recipe.matryoshka_dims) == ("random", (896, 64))
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("max_step=3", "'max_step' is not a field of recipe: did you mean 'max_steps'?"),
+        ("backbone.revison=x", "'revison' is not a field of backbone: did you mean 'revision'?"),
+        ("zzz=1", "the fields are name, backbone, data"),
+        ("batch_size=big", "batch_size = 'big' is str; int is expected"),
+        ("batch_size=true", "batch_size = True is bool; int is expected"),
+        ("batch_size=1", "batch_size = 1 in recipe mini: at least 2"),
+        ("pooling=cls", "pooling = 'cls': pass one of 'lasttoken', 'mean'"),
+        ("matryoshka_dims=384", "pass a list such as"),
+        ("matryoshka_dims=[]", "matryoshka_dims is empty"),
+        ("temperature=20", "it divides a cosine"),
+        ("backbone.weights=random", r"need a \[backbone.shape\] table"),
+        ("max_steps", "has no '='"),
+    ],
+)
+def test_a_wrong_setting_is_answered_with_a_sentence(setting: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
+        read_recipe(recipe_path("mini"), [setting])
+
+
+def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("name = ")
+    with pytest.raises(ValueError, match=r"mine.toml is not a TOML file"):
+        read_recipe(file)
+    file.write_text('name = "mine"')
+    with pytest.raises(ValueError, match=r"mine.toml: recipe says nothing about backbone, data"):
+        read_recipe(file)
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
+    with pytest.raises(ValueError, match=r"'micro' is neither a recipe file nor one of 0.5b, 1.5b, mini, nano"):
+        recipe_path("micro")

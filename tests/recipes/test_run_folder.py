@@ -1,0 +1,72 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codequarry.recipes.read import read_recipe, recipe_path
+from codequarry.recipes.run_folder import claim, finish, is_finished
+
+MINI = read_recipe(recipe_path("mini"))
+
+
+class Model:
+    """Writes what a model folder needs; breaks half-way when told to."""
+
+    def __init__(self, breaks: bool = False) -> None:
+        self.breaks = breaks
+
+    def save(self, path: str) -> None:
+        folder = Path(path)
+        (folder / "1_Pooling").mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        if self.breaks:
+            raise OSError("No space left on device")
+        (folder / "model.safetensors").write_bytes(b"weights")
+
+
+def test_the_same_recipe_and_pairs_come_back_to_their_folder(tmp_path: Path) -> None:
+    claim(tmp_path / "run", MINI, "data", fresh=False)
+    claim(tmp_path / "run", MINI, "data", fresh=False)
+
+
+def test_another_recipe_is_refused_with_both_names_and_what_differs(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    other = replace(MINI, name="mine", max_steps=7)
+    with pytest.raises(ValueError, match=r"belongs to recipe 'mini'; this is recipe 'mine': max_steps 600 there and 7"):
+        claim(tmp_path, other, "data", fresh=False)
+    with pytest.raises(ValueError, match="started on other pairs"):
+        claim(tmp_path, MINI, "other data", fresh=False)
+
+
+def test_fresh_starts_over_but_not_in_a_folder_that_no_run_wrote(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "precious"
+    claim(run, MINI, "data", fresh=False)
+    (run / "checkpoints").mkdir()
+    claim(run, replace(MINI, max_steps=7), "data", fresh=True)
+    assert not (run / "checkpoints").exists()
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="no run wrote it"):
+        claim(other, MINI, "data", fresh=True)
+    assert (other / "thesis.txt").exists()
+
+
+def test_finishing_puts_everything_in_place_and_config_json_makes_it_count(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    assert not is_finished(tmp_path)
+    finish(tmp_path, Model(), {"steps": 3})
+    assert is_finished(tmp_path)
+    assert json.loads((tmp_path / "training.json").read_text()) == {"steps": 3}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "1_Pooling", "config.json", "model.safetensors", "recipe.json", "training.json",
+    }  # fmt: skip
+
+
+def test_a_save_that_breaks_leaves_the_run_unfinished_and_can_be_repeated(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    with pytest.raises(OSError, match="No space left"):
+        finish(tmp_path, Model(breaks=True), {})
+    assert not is_finished(tmp_path)
+    finish(tmp_path, Model(), {})
+    assert is_finished(tmp_path)

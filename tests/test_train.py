@@ -1,0 +1,147 @@
+"""Training as users start it: in a process of its own, killed at a bad moment, on two ranks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+import codequarry
+from codequarry.data.pair import Pair
+from codequarry.data.pair_files import write_pairs
+from codequarry.modules.tasks import prompts
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "backbone.shape.hidden_size=64", "backbone.shape.layers=2", "backbone.shape.heads=4",
+    "backbone.shape.intermediate_size=128", "backbone.shape.vocabulary=600", "matryoshka_dims=[64, 16]",
+    "max_length=96", "batch_size=8", "mini_batch_size=4", "save_steps=2", "logging_steps=1", "precision=fp32",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sources of two tasks that teach an easy thing, and one too small to fill a batch."""
+    folder = tmp_path_factory.mktemp("pairs")
+    words = [f"{a}{b}" for a in ("sort", "parse", "send", "load", "draw", "open") for b in ("list", "date", "mail", "map")]
+    for source, task, count in (("a", "nl2code", 24), ("b", "code2nl", 24), ("tiny", "qa", 3)):
+        write_pairs(
+            folder / f"{source}.jsonl.gz",
+            [
+                Pair(task, f"how to {word} {n}", f"def {word}_{n}(x):\n    return {word}(x)", source, "python")
+                for n, word in enumerate(words[:count])
+            ],
+        )
+    return folder
+
+
+def command(out: Path, pairs: Path, *settings: str, recipe: str = "nano", ranks: int = 1) -> list[str]:
+    start = [sys.executable]
+    if ranks > 1:
+        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    chosen = [f"data={pairs}", *settings]
+    flags = [part for setting in chosen for part in ("--set", setting)]
+    return [*start, str(ROOT / "train.py"), str(ROOT / "recipes" / f"{recipe}.toml"), "--out", str(out), *flags]
+
+
+def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    result = run(command(out, pairs, *SMALL, "max_steps=8"))
+    assert result.returncode == 0, result.stderr
+    assert "left out: tiny:qa has 3 pairs, fewer than one batch of 8" in result.stdout
+    return out
+
+
+def test_a_finished_run_is_a_model_with_its_recipe_beside_it(uninterrupted: Path) -> None:
+    model = codequarry.load(str(uninterrupted), dims=16)
+    assert model.encode_query(["how to sortlist"], task="nl2code").shape == (1, 16)
+    record = json.loads((uninterrupted / "training.json").read_text())
+    assert record["steps"] == 8
+    assert [row["pairs"] for row in record["data"]] == [24, 24]
+    assert {"source": "b", "task": "code2nl", "pairs": 24} in record["data"]
+    assert record["hardware"]["processor"]
+    assert json.loads((uninterrupted / "recipe.json").read_text())["recipe"]["max_steps"] == 8
+
+
+def test_model_and_checkpoints_name_stock_classes_and_carry_the_prompts(uninterrupted: Path) -> None:
+    folders = [uninterrupted, *(uninterrupted / "checkpoints").glob("checkpoint-*")]
+    assert len(folders) == 3
+    for folder in folders:
+        types = [module["type"] for module in json.loads((folder / "modules.json").read_text())]
+        assert all(name.startswith("sentence_transformers.") for name in types)
+        assert SentenceTransformer(str(folder)).prompts == prompts()
+
+
+def test_training_teaches(uninterrupted: Path, pairs: Path) -> None:
+    """Eight more steps from the same start, for the loss at both ends."""
+    states = sorted((uninterrupted / "checkpoints").glob("*/trainer_state.json"), key=lambda f: f.stat().st_mtime)
+    losses = [entry["loss"] for entry in json.loads(states[-1].read_text())["log_history"] if "loss" in entry]
+    assert losses[-1] < losses[0]
+
+
+def test_a_run_killed_in_the_middle_continues_to_the_same_weights(
+    uninterrupted: Path, pairs: Path, tmp_path: Path
+) -> None:
+    words = command(tmp_path / "run", pairs, *SMALL, "max_steps=8")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run/checkpoints").glob("checkpoint-*/complete")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run/config.json").exists()
+    result = run(words)
+    assert result.returncode == 0, result.stderr
+    assert "continuing from" in result.stdout
+    expected, found = weights(uninterrupted), weights(tmp_path / "run")
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    again = run(words)
+    assert "is finished" in again.stdout
+
+
+@pytest.mark.parametrize("recipe", ["nano", "mini"])
+def test_two_ranks_train_to_a_model_that_loads(recipe: str, pairs: Path, tmp_path: Path) -> None:
+    settings = SMALL if recipe == "nano" else ["batch_size=8", "mini_batch_size=4", "precision=fp32", "max_length=64"]
+    result = run(command(tmp_path / "run", pairs, *settings, "max_steps=2", recipe=recipe, ranks=2))
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "run/training.json").read_text())["ranks"] == 2
+    model = codequarry.load(str(tmp_path / "run"))
+    assert np.isfinite(model.encode_query(["how to sortlist"], task="qa")).all()
+
+
+def test_a_malformed_pair_stops_the_run_before_it_starts(pairs: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"task": "nl2code", "query": "x"}\n')
+    result = run(command(tmp_path / "run", bad, *SMALL))
+    assert result.returncode == 1
+    assert "error: " in result.stderr
+    assert "bad.jsonl" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_no_source_fills_is_refused_with_a_size_that_works(pairs: Path, tmp_path: Path) -> None:
+    result = run(command(tmp_path / "run", pairs, *SMALL, "batch_size=64"))
+    assert "no source in" in result.stderr
+    assert "--set batch_size=12" in result.stderr
