@@ -1,0 +1,130 @@
+"""Documentation cut into prose chunks: at headings, and a long section at its paragraphs."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from codequarry.data.syntax import SourceFile
+from codequarry.search.kinds import Chunk
+
+PROSE_LANGUAGES = frozenset({"markdown", "rst", "text"})
+LONGEST = 1500  # characters, some 350 tokens; a longer section is cut at paragraphs
+
+_FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")  # ```one line``` is a span, not a fence
+_MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_RULE = re.compile(r"([=\-~^\"'`#*+.:_])\1{2,}$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """A heading on lines `line` to `last`."""
+
+    line: int
+    last: int
+    level: int
+    title: str
+
+
+def prose_chunks(source: SourceFile) -> list[Chunk]:
+    """The prose chunks of a Markdown, reStructuredText or text file, in the order of their lines."""
+    lines = source.text.split("\n")
+    fences = source.language == "markdown"
+    chunks = []
+    for start, end, title in _sections(lines, source.language):
+        for first, last in _paragraph_groups(lines, start, end, fences):
+            text = "\n".join(lines[first - 1 : last]).strip()
+            if any(map(str.isalnum, text)):
+                chunks.append(Chunk("prose", source.path, first, last, start, title, text))
+    return chunks
+
+
+def _sections(lines: Sequence[str], language: str) -> Iterator[tuple[int, int, str]]:
+    """First line, last line and heading path of each section. A heading with no text of its own opens the
+    section below it, so that no chunk is a bare heading."""
+    if language == "text":
+        yield 1, len(lines), ""
+        return
+    headings = list(_markdown_headings(lines) if language == "markdown" else _rst_headings(lines))
+    start = 1
+    path: list[_Heading] = []
+    for heading, following in zip(headings, [*headings[1:], None], strict=True):
+        if not path and heading.line > 1:
+            yield 1, heading.line - 1, ""
+            start = heading.line
+        path = [above for above in path if above.level < heading.level] + [heading]
+        end = following.line - 1 if following else len(lines)
+        if following and not any(map(str.strip, lines[heading.last : end])):
+            continue
+        yield start, end, " > ".join(part.title for part in path)
+        start = end + 1
+    if not headings:
+        yield 1, len(lines), ""
+
+
+def _markdown_headings(lines: Sequence[str]) -> Iterator[_Heading]:
+    fence = ""
+    for number, line in enumerate(lines, start=1):
+        fence = _fence_after(line, fence)
+        if not fence and (match := _MARKDOWN_HEADING.match(line)):
+            yield _Heading(number, number, len(match[1]), match[2])
+
+
+def _fence_after(line: str, fence: str) -> str:
+    """The fence that is open after this line, "" for none."""
+    match = _FENCE.match(line)
+    if not match:
+        return fence
+    if not fence:
+        return match[1]
+    closes = match[1].startswith(fence) and not line.strip().strip(fence[0])
+    return "" if closes else fence
+
+
+def _rst_headings(lines: Sequence[str]) -> Iterator[_Heading]:
+    styles: list[str] = []  # in the order they appear: that is how reStructuredText ranks headings
+    for number in range(1, len(lines)):
+        title, under = lines[number - 1].rstrip(), lines[number].rstrip()
+        above = lines[number - 2].rstrip() if number > 1 else ""
+        if title.strip() and not _RULE.match(title) and _RULE.match(under) and len(under) >= len(title):
+            overlined = above == under
+            if title.startswith(" ") and not overlined:
+                continue
+            style = under[0] * (1 + overlined)
+            if style not in styles:
+                styles.append(style)
+            yield _Heading(number - overlined, number + 1, styles.index(style), title.strip())
+
+
+def _paragraph_groups(lines: Sequence[str], start: int, end: int, fences: bool) -> Iterator[tuple[int, int]]:
+    """Neighbouring paragraphs together while they fit in LONGEST characters; a code block counts as one."""
+    group: tuple[int, int] | None = None
+    for first, last in _paragraphs(lines, start, end, fences):
+        if group is None:
+            group = (first, last)
+        elif _length(lines, group[0], last) <= LONGEST:
+            group = (group[0], last)
+        else:
+            yield group
+            group = (first, last)
+    if group:
+        yield group
+
+
+def _paragraphs(lines: Sequence[str], start: int, end: int, fences: bool) -> Iterator[tuple[int, int]]:
+    fence, first = "", 0
+    for number in range(start, end + 1):
+        filled = bool(lines[number - 1].strip())
+        fence = _fence_after(lines[number - 1], fence) if fences else ""
+        # A list or table may have no blank line for pages.
+        too_long = first and _length(lines, first, number) > LONGEST
+        if first and (too_long or not (filled or fence)):
+            yield first, number - 1
+            first = 0
+        if filled and not first:
+            first = number
+    if first:
+        yield first, end
+
+
+def _length(lines: Sequence[str], start: int, end: int) -> int:
+    return sum(len(line) + 1 for line in lines[start - 1 : end])

@@ -1,0 +1,129 @@
+"""Ask a checkout a question: its index is brought in step with the files first, then searched."""
+
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from codequarry.modules.tasks import DEFAULT_TASK, get_task
+from codequarry.search.answers import Answers, Hit, Refresh
+from codequarry.search.checkout import read_changes
+from codequarry.search.database import DamagedIndex, database_path, open_database, reading, set_aside
+from codequarry.search.encoder import Encoder, Vectors, embed_documents, embed_query, space_of
+from codequarry.search.index import count, embed_missing, read_chunk, read_corpus, space_number
+from codequarry.search.kinds import IN_WORDS, KIND_OF_TASK, Chunk
+
+
+def search(
+    query: str,
+    root: Path,
+    model: Encoder,
+    *,
+    task: str = DEFAULT_TASK,
+    top: int = 10,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Answers:
+    """The chunks of a checkout that answer a query best.
+
+    Arguments:
+        query: words or code, as the task asks for.
+        root: the folder that holds the checkout. Its index is made at the first search, and only what
+            changed since is embedded at the next.
+        model: what `codequarry.load` gave.
+        task: one of the five; it decides which kind of chunk is searched (`kinds.KIND_OF_TASK`).
+        top: how many answers at most.
+        cache: folder of the indexes; None for CODEQUARRY_CACHE, or else the user's cache folder.
+        progress: show bars on standard error while reading and embedding.
+
+    Raises ValueError for a blank query, an unknown task, a root that is not a folder or holds nothing this
+    task searches, and a cache folder that cannot be written.
+
+    >>> search("parse a date", Path("."), codequarry.load("mini")).hits[0].path
+    """
+    get_task(task)
+    if not query.strip():
+        raise ValueError("the query is blank: say in words, or in code, what you are looking for.")
+    if top < 1:
+        raise ValueError(f"top is {top}: ask for at least 1 answer.")
+    if not root.is_dir():
+        kind = "a file" if root.exists() else "not there"
+        raise ValueError(f"{root} is {kind}: pass the folder that holds the code.")
+    path = database_path(root, cache)
+    run = partial(_search, path, query, root, model, task, top, progress)
+    try:
+        return run()
+    except DamagedIndex:
+        set_aside(path)
+        return run()
+
+
+def _search(
+    path: Path, query: str, root: Path, model: Encoder, task: str, top: int, progress: bool
+) -> Answers:
+    started = time.perf_counter()
+    kind = KIND_OF_TASK[task]
+    with open_database(path, root) as connection:
+        skipped = dict(read_changes(connection, root, progress))
+        files, chunks, texts = count(connection, kind)
+        _check_found(root, task, files, chunks, skipped)
+        space = space_of(model, task)
+        number = space_number(connection, space)
+
+        def embed(batch: list[str]) -> Vectors:
+            return embed_documents(model, batch, task, space)
+
+        embedded = embed_missing(connection, kind, number, embed, progress)
+        refresh = Refresh(files, chunks, embedded, texts - embedded, skipped, time.perf_counter() - started)
+        query_D = embed_query(model, query, task, space)
+        with reading(connection):
+            corpus = read_corpus(connection, kind, number, space.dims)
+            # Equal texts have equal scores only up to the last bits of a matrix product: rounded, they keep
+            # the order of path and line.
+            scores_C = np.round(corpus.vectors @ query_D, 6)
+            order = np.argsort(-scores_C, kind="stable")
+            ranked = ((read_chunk(connection, corpus.ids[row]), float(scores_C[row])) for row in order)
+            hits = tuple(_hit(chunk, score) for chunk, score in _best_of_each_unit(ranked, top))
+    return Answers(query, task, hits, refresh)
+
+
+def _check_found(root: Path, task: str, files: int, chunks: int, skipped: dict[str, int]) -> None:
+    if chunks:
+        return
+    passed_over = ", ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
+    if not files:
+        raise ValueError(
+            f"{root} holds no file that can be read as code or text"
+            + (f" (passed over: {passed_over})." if passed_over else ".")
+            + " Pass the folder of a checkout."
+        )
+    raise ValueError(
+        f"task {task!r} searches {IN_WORDS[KIND_OF_TASK[task]]}, and the {files} files read in {root} "
+        "have none. Try another task."
+    )
+
+
+def _best_of_each_unit(ranked: Iterable[tuple[Chunk, float]], top: int) -> Iterator[tuple[Chunk, float]]:
+    """The first `top` chunks of which no better one is a window of the same unit, or shares lines with it."""
+    taken: dict[str, list[Chunk]] = {}
+    left = top
+    for chunk, score in ranked:
+        others = taken.setdefault(chunk.path, [])
+        if any(_same_unit(chunk, other) for other in others):
+            continue
+        others.append(chunk)
+        yield chunk, score
+        left -= 1
+        if not left:
+            return
+
+
+def _same_unit(one: Chunk, other: Chunk) -> bool:
+    overlap = one.start_line <= other.end_line and other.start_line <= one.end_line
+    return overlap or one.unit_line == other.unit_line
+
+
+def _hit(chunk: Chunk, score: float) -> Hit:
+    return Hit(chunk.path, chunk.start_line, chunk.end_line, score, chunk.title, chunk.text, chunk.kind)

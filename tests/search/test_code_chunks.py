@@ -1,0 +1,150 @@
+import random
+import textwrap
+from pathlib import Path
+
+import codequarry
+from codequarry.data.syntax import (
+    Definition,
+    SourceFile,
+    SourceReport,
+    list_sources,
+    parse_source,
+    read_source,
+)
+from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks
+from codequarry.search.kinds import Chunk
+from codequarry.search.prose_chunks import PROSE_LANGUAGES
+
+
+def chunks_of(path: str, text: str) -> list[Chunk]:
+    text = textwrap.dedent(text)
+    return code_chunks(SourceFile(path, path.rpartition(".")[2], text, parse_source(path, text)))
+
+
+def lines_of(chunks: list[Chunk]) -> list[tuple[int, int, str]]:
+    return [(chunk.start_line, chunk.end_line, chunk.title) for chunk in chunks]
+
+
+def assert_every_line_is_covered(source: SourceFile) -> None:
+    lines = source.text.split("\n")
+    covered: set[int] = set()
+    for chunk in code_chunks(source):
+        covered.update(range(chunk.start_line, chunk.end_line + 1))
+        wanted = textwrap.dedent("\n".join(lines[chunk.start_line - 1 : chunk.end_line]))
+        assert chunk.text == wanted.strip("\n")
+        assert lines[chunk.start_line - 1].strip()
+        assert lines[chunk.end_line - 1].strip()
+    missing = [n for n, line in enumerate(lines, start=1) if line.strip() and n not in covered]
+    assert not missing, (source.path, missing)
+
+
+def test_a_class_is_its_head_and_its_methods() -> None:
+    chunks = chunks_of(
+        "shape.py",
+        '''\
+        import math
+
+        class Circle:
+            """Round."""
+
+            sides = 0
+
+            @property
+            def area(self):
+                return math.pi * self.r ** 2
+
+            unit = "m"
+
+            def grow(self):
+                self.r += 1
+        ''',
+    )
+    assert lines_of(chunks) == [
+        (1, 1, ""),
+        (3, 6, "Circle"),
+        (8, 10, "Circle.area"),
+        (12, 12, "Circle"),
+        (14, 15, "Circle.grow"),
+    ]
+    assert chunks[2].text.startswith("@property\ndef area(self):\n    return")
+
+
+def test_the_comment_above_a_function_is_part_of_its_chunk() -> None:
+    chunks = chunks_of(
+        "add.js", "const one = 1;\n\n// Adds two numbers.\nfunction add(a, b) {\n  return a + b;\n}\n"
+    )
+    assert lines_of(chunks) == [(1, 1, ""), (3, 6, "add")]
+
+
+def test_a_closing_brace_is_no_chunk_of_its_own() -> None:
+    chunks = chunks_of("A.java", "class A {\n  int x;\n\n  int get() {\n    return x;\n  }\n\n}\n")
+    assert lines_of(chunks) == [(1, 2, "A"), (4, 8, "A.get")]
+
+
+def test_a_long_function_is_cut_at_statements_and_never_in_its_docstring() -> None:
+    docstring = "\n".join(f"    line {n}\n" for n in range(12))
+    body = "\n".join(f"    if x > {n}:\n        x -= {n}\n        log({n})\n" for n in range(30))
+    text = f'def f(x):\n    """Long.\n\n{docstring}\n    """\n{body}    return x\n'
+    chunks = chunks_of("f.py", text)
+    assert len(chunks) > 1
+    assert {chunk.unit_line for chunk in chunks} == {1}
+    assert {chunk.title for chunk in chunks} == {"f"}
+    assert all(chunk.text.startswith("if x >") for chunk in chunks[1:])
+    assert max(chunk.end_line - chunk.start_line + 1 for chunk in chunks) <= LONGEST
+
+
+def test_without_definitions_windows_of_lines_overlap() -> None:
+    text = "\n".join(f"option_{n} = {n}" for n in range(100))
+    chunks = code_chunks(SourceFile("settings.ini", "ini", text, ()))
+    starts, ends = [c.start_line for c in chunks], [c.end_line for c in chunks]
+    assert (starts[0], ends[-1]) == (1, 100)
+    assert [end + 1 - OVERLAP for end in ends[:-1]] == starts[1:]
+    assert all(end - start < WINDOW for start, end in zip(starts, ends, strict=True))
+
+
+def test_a_long_table_of_constants_is_one_chunk_that_begins_with_its_name() -> None:
+    words = "".join(f'    "word{n}",  # spelt\n    # next\n' for n in range(200))
+    table = f"STOP_WORDS = [\n{words}]\n"
+    assert lines_of(chunks_of("words.py", f"import re\n\n{table}")) == [(1, 404, "")]
+    function = "\n\ndef f():\n    pass\n"
+    filler = "".join(f"x{n} = {n}\n\n" for n in range(25))
+    starts = [chunk.text.split()[0] for chunk in chunks_of("words.py", filler + table + filler + function)]
+    assert [start[:5] for start in starts] == ["x0", "STOP_", "x0", "def"]
+
+
+def test_blank_files_and_blank_windows_give_no_chunk() -> None:
+    assert code_chunks(SourceFile("a.ini", "ini", "\n  \n\n", ())) == []
+    text = "a = 1" + "\n" * 200 + "b = 2\n" * 20
+    assert [c.text[:5] for c in code_chunks(SourceFile("a.ini", "ini", text, ()))] == ["a = 1", "b = 2"]
+
+
+def test_every_non_blank_line_of_this_package_is_in_a_chunk() -> None:
+    root = Path(codequarry.__file__).parent
+    report = SourceReport()
+    sources = [read_source(root, path, report) for path in list_sources(root, report)]
+    code = [source for source in sources if source and source.language not in PROSE_LANGUAGES]
+    assert len(code) > 20
+    for source in code:
+        assert_every_line_is_covered(source)
+
+
+def test_every_non_blank_line_is_in_a_chunk_wherever_definitions_stand() -> None:
+    """Definitions at random lines: nested, touching, and overlapping as no parser should give them."""
+    make = random.Random(0)
+    for _ in range(300):
+        size = make.randint(1, 200)
+        lines = [make.choice(["", "  ", "}", "x = 1", "    y", ")"]) for _ in range(size)]
+        definitions = []
+        for number in range(make.randint(1, 8)):
+            start, end = sorted((make.randint(1, size), make.randint(1, size)))
+            comment = make.choice(
+                [(0, 0), (start, min(start + 3, end)), (max(1, start - 3), max(1, start - 1))]
+            )
+            definitions.append(
+                Definition(f"d{number}", make.choice(["class", "function"]), start, end, "", "", "", *comment)
+            )
+        text = "\n".join(lines)
+        covered: set[int] = set()
+        for chunk in code_chunks(SourceFile("a.py", "python", text, tuple(definitions))):
+            covered.update(range(chunk.start_line, chunk.end_line + 1))
+        assert {n for n, line in enumerate(lines, start=1) if line.strip()} <= covered
