@@ -158,8 +158,15 @@ def _parser() -> argparse.ArgumentParser:
     build.set_defaults(verb=_release_build)
     verify = steps.add_parser("verify", help="check every file, field and vector of a release")
     verify.add_argument("folder", type=Path, help="the release folder")
-    verify.add_argument("--python", dest="pythons", type=Path, action="append", default=[], metavar="PYTHON",
-                        help="also reload it with this Python, e.g. one with an older sentence-transformers")  # fmt: skip
+    verify.add_argument(
+        "--python",
+        dest="pythons",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PYTHON",
+        help="also reload it with this Python, e.g. one with an older sentence-transformers",
+    )
     verify.set_defaults(verb=_release_verify)
     return parser
 

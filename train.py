@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ def train(
     recipe = read_recipe(recipe_file, settings)
     found = read_pairs(Path(recipe.data), skip_bad=skip_bad)
     data_sha256 = fingerprint(Path(recipe.data))
+    _check_installed()
 
     import torch
     from accelerate import PartialState
@@ -77,6 +79,8 @@ def train(
         return
 
     # -- data: one dataset a source and task
+    if found.skipped:
+        ranks.print(f"skipped {found.skipped} malformed pairs.")
     sources, left_out = _datasets(found.pairs, recipe.batch_size)
     for name, pairs in left_out.items():
         ranks.print(f"left out: {name} has {pairs} pairs, fewer than one batch of {recipe.batch_size}.")
@@ -92,6 +96,9 @@ def train(
     set_seed(recipe.seed)
     with ranks.main_process_first():
         model = _model(recipe, recipe_file, out, found.pairs, device="cpu" if on_cpu else "cuda")
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = recipe.dropout
     assert model.prompts == prompts(), "training must see the very prompts that the model saves"
 
     # -- loss
@@ -151,6 +158,11 @@ def train(
         finish(out, model, record)
         ranks.print(f"{out} is a trained model: codequarry.load({str(out)!r})")
     ranks.wait_for_everyone()
+
+
+def _check_installed() -> None:
+    if missing := [name for name in ("accelerate", "datasets") if find_spec(name) is None]:
+        raise ValueError(f"training needs {' and '.join(missing)}: pip install 'codequarry[train]'")
 
 
 def _datasets(pairs: Sequence[Pair], batch_size: int) -> tuple[dict[str, "Dataset"], dict[str, int]]:

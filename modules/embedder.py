@@ -1,6 +1,7 @@
 """The object people hold: a `SentenceTransformer` that knows the five tasks and keeps their prefixes."""
 
 import hashlib
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,7 +113,9 @@ class CodeEmbedder(SentenceTransformer):
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to the model.
+        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        digest.update(json.dumps(tokenizer | {"padding": None, "truncation": None}).encode())
         digest.update(f"{self.tokenizer.split_special_tokens} {self.max_seq_length}".encode())
         for module in self.children():
             if isinstance(module, Pooling):

@@ -5,12 +5,12 @@ read: new class names, a pooling config of one word, no `max_seq_length`. The la
 of them, with the same vectors, so that is what a release holds.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from codequarry.modules.legacy_config import add_legacy_fields
 from codequarry.modules.tasks import prompts
+from codequarry.modules.whole_files import write_json
 from codequarry.release.run_folder import POOLING_FLAGS, RunFolder
 from codequarry.release.tokenizer_files import write_tokenizer
 
@@ -70,11 +70,6 @@ def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32") -> None:
             "requirements": REQUIREMENTS,
         },
     )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented UTF-8 JSON with a final newline."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_config(run: RunFolder, path: Path, dtype: Dtype) -> None:

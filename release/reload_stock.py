@@ -11,6 +11,7 @@ import json
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentence_transformers
@@ -44,16 +45,16 @@ def main(folder: Path) -> None:
     )
 
 
-def dtype_of(model):
+def dtype_of(model: SentenceTransformer) -> str:
     """The type of the model's weights, such as `float32`."""
     return str(next(model.parameters()).dtype).removeprefix("torch.")
 
 
-def measure(model, golden):
+def measure(model: SentenceTransformer, golden: dict[str, Any]) -> list[dict[str, Any]]:
     """Compare one text at a time, and 16 at a time for every dimension."""
     rows = golden["rows"]
     expected = np.array([row["vector"] for row in rows])
-    plain = {"normalize_embeddings": True, "show_progress_bar": False}
+    plain: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
     model.truncate_dim = None
     alone = [model.encode([row["text"]], prompt_name=row["prompt_name"], **plain)[0] for row in rows]
     measured = compare(rows, expected, np.array(alone), dtype=dtype_of(model), batch_size=1)
@@ -67,14 +68,16 @@ def measure(model, golden):
     return measured
 
 
-def compare(rows, expected, vectors, *, dtype, batch_size):
+def compare(
+    rows: list[dict[str, Any]], expected: Any, vectors: Any, *, dtype: str, batch_size: int
+) -> list[dict[str, Any]]:
     """One row a kind of text: the largest difference of any number, the smallest cosine, and whose it is."""
     dim = vectors.shape[1]
     vectors = vectors.astype(np.float64)
     cut = expected[:, :dim] / np.linalg.norm(expected[:, :dim], axis=1, keepdims=True)
     differences = np.abs(cut - vectors).max(axis=1)
     cosines = (cut * vectors).sum(axis=1) / np.linalg.norm(vectors, axis=1)
-    kinds = {}
+    kinds: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         kinds.setdefault(row["kind"], []).append(index)
     return [

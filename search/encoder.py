@@ -1,13 +1,13 @@
 """Documents into unit vectors, at the precision this processor is fast in."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codequarry.modules.machine import fast_autocast, has_fast_bf16
 from codequarry.modules.tasks import get_task
 
 Vectors = NDArray[np.float32]
@@ -57,13 +57,13 @@ def space_of(model: Encoder, task: str) -> Space:
     if not dims:
         raise ValueError("this model does not say how many numbers its vectors have: search cannot use it.")
     # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
-    precision = "bf16" if model.device.type == "cpu" and _cpu_is_fast_in_bf16() else "as loaded"
+    precision = "bf16" if has_fast_bf16(model.device.type) else "as loaded"
     return Space(model.fingerprint, get_task(task).document, dims, precision)
 
 
 def embed_documents(model: Encoder, texts: Sequence[str], task: str, space: Space) -> Vectors:
     """Unit vectors `(texts, dims)` of documents, normalised in float32 whatever the model computes in."""
-    with _computing_in(space.precision):
+    with fast_autocast(model.device.type):
         vectors = model.encode_document(list(texts), task=task, batch_size=BATCH, show_progress_bar=False)
     return _as_unit(vectors, space.dims)
 
@@ -71,11 +71,12 @@ def embed_documents(model: Encoder, texts: Sequence[str], task: str, space: Spac
 def embed_query(model: Encoder, text: str, task: str, space: Space) -> Vectors:
     """The unit vector `(dims,)` of what is searched with; one text is fast enough as loaded."""
     vectors = model.encode_query([text], task=task, batch_size=BATCH, show_progress_bar=False)
-    return _as_unit(vectors, space.dims)[0]
+    unit: Vectors = _as_unit(vectors, space.dims)[0]
+    return unit
 
 
 def _as_unit(vectors: Any, dims: int) -> Vectors:
-    array = np.asarray(vectors, dtype=np.float32)
+    array: Vectors = np.array(vectors, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != dims:
         raise ValueError(
             f"the model gave vectors of shape {array.shape} where {dims} numbers a text were expected: "
@@ -84,20 +85,5 @@ def _as_unit(vectors: Any, dims: int) -> Vectors:
     norms = np.linalg.norm(array, axis=1, keepdims=True)
     if not np.all(np.isfinite(norms) & (norms > 0)):
         raise ValueError("the model gave a vector that is zero or not finite: its weights are damaged.")
-    return array / norms
-
-
-def _computing_in(precision: str) -> AbstractContextManager[Any]:
-    if precision != "bf16":
-        return nullcontext()
-    import torch
-
-    return torch.autocast("cpu", torch.bfloat16)
-
-
-def _cpu_is_fast_in_bf16() -> bool:
-    import torch
-
-    # Private names, the only ones torch has for this; a version without them counts as slow.
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, name, bool)()) for name in checks)
+    array /= norms
+    return array

@@ -14,7 +14,9 @@ def test_help_comes_in_under_a_second_and_names_every_verb() -> None:
     took = []
     for _ in range(3):
         start = time.perf_counter()
-        result = subprocess.run([sys.executable, "-m", "codequarry", "--help"], capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "codequarry", "--help"], capture_output=True, text=True
+        )
         took.append(time.perf_counter() - start)
     assert min(took) < 1
     assert all(verb in result.stdout for verb in ("search", "mine", "train", "benchmark", "release"))
@@ -43,8 +45,12 @@ def test_mine_then_search_from_the_command(
     monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
     code = tmp_path / "code"
     code.mkdir()
-    (code / "mail.py").write_text('def send(to):\n    """Send an email message to one address."""\n    connect()\n    return post(to)\n')
-    (code / "sums.py").write_text('def mean(xs):\n    """Compute the arithmetic mean of some numbers."""\n    total = sum(xs)\n    return total / len(xs)\n')
+    (code / "mail.py").write_text(
+        'def send(to):\n    """Send an email message to one address."""\n    connect()\n    return post(to)\n'
+    )
+    (code / "sums.py").write_text(
+        'def mean(xs):\n    """Compute the mean."""\n    total = sum(xs)\n    return total / len(xs)\n'
+    )
     main(["mine", str(code), "--out", str(tmp_path / "pairs"), "--holdout", "0"])
     assert "nl2code" in capsys.readouterr().out
     main(["search", "average of a list of numbers", str(code), "--json", "--top", "1"])

@@ -29,12 +29,18 @@ SMALL = [
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sources of two tasks that teach an easy thing, and one too small to fill a batch."""
     folder = tmp_path_factory.mktemp("pairs")
-    words = [f"{a}{b}" for a in ("sort", "parse", "send", "load", "draw", "open") for b in ("list", "date", "mail", "map")]
+    words = [
+        f"{a}{b}"
+        for a in ("sort", "parse", "send", "load", "draw", "open")
+        for b in ("list", "date", "mail", "map")
+    ]
     for source, task, count in (("a", "nl2code", 24), ("b", "code2nl", 24), ("tiny", "qa", 3)):
         write_pairs(
             folder / f"{source}.jsonl.gz",
             [
-                Pair(task, f"how to {word} {n}", f"def {word}_{n}(x):\n    return {word}(x)", source, "python")
+                Pair(
+                    task, f"how to {word} {n}", f"def {word}_{n}(x):\n    return {word}(x)", source, "python"
+                )
                 for n, word in enumerate(words[:count])
             ],
         )
@@ -47,7 +53,14 @@ def command(out: Path, pairs: Path, *settings: str, recipe: str = "nano", ranks:
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     chosen = [f"data={pairs}", *settings]
     flags = [part for setting in chosen for part in ("--set", setting)]
-    return [*start, str(ROOT / "train.py"), str(ROOT / "recipes" / f"{recipe}.toml"), "--out", str(out), *flags]
+    return [
+        *start,
+        str(ROOT / "train.py"),
+        str(ROOT / "recipes" / f"{recipe}.toml"),
+        "--out",
+        str(out),
+        *flags,
+    ]
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -92,7 +105,9 @@ def test_model_and_checkpoints_name_stock_classes_and_carry_the_prompts(uninterr
 
 def test_training_teaches(uninterrupted: Path, pairs: Path) -> None:
     """Eight more steps from the same start, for the loss at both ends."""
-    states = sorted((uninterrupted / "checkpoints").glob("*/trainer_state.json"), key=lambda f: f.stat().st_mtime)
+    states = sorted(
+        (uninterrupted / "checkpoints").glob("*/trainer_state.json"), key=lambda f: f.stat().st_mtime
+    )
     losses = [entry["loss"] for entry in json.loads(states[-1].read_text())["log_history"] if "loss" in entry]
     assert losses[-1] < losses[0]
 
@@ -122,7 +137,11 @@ def test_a_run_killed_in_the_middle_continues_to_the_same_weights(
 
 @pytest.mark.parametrize("recipe", ["nano", "mini"])
 def test_two_ranks_train_to_a_model_that_loads(recipe: str, pairs: Path, tmp_path: Path) -> None:
-    settings = SMALL if recipe == "nano" else ["batch_size=8", "mini_batch_size=4", "precision=fp32", "max_length=64"]
+    settings = (
+        SMALL
+        if recipe == "nano"
+        else ["batch_size=8", "mini_batch_size=4", "precision=fp32", "max_length=64"]
+    )
     result = run(command(tmp_path / "run", pairs, *settings, "max_steps=2", recipe=recipe, ranks=2))
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "run/training.json").read_text())["ranks"] == 2

@@ -36,17 +36,23 @@ def test_scores_equal_a_few_lines_of_numpy(model) -> None:
         documents = model.encode_document([pair.document for pair in chosen], task=task)
         scores = queries @ documents.T
         ranks = (scores >= np.diag(scores)[:, None]).sum(1)
-        assert rows[task].ndcg_at_10 == pytest.approx(np.mean([1 / math.log2(rank + 1) for rank in ranks]), abs=1e-3)
+        assert rows[task].ndcg_at_10 == pytest.approx(
+            np.mean([1 / math.log2(rank + 1) for rank in ranks]), abs=1e-3
+        )
         assert rows[task].mrr_at_10 == pytest.approx(np.mean(1 / ranks), abs=1e-3)
         assert rows[task].recall_at_1 == pytest.approx(np.mean(ranks == 1), abs=1e-3)
-    assert rows["mean"].ndcg_at_10 == pytest.approx((rows["nl2code"].ndcg_at_10 + rows["code2nl"].ndcg_at_10) / 2, abs=1e-4)
+    assert rows["mean"].ndcg_at_10 == pytest.approx(
+        (rows["nl2code"].ndcg_at_10 + rows["code2nl"].ndcg_at_10) / 2, abs=1e-4
+    )
 
 
 def test_leaving_the_prefixes_out_changes_what_is_encoded(model, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
     original = type(model[0]).preprocess
     monkeypatch.setattr(
-        type(model[0]), "preprocess", lambda self, texts, prompt=None, **rest: seen.append(prompt) or original(self, texts, prompt, **rest)
+        type(model[0]),
+        "preprocess",
+        lambda self, texts, prompt=None, **rest: seen.append(prompt) or original(self, texts, prompt, **rest),
     )
     score_model("m", model, retrieval_sets(PAIRS[:6]), prompted=False)
     assert set(seen) == {""}

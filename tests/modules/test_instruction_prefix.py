@@ -49,7 +49,9 @@ def test_an_empty_text_is_refused_with_its_position(model: CodeEmbedder, empty: 
         model[0].preprocess(["a", empty, "c"], task="qa_document")
 
 
-def test_a_prefix_that_leaves_too_little_room_is_refused_and_one_that_fits_is_not(model: CodeEmbedder) -> None:
+def test_a_prefix_that_leaves_too_little_room_is_refused_and_one_that_fits_is_not(
+    model: CodeEmbedder,
+) -> None:
     name = "code2completion_query"
     taken = len(model.tokenizer(prompts()[name])["input_ids"])
     model.max_seq_length = taken + MIN_TEXT_TOKENS
@@ -66,12 +68,16 @@ def test_left_truncation_is_refused(model: CodeEmbedder) -> None:
 
 
 def test_a_tokenizer_without_end_of_sequence_is_refused(small_decoder: Path) -> None:
-    model = CodeEmbedder(modules=[InstructionPrefix(str(small_decoder)), Pooling(64, "lasttoken"), Normalize()])
+    model = CodeEmbedder(
+        modules=[InstructionPrefix(str(small_decoder)), Pooling(64, "lasttoken"), Normalize()]
+    )
     with pytest.raises(ValueError, match="appends no end-of-sequence"):
         model.encode_query(["x"])
 
 
-def test_an_active_chat_template_is_refused_and_build_model_drops_it(small_decoder: Path, tmp_path: Path) -> None:
+def test_an_active_chat_template_is_refused_and_build_model_drops_it(
+    small_decoder: Path, tmp_path: Path
+) -> None:
     from transformers import AutoTokenizer
 
     with_template = tmp_path / "chat"

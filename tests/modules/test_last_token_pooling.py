@@ -40,7 +40,7 @@ def test_packed_input_gives_what_padded_input_gives() -> None:
 
 
 def test_other_hidden_states_are_not_touched() -> None:
-    """The stock class multiplies them by the mask; a poisoned pad then spoils nothing only by luck of 0 * x."""
+    """The stock class multiplies all of them by the mask, and keeps the product for the backward pass."""
     batch = random_batch("right")
     batch["token_embeddings"].requires_grad_()
     saved: list[torch.Tensor] = []

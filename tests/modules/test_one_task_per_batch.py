@@ -35,7 +35,9 @@ def steps(ranks: int, epoch: int = 0) -> list[list[list[dict[str, str]]]]:
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_a_step_holds_one_source_on_every_rank_and_no_text_twice(ranks: int) -> None:
     found = steps(ranks)
-    assert len({row["query"][0] for step in found for rank in step for row in rank}) == 3, "every source is drawn"
+    assert len({row["query"][0] for step in found for rank in step for row in rank}) == 3, (
+        "every source is drawn"
+    )
     for step in found:
         rows = [row for rank in step for row in rank]
         assert len({row["query"][0] for row in rows}) == 1

@@ -37,7 +37,13 @@ def test_the_first_matryoshka_dimension_is_the_hidden_size(name: str) -> None:
 def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
     recipe = read_recipe(
         recipe_path("0.5b"),
-        ["max_steps=20", "learning_rate=1", "data=my/pairs", "backbone.weights=random", "matryoshka_dims=[896, 64]"],
+        [
+            "max_steps=20",
+            "learning_rate=1",
+            "data=my/pairs",
+            "backbone.weights=random",
+            "matryoshka_dims=[896, 64]",
+        ],
     )
     assert (recipe.max_steps, recipe.learning_rate, recipe.data) == (20, 1.0, "my/pairs")
     assert (recipe.backbone.weights, recipe.matryoshka_dims) == ("random", (896, 64))
@@ -76,5 +82,7 @@ def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> 
 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
-    with pytest.raises(ValueError, match=r"'micro' is neither a recipe file nor one of 0.5b, 1.5b, mini, nano"):
+    with pytest.raises(
+        ValueError, match=r"'micro' is neither a recipe file nor one of 0.5b, 1.5b, mini, nano"
+    ):
         recipe_path("micro")

@@ -33,7 +33,9 @@ def test_the_same_recipe_and_pairs_come_back_to_their_folder(tmp_path: Path) -> 
 def test_another_recipe_is_refused_with_both_names_and_what_differs(tmp_path: Path) -> None:
     claim(tmp_path, MINI, "data", fresh=False)
     other = replace(MINI, name="mine", max_steps=7)
-    with pytest.raises(ValueError, match=r"belongs to recipe 'mini'; this is recipe 'mine': max_steps 600 there and 7"):
+    with pytest.raises(
+        ValueError, match=r"belongs to recipe 'mini'; this is recipe 'mine': max_steps 600 there and 7"
+    ):
         claim(tmp_path, other, "data", fresh=False)
     with pytest.raises(ValueError, match="started on other pairs"):
         claim(tmp_path, MINI, "other data", fresh=False)
