@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import codequarry
-from codequarry.modules.tasks import DEFAULT_TASK, TASKS
+from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
 from codequarry.train import add_arguments as add_training_arguments
 from codequarry.train import run as run_training
 
@@ -32,6 +32,7 @@ def _search(arguments: argparse.Namespace) -> None:
     from codequarry.search.answers import as_json, render
     from codequarry.search.query import search
 
+    get_task(arguments.task)  # before seconds are spent on loading a model
     model = _load(arguments.model, arguments.dims)
     answers = search(arguments.query, arguments.path, model, task=arguments.task, top=arguments.top)
     print(as_json(answers) if arguments.json else render(answers.hits))
@@ -98,42 +99,60 @@ def _quiet() -> None:
     disable_progress_bar()
 
 
+_TASK_LIST = "\n".join(
+    f"  {task.name:<16} {task.searches_with} → {task.searches_for}" for task in TASKS.values()
+)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="codequarry", description=__doc__)
+    parser = argparse.ArgumentParser(prog="codequarry", description="Code embeddings on your own repository.")
     parser.add_argument("--version", action="version", version=f"codequarry {codequarry.__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    tasks = "; ".join(
-        f"{task.name}: {task.searches_with} finds {task.searches_for}" for task in TASKS.values()
-    )
 
-    search = verbs.add_parser("search", help="search a folder of code", description=f"Tasks: {tasks}.")
+    search = _verb(
+        verbs,
+        "search",
+        "search a folder of code",
+        'codequarry search "where are retries configured" path/to/code',
+        f"tasks, what is searched with → what is found:\n{_TASK_LIST}\n",
+    )
     search.add_argument("query", help="what to look for: plain words, or code for the code2… tasks")
-    search.add_argument(
-        "path", type=Path, nargs="?", default=Path(), help="the folder to search (default: here)"
-    )
-    search.add_argument("--task", choices=list(TASKS), default=DEFAULT_TASK, help="default: %(default)s")
+    search.add_argument("path", type=Path, nargs="?", default=Path(), help="the folder (default: this one)")
+    search.add_argument("--task", default=DEFAULT_TASK, help="one of the tasks below (default: %(default)s)")
     search.add_argument("--top", type=int, default=10, help="how many answers (default: %(default)s)")
-    search.add_argument(
-        "--model", default="mini", help="mini, a model folder or a Hub name (default: %(default)s)"
-    )
+    search.add_argument("--model", default="mini", help="mini, a model folder or a Hub name (default: mini)")
     search.add_argument("--dims", type=int, help="numbers a vector, one of the model's trained dimensions")
     search.add_argument("--json", action="store_true", help="print JSON, one object with all answers")
     search.set_defaults(verb=_search)
 
-    mine = verbs.add_parser("mine", help="make training pairs from a folder of code")
-    mine.add_argument("paths", type=Path, nargs="+", help="folders of code")
-    mine.add_argument("--out", type=Path, required=True, help="where train/ and heldout/ pairs are written")
-    mine.add_argument(
-        "--holdout", type=float, default=0.2, help="share of files kept for scoring (default: %(default)s)"
+    mine = _verb(
+        verbs,
+        "mine",
+        "make training pairs from folders of code",
+        "codequarry mine path/to/code --out pairs",
+        "Writes pairs/train to train on, pairs/heldout (other files) to score with, and pairs/mined.json.\n",
     )
+    mine.add_argument("paths", type=Path, nargs="+", metavar="path", help="a folder of code")
+    mine.add_argument("--out", type=Path, required=True, help="where the pairs are written")
+    mine.add_argument("--holdout", type=float, default=0.2, help="share of files held out (default: 0.2)")
     mine.set_defaults(verb=_mine)
 
-    train = verbs.add_parser("train", help="train a model by a recipe")
+    train = _verb(
+        verbs,
+        "train",
+        "train a model by a recipe; the same command resumes",
+        "codequarry train mini --out runs/mini --set data=pairs/train --set max_steps=200",
+    )
     add_training_arguments(train)
     train.set_defaults(verb=run_training)
 
-    benchmark = verbs.add_parser("benchmark", help="score models on held-out pairs, beside BM25")
-    benchmark.add_argument("models", nargs="+", help="mini, model folders or Hub names")
+    benchmark = _verb(
+        verbs,
+        "benchmark",
+        "score models on held-out pairs, beside BM25",
+        "codequarry benchmark mini runs/mini --pairs pairs/heldout --out results.json",
+    )
+    benchmark.add_argument("models", nargs="+", metavar="model", help="mini, a model folder or a Hub name")
     benchmark.add_argument(
         "--pairs", type=Path, required=True, help="a file or folder of pairs not trained on"
     )
@@ -142,21 +161,29 @@ def _parser() -> argparse.ArgumentParser:
 
     release = verbs.add_parser("release", help="build a folder that every runtime reads, and prove it")
     steps = release.add_subparsers(required=True, metavar="STEP")
-    build = steps.add_parser("build", help="make the release of a finished run")
+    build = _verb(
+        steps,
+        "build",
+        "make the release of a finished run",
+        "codequarry release build runs/mini --out releases/mini --results results.json",
+    )
     build.add_argument("run", type=Path, help="the folder that training left")
     build.add_argument("--out", type=Path, required=True, help="the release folder")
     build.add_argument(
-        "--dtype",
-        choices=["fp32", "bf16"],
-        default="fp32",
-        help="of the weights on disk (default: %(default)s)",
+        "--dtype", choices=["fp32", "bf16"], default="fp32", help="of the weights (default: fp32)"
     )
     build.add_argument(
         "--results", type=Path, help="a file that `codequarry benchmark --out` wrote, for the card"
     )
     build.add_argument("--replace", action="store_true", help="replace a release that is there")
     build.set_defaults(verb=_release_build)
-    verify = steps.add_parser("verify", help="check every file, field and vector of a release")
+    verify = _verb(
+        steps,
+        "verify",
+        "check every file, field and vector of a release",
+        "codequarry release verify releases/mini",
+        "Exits with 1 and names what is wrong, if anything is.\n",
+    )
     verify.add_argument("folder", type=Path, help="the release folder")
     verify.add_argument(
         "--python",
@@ -168,6 +195,17 @@ def _parser() -> argparse.ArgumentParser:
         help="also reload it with this Python, e.g. one with an older sentence-transformers",
     )
     verify.set_defaults(verb=_release_verify)
+    return parser
+
+
+def _verb(verbs: Any, name: str, what: str, example: str, more: str = "") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.\n\n  {example}",
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     return parser
 
 

@@ -33,9 +33,12 @@ def has_fast_bf16(device: str) -> bool:
 @contextmanager
 def fast_autocast(device: str) -> Iterator[None]:
     """While this lasts, models compute in bf16 where that is faster on `device`, in fp32 elsewhere."""
+    if not has_fast_bf16(device):
+        yield
+        return
     import torch
 
-    with torch.autocast(device, dtype=torch.bfloat16, enabled=has_fast_bf16(device)):
+    with torch.autocast(device, dtype=torch.bfloat16):
         yield
 
 

@@ -6,7 +6,7 @@ of them, with the same vectors, so that is what a release holds.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from codequarry.modules.legacy_config import add_legacy_fields
 from codequarry.modules.tasks import prompts

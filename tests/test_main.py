@@ -61,4 +61,5 @@ def test_mine_then_search_from_the_command(
 def test_every_task_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["search", "--help"])
-    assert all(task in capsys.readouterr().out for task in TASKS)
+    page = capsys.readouterr().out
+    assert all(task in page for task in TASKS)
