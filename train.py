@@ -8,6 +8,7 @@ replaces one field of the recipe, `--fresh` throws an earlier run in the same fo
 """
 
 import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -99,7 +100,6 @@ def train(
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = recipe.dropout
-    assert model.prompts == prompts(), "training must see the very prompts that the model saves"
 
     # -- loss
     info_nce = CachedMultipleNegativesRankingLoss(
@@ -122,7 +122,10 @@ def train(
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.precision == "bf16" or (recipe.precision == "auto" and has_fast_bf16(device)),
-        prompts={name: _column_prompts(name, dataset.column_names) for name, dataset in sources.items()},
+        prompts={
+            name: _column_prompts(model.prompts, name, dataset.column_names)
+            for name, dataset in sources.items()
+        },
         dataloader_drop_last=True,
         save_steps=recipe.save_steps,
         save_total_limit=2,  # one to resume from while the next is being written
@@ -156,6 +159,8 @@ def train(
             "versions": package_versions(),
         }
         finish(out, model, record)
+        saved = json.loads((out / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
+        assert saved == model.prompts == prompts(), "the prompts of training, of the model and of the tasks"
         ranks.print(f"{out} is a trained model: codequarry.load({str(out)!r})")
     ranks.wait_for_everyone()
 
@@ -185,10 +190,10 @@ def _columns(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     } | {f"negative_{n + 1}": [pair.negatives[n] for pair in pairs] for n in range(negatives)}
 
 
-def _column_prompts(name: str, columns: Sequence[str]) -> dict[str, str]:
+def _column_prompts(prompts: dict[str, str], name: str, columns: Sequence[str]) -> dict[str, str]:
     """The prefix of each column of `source:task`: negatives are documents."""
     task = name.rpartition(":")[2]
-    query, document = (prompts()[prompt_name(task, side)] for side in SIDES)
+    query, document = (prompts[prompt_name(task, side)] for side in SIDES)
     return {column: query if column == "query" else document for column in columns}
 
 

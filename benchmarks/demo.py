@@ -25,7 +25,7 @@ from codequarry.search.query import search
 from codequarry.train import train
 
 _STEPS = 20  # of mini's 600: two to three minutes on two cores
-_FIRST_QUERY = "normalize vectors to unit length"
+_FIRST_QUERY = "truncate embeddings to fewer dimensions"
 _QUERIES = {
     "nl2code": "save the model and its configuration to a folder",
     "qa": "How do I load a model that was saved before?",

@@ -1,9 +1,10 @@
 """Source files cut into code chunks: along definitions where they are known, along lines where not.
 
-Every non-blank line of the file is in at least one chunk. A function or method is one chunk, with the
-comment above it; a class is the chunk of its head (all lines before its first method) and those of its
-methods; what stands between definitions is cut at statements. A file without definitions becomes
-overlapping windows of lines.
+A function or method is one chunk, with the comment above it; a class is the chunk of its head (all lines
+before its first method) and those of its methods; what stands between definitions is cut at statements. A
+file without definitions becomes overlapping windows of lines. Every line that says something is in at least
+one chunk. A piece of nothing but imports and comments is no chunk: it lies close to every question about
+what it imports, and answers none of them.
 """
 
 import re
@@ -20,6 +21,12 @@ SHORTEST = 10  # lines; a shorter rest stays with the piece before it
 OVERLAP = 8  # lines at most that neighbouring windows share, so that a short function is whole in one
 
 
+# Imports of the languages read here, in one statement or in brackets over several lines; and comments.
+_IMPORT_OR_COMMENT = re.compile(
+    r"^[ \t]*(?:(?:from\s+[\w.]+\s+)?import\b(?:[^\n(]*\([^)]*\)|[^\n]*)|(?:package|using)\s+[\w.]+;?$"
+    r"|(?:pub\s+)?use\s+[^;]*;|#(?:\s|!|include\b)[^\n]*|//[^\n]*)",
+    re.MULTILINE,
+)
 _TRAILING_COMMENT = re.compile(r"(^|\s)(#|//|--).*")
 
 
@@ -44,8 +51,13 @@ def code_chunks(source: SourceFile) -> list[Chunk]:
     return [
         Chunk("code", source.path, piece.start, piece.end, piece.unit_line, piece.title, text)
         for piece in cutter.pieces
-        if (text := textwrap.dedent("\n".join(lines[piece.start - 1 : piece.end])).strip("\n"))
+        if says_something(text := textwrap.dedent("\n".join(lines[piece.start - 1 : piece.end])).strip("\n"))
     ]
+
+
+def says_something(text: str) -> bool:
+    """Whether a piece of code holds anything besides imports, comments and brackets."""
+    return any(map(str.isalnum, _IMPORT_OR_COMMENT.sub("", text)))
 
 
 class _Cutter:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from transformers import (
 
 from codequarry.modules.build import build_model
 from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
 from codequarry.modules.tasks import prompts
+from codequarry.recipes.schema import Shape
 
 SIZE = {
     "vocab_size": 400,
@@ -101,6 +104,19 @@ def test_a_saved_config_tells_older_readers_the_rope_theta_and_dtype(
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 1e6
     assert config["torch_dtype"] == config["dtype"] == "bfloat16"
+
+
+@pytest.mark.skipif("CODEQUARRY_DATA" not in os.environ, reason="the Qwen2.5 tokenizer is in CODEQUARRY_DATA")
+def test_the_true_qwen_vocabulary_keeps_its_ids_its_end_and_gets_another_pad(tmp_path: Path) -> None:
+    vocabulary = read_tokenizer(str(Path(os.environ["CODEQUARRY_DATA"], "tokenizer/qwen2.5")))
+    assert vocabulary.pad_token == vocabulary.eos_token, "as the base models have it"
+    shape = Shape(32, 1, 2, 1, 64, vocabulary=151_936)
+    model = build_model(str(write_random_backbone(tmp_path / "b", shape, vocabulary, seed=1)), max_length=512)
+    assert model.tokenizer("Hello world")["input_ids"] == [9707, 1879, 151643]
+    assert (model.tokenizer.pad_token, model.tokenizer.pad_token_id) == ("<|fim_pad|>", 151662)
+    forged = model.tokenizer("x<|endoftext|>y")["input_ids"]
+    assert forged.count(151643) == 1
+    assert model.encode_query(["x"], task="code2completion").shape == (1, 32)
 
 
 def test_dtype_is_that_of_the_weights_in_memory(small_decoder: Path) -> None:

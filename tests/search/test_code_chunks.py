@@ -2,6 +2,8 @@ import random
 import textwrap
 from pathlib import Path
 
+import pytest
+
 import codequarry
 from codequarry.data.syntax import (
     Definition,
@@ -11,7 +13,7 @@ from codequarry.data.syntax import (
     parse_source,
     read_source,
 )
-from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks
+from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks, says_something
 from codequarry.search.kinds import Chunk
 from codequarry.search.prose_chunks import PROSE_LANGUAGES
 
@@ -34,8 +36,31 @@ def assert_every_line_is_covered(source: SourceFile) -> None:
         assert chunk.text == wanted.strip("\n")
         assert lines[chunk.start_line - 1].strip()
         assert lines[chunk.end_line - 1].strip()
-    missing = [n for n, line in enumerate(lines, start=1) if line.strip() and n not in covered]
-    assert not missing, (source.path, missing)
+    missing = [line for n, line in enumerate(lines, start=1) if n not in covered]
+    assert not says_something("\n".join(missing)), (source.path, missing)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nfrom a.b import c, d\nfrom x import (\n    y,\n    z,\n)\n\n# a comment",
+        "import a from 'a';\nimport { b } from \"b\";\n// why",
+        "package com.shop;\nimport java.util.List;",
+        "use std::io::{self, Read};\npub use crate::x;",
+        "#include <stdio.h>\n}",
+        'import (\n\t"fmt"\n)',
+    ],
+)
+def test_a_piece_of_nothing_but_imports_and_comments_is_no_answer(text: str) -> None:
+    assert not says_something(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#define LIMIT 10", "import os\nos.exit()", '"""A docstring."""', "#[derive(Debug)]", "important = 1"],
+)
+def test_a_piece_with_one_line_of_code_or_prose_is_kept(text: str) -> None:
+    assert says_something(text)
 
 
 def test_a_class_is_its_head_and_its_methods() -> None:
@@ -60,7 +85,6 @@ def test_a_class_is_its_head_and_its_methods() -> None:
         ''',
     )
     assert lines_of(chunks) == [
-        (1, 1, ""),
         (3, 6, "Circle"),
         (8, 10, "Circle.area"),
         (12, 12, "Circle"),
@@ -118,7 +142,7 @@ def test_blank_files_and_blank_windows_give_no_chunk() -> None:
     assert [c.text[:5] for c in code_chunks(SourceFile("a.ini", "ini", text, ()))] == ["a = 1", "b = 2"]
 
 
-def test_every_non_blank_line_of_this_package_is_in_a_chunk() -> None:
+def test_every_line_of_this_package_that_says_something_is_in_a_chunk() -> None:
     root = Path(codequarry.__file__).parent
     report = SourceReport()
     sources = [read_source(root, path, report) for path in list_sources(root, report)]
@@ -128,7 +152,7 @@ def test_every_non_blank_line_of_this_package_is_in_a_chunk() -> None:
         assert_every_line_is_covered(source)
 
 
-def test_every_non_blank_line_is_in_a_chunk_wherever_definitions_stand() -> None:
+def test_every_line_that_says_something_is_in_a_chunk_wherever_definitions_stand() -> None:
     """Definitions at random lines: nested, touching, and overlapping as no parser should give them."""
     make = random.Random(0)
     for _ in range(300):
@@ -147,4 +171,5 @@ def test_every_non_blank_line_is_in_a_chunk_wherever_definitions_stand() -> None
         covered: set[int] = set()
         for chunk in code_chunks(SourceFile("a.py", "python", text, tuple(definitions))):
             covered.update(range(chunk.start_line, chunk.end_line + 1))
-        assert {n for n, line in enumerate(lines, start=1) if line.strip()} <= covered
+        missing = [line for n, line in enumerate(lines, start=1) if n not in covered]
+        assert not says_something("\n".join(missing))

@@ -1,0 +1,37 @@
+import json
+import re
+from pathlib import Path
+
+from codequarry.__main__ import _parser
+from codequarry.benchmarks.quality import Row, table
+from codequarry.modules.tasks import SIDES, TASKS, prompt_name
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = json.loads((ROOT / "benchmarks/results/demo.json").read_text(encoding="utf-8"))
+
+
+def test_the_table_of_scores_is_the_results_file_rendered() -> None:
+    records = RESULTS["rows"]
+    rows = [Row(**{name.replace("@", "_at_"): value for name, value in row.items()}) for row in records]
+    assert table(rows) in README
+    assert RESULTS["hardware"]["processor"] in README
+
+
+def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
+    for task in TASKS.values():
+        names = ", ".join(f"`{prompt_name(task.name, side)}`" for side in SIDES)
+        assert f"| `{task.name}` | {task.searches_with} | {task.searches_for} | {names} |" in README
+
+
+def test_every_command_in_the_readme_parses() -> None:
+    commands = re.findall(r"^codequarry (.+?)(?: +#.*)?$", README, re.MULTILINE)
+    assert len(commands) >= 6
+    for command in commands:
+        words = re.findall(r'"[^"]*"|\S+', command)
+        _parser().parse_args([word.strip('"') for word in words])
+
+
+def test_every_linked_file_exists() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
