@@ -55,7 +55,7 @@ def release(
     model = (
         build_model(str(minilm), pooling="mean", dims=recipe.matryoshka_dims)
         if request.param == "mini"
-        else build_model(str(small_decoder), max_length=96, dims=(64, 32))
+        else build_model(str(small_decoder), max_length=recipe.max_length, dims=(64, 32))
     )
     run = tmp_path_factory.mktemp(request.param) / "run"
     claim(run, recipe, "none", fresh=False)
