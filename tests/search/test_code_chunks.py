@@ -90,7 +90,7 @@ def test_a_class_is_its_head_and_its_methods() -> None:
         (12, 12, "Circle"),
         (14, 15, "Circle.grow"),
     ]
-    assert chunks[2].text.startswith("@property\ndef area(self):\n    return")
+    assert chunks[1].text.startswith("@property\ndef area(self):\n    return")
 
 
 def test_the_comment_above_a_function_is_part_of_its_chunk() -> None:
