@@ -39,7 +39,13 @@ def load(
         model = build_model(EMBEDDED_BASE, pooling="mean", device=device)
     else:
         _check_folder(name_or_path)
-        model = CodeEmbedder(name_or_path, revision=revision, device=device)
+        try:
+            model = CodeEmbedder(name_or_path, revision=revision, device=device)
+        except OSError as error:  # what transformers and huggingface_hub raise when files are not to be had
+            raise ValueError(
+                f"{name_or_path} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
+                "Check the name and the network, or pass a local folder."
+            ) from error
     _check_prompts(name_or_path, model)
     if dims is not None:
         model.check_dims(dims)

@@ -7,7 +7,6 @@ where the pretrained weights cannot be had.
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from transformers import (
     AutoTokenizer,
@@ -18,27 +17,10 @@ from transformers import (
     set_seed,
 )
 
+from codequarry.modules.decoder_shape import DecoderShape
+
 END_OF_SEQUENCE = "<|endoftext|>"
 PAD = "<|fim_pad|>"  # as in Qwen2.5-Coder's vocabulary, where it is not the end of sequence
-
-
-class DecoderShape(Protocol):
-    """What a random decoder needs to know of its size; `recipes.schema.Shape` has it."""
-
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def layers(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def kv_heads(self) -> int: ...
-    @property
-    def intermediate_size(self) -> int: ...
-    @property
-    def vocabulary(self) -> int: ...
-    @property
-    def rope_theta(self) -> float: ...
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:

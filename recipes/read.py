@@ -77,12 +77,12 @@ def _build(schema: type[Any], table: dict[str, Any], where: str) -> Any:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}."
-            raise ValueError(f"{where}: {name!r} is not a field of {schema.__name__.lower()}: {hint}")
+            raise ValueError(f"{where}: {name!r} is not a field: {hint}")
     missing = [
         name for name, field in known.items() if field.default is dataclasses.MISSING and name not in table
     ]
     if missing:
-        raise ValueError(f"{where}: {schema.__name__.lower()} says nothing about {', '.join(missing)}.")
+        raise ValueError(f"{where} says nothing about {', '.join(missing)}.")
     return schema(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in table.items()})
 
 

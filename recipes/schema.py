@@ -3,18 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-
-@dataclass(frozen=True)
-class Shape:
-    """The size of a decoder that starts from random weights (Qwen2 architecture)."""
-
-    hidden_size: int  # numbers a hidden state, and an embedding
-    layers: int
-    heads: int  # query heads
-    kv_heads: int  # key and value heads; fewer than `heads` is grouped-query attention
-    intermediate_size: int  # of the gated feed-forward block
-    vocabulary: int  # rows of the token table; also the size of a tokenizer trained for it
-    rope_theta: float = 1_000_000.0
+from codequarry.modules.decoder_shape import DecoderShape
 
 
 @dataclass(frozen=True)
@@ -24,7 +13,7 @@ class Backbone:
     name: str  # a folder, a packaged model or a Hub name; with random weights only a label
     weights: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None  # Hub commit; None pins today's in backbones.lock.json on the first download
-    shape: Shape | None = None  # needed for random weights; pretrained ones bring theirs
+    shape: DecoderShape | None = None  # needed for random weights; pretrained ones bring theirs
     tokenizer: str | None = None  # folder, for random weights; None trains one on the recipe's pairs
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from codequarry.modules.backbone import EMBEDDED_BASE, resolve_backbone
-from codequarry.recipes.schema import Shape
+from codequarry.modules.decoder_shape import DecoderShape
 
-SMALL = Shape(hidden_size=64, layers=2, heads=4, kv_heads=2, intermediate_size=128, vocabulary=600)
+SMALL = DecoderShape(hidden_size=64, layers=2, heads=4, kv_heads=2, intermediate_size=128, vocabulary=600)
 
 
 @pytest.fixture(scope="session")

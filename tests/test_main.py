@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from codequarry.__main__ import main
+from codequarry.modules.build import build_model
 from codequarry.modules.tasks import TASKS
+from codequarry.recipes.read import read_recipe, recipe_path
+from codequarry.recipes.run_folder import claim, finish
 
 
 def test_help_comes_in_under_a_second_and_names_every_verb() -> None:
@@ -56,6 +59,23 @@ def test_mine_then_search_from_the_command(
     main(["search", "average of a list of numbers", str(code), "--json", "--top", "1"])
     answers = json.loads(capsys.readouterr().out)
     assert answers["hits"][0]["path"] == "sums.py"
+
+
+def test_release_from_the_command_ends_with_1_once_a_byte_is_changed(
+    tmp_path: Path, minilm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = read_recipe(recipe_path("mini"))
+    claim(tmp_path / "run", recipe, "none", fresh=False)
+    finish(tmp_path / "run", build_model(str(minilm), pooling="mean", dims=recipe.matryoshka_dims), {})
+    main(["release", "build", str(tmp_path / "run"), "--out", str(tmp_path / "release"), "--dtype", "bf16"])
+    main(["release", "verify", str(tmp_path / "release")])
+    assert "release: verified" in capsys.readouterr().out
+    card = tmp_path / "release/README.md"
+    card.write_text(card.read_text() + ".")
+    with pytest.raises(SystemExit) as ended:
+        main(["release", "verify", str(tmp_path / "release")])
+    assert ended.value.code == 1
+    assert "README.md" in capsys.readouterr().out
 
 
 def test_every_task_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:

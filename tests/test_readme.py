@@ -25,7 +25,9 @@ def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
 
 
 def test_every_command_in_the_readme_parses() -> None:
-    commands = re.findall(r"^codequarry ((?:search|mine|train|benchmark|release) .+?)(?: +#.*)?$", README, re.M)
+    commands = re.findall(
+        r"^codequarry ((?:search|mine|train|benchmark|release) .+?)(?: +#.*)?$", README, re.M
+    )
     assert len(commands) >= 6
     for command in commands:
         words = re.findall(r'"[^"]*"|\S+', command)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,26 @@ def test_a_run_killed_in_the_middle_continues_to_the_same_weights(
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
     again = run(words)
     assert "is finished" in again.stdout
+
+
+def test_a_run_killed_while_its_model_was_put_in_place_is_finished_by_the_same_command(
+    uninterrupted: Path, pairs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(uninterrupted, out)
+    (out / "config.json").unlink()  # what a kill leaves: it is put there last
+    with pytest.raises(ValueError, match="holds no finished model"):
+        codequarry.load(str(out))
+    result = run(command(out, pairs, *SMALL, "max_steps=8"))
+    assert result.returncode == 0, result.stderr
+    expected, found = weights(uninterrupted), weights(out)
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_another_recipe_on_a_used_folder_is_refused(uninterrupted: Path, pairs: Path) -> None:
+    result = run(command(uninterrupted, pairs, *SMALL, "max_steps=9"))
+    assert "belongs to recipe 'nano'; this is recipe 'nano': max_steps 8 there and 9 here" in result.stderr
+    assert (uninterrupted / "config.json").exists()
 
 
 @pytest.mark.parametrize("recipe", ["nano", "mini"])

@@ -19,10 +19,10 @@ from transformers import (
 )
 
 from codequarry.modules.build import build_model
+from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
 from codequarry.modules.tasks import prompts
-from codequarry.recipes.schema import Shape
 
 SIZE = {
     "vocab_size": 400,
@@ -110,7 +110,7 @@ def test_a_saved_config_tells_older_readers_the_rope_theta_and_dtype(
 def test_the_true_qwen_vocabulary_keeps_its_ids_its_end_and_gets_another_pad(tmp_path: Path) -> None:
     vocabulary = read_tokenizer(str(Path(os.environ["CODEQUARRY_DATA"], "tokenizer/qwen2.5")))
     assert vocabulary.pad_token == vocabulary.eos_token, "as the base models have it"
-    shape = Shape(32, 1, 2, 1, 64, vocabulary=151_936)
+    shape = DecoderShape(32, 1, 2, 1, 64, vocabulary=151_936)
     model = build_model(str(write_random_backbone(tmp_path / "b", shape, vocabulary, seed=1)), max_length=512)
     assert model.tokenizer("Hello world")["input_ids"] == [9707, 1879, 151643]
     assert (model.tokenizer.pad_token, model.tokenizer.pad_token_id) == ("<|fim_pad|>", 151662)

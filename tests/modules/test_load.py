@@ -44,6 +44,11 @@ def test_an_unfinished_run_is_not_loaded_as_a_model(tmp_path: Path) -> None:
         codequarry.load(str(tmp_path))
 
 
+def test_a_hub_name_without_a_network_is_answered_with_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"org/absent could not be loaded .* pass a local folder"):
+        codequarry.load("org/absent")
+
+
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub() -> None:
     with pytest.raises(ValueError, match="is not here"):
         codequarry.load("./runs/absent")

@@ -3,10 +3,10 @@ from pathlib import Path
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.random_backbone import END_OF_SEQUENCE, PAD, train_tokenizer, write_random_backbone
-from codequarry.recipes.schema import Shape
 
-SHAPE = Shape(hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=64, vocabulary=400)
+SHAPE = DecoderShape(hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=64, vocabulary=400)
 SOURCE = Path(__file__).read_text()
 
 

@@ -52,8 +52,8 @@ def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("max_step=3", "'max_step' is not a field of recipe: did you mean 'max_steps'?"),
-        ("backbone.revison=x", "'revison' is not a field of backbone: did you mean 'revision'?"),
+        ("max_step=3", "'max_step' is not a field: did you mean 'max_steps'?"),
+        ("backbone.revison=x", "backbone: 'revison' is not a field: did you mean 'revision'?"),
         ("zzz=1", "the fields are name, backbone, data"),
         ("batch_size=big", "batch_size = 'big' is str; int is expected"),
         ("batch_size=true", "batch_size = True is bool; int is expected"),
@@ -77,7 +77,7 @@ def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"mine.toml is not a TOML file"):
         read_recipe(file)
     file.write_text('name = "mine"')
-    with pytest.raises(ValueError, match=r"mine.toml: recipe says nothing about backbone, data"):
+    with pytest.raises(ValueError, match=r"mine.toml says nothing about backbone, data"):
         read_recipe(file)
 
 
