@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,10 +190,12 @@ def _columns(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     } | {f"negative_{n + 1}": [pair.negatives[n] for pair in pairs] for n in range(negatives)}
 
 
-def _column_prompts(prompts: dict[str, str], name: str, columns: Sequence[str]) -> dict[str, str]:
+def _column_prompts(
+    prompts: Mapping[str, str | None], name: str, columns: Sequence[str]
+) -> dict[str, str]:
     """The prefix of each column of `source:task`: negatives are documents."""
     task = name.rpartition(":")[2]
-    query, document = (prompts[prompt_name(task, side)] for side in SIDES)
+    query, document = (prompts[prompt_name(task, side)] or "" for side in SIDES)
     return {column: query if column == "query" else document for column in columns}
 
 
