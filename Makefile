@@ -1,12 +1,14 @@
-# make demo [CODE=path]   install, then search, mine, train, score and release on real code
+# make demo               install, then search, mine, train, score and release on real code;
+#                         on yours with CODE=path [QUERY="plain words"]
 # make test               the test suite
 # make lint               style and types
 # make compat             the release in other environments: sentence-transformers 3.4.1, huggingface-hub 1.33
 
-PYTHON ?= python3.11
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CODE ?=
+QUERY ?=
 
 .PHONY: demo test lint compat clean
 
@@ -17,7 +19,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/python -m codequarry.benchmarks.demo $(if $(CODE),--code '$(CODE)')
+	$(BIN)/python -m codequarry.benchmarks.demo $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

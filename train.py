@@ -190,9 +190,7 @@ def _columns(pairs: Sequence[Pair]) -> dict[str, list[str]]:
     } | {f"negative_{n + 1}": [pair.negatives[n] for pair in pairs] for n in range(negatives)}
 
 
-def _column_prompts(
-    prompts: Mapping[str, str | None], name: str, columns: Sequence[str]
-) -> dict[str, str]:
+def _column_prompts(prompts: Mapping[str, str | None], name: str, columns: Sequence[str]) -> dict[str, str]:
     """The prefix of each column of `source:task`: negatives are documents."""
     task = name.rpartition(":")[2]
     query, document = (prompts[prompt_name(task, side)] or "" for side in SIDES)

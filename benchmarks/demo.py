@@ -1,19 +1,23 @@
 """The whole way of a pair, on real code: search, mine, train, score, release, search again.
 
-make demo                      # on the installed sentence-transformers package's own source
-make demo CODE=path/to/code    # on yours
+On sentence-transformers' own source, or on yours:
+
+    make demo
+    make demo CODE=path/to/code QUERY="where are dates parsed"
 """
 
 import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from codequarry.benchmarks.quality import retrieval_sets, score_bm25, score_model, table, write_results
 from codequarry.data.mined_files import summary_table, write_mined
 from codequarry.data.mining import mine
+from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs
 from codequarry.modules.load import load
 from codequarry.modules.tasks import TASKS
@@ -35,16 +39,20 @@ _QUERIES = {
 }
 
 
-def demo(code: Path, work: Path) -> None:
-    """Run every movement on the folder `code`, leaving pairs, run and release in `work`."""
+def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | None) -> None:
+    """Run every movement on the folder `code`, leaving pairs, run and release in `work`.
+
+    Arguments: `first_query` is asked before anything is trained; `queries` are asked in the end, one a
+    task, None for some of the folder's own held-out pairs.
+    """
     started = time.perf_counter()
 
     def say(title: str) -> None:
         print(f"\n== {title}  [{time.perf_counter() - started:.0f} s]", flush=True)
 
-    say(f"A first answer: {_FIRST_QUERY!r} in {code.name}")
+    say(f"A first answer: {first_query!r} in {code.name}")
     base = load("mini")
-    print(render(search(_FIRST_QUERY, code, base, top=5).hits))
+    print(render(search(first_query, code, base, top=5).hits))
 
     say(f"Training pairs from {code.name}, one file in five held out")
     mined = mine([code])
@@ -78,7 +86,7 @@ def demo(code: Path, work: Path) -> None:
 
     say("The same code, searched with the release: one query a task")
     released = load(str(release))
-    for task, query in _QUERIES.items():
+    for task, query in (queries or _own_queries(mined.heldout)).items():
         print(f"\n{task} ({TASKS[task].searches_with}): {query.splitlines()[0]}")
         try:
             print(render(search(query, code, released, task=task, top=3).hits))
@@ -91,6 +99,19 @@ def demo(code: Path, work: Path) -> None:
         "  .venv/bin/codequarry mine path/to/code --out pairs\n"
         "  .venv/bin/codequarry train mini --out runs/mini --set max_steps=200"
     )
+
+
+def _own_queries(heldout: Sequence[Pair]) -> dict[str, str]:
+    """A query a task out of held-out pairs: for each kind of text the one of middling length."""
+    middling = {}
+    for kind in ("nl2code", "code2nl", "code2completion"):
+        texts = sorted(
+            {pair.query for pair in heldout if pair.task == kind}, key=lambda text: (len(text), text)
+        )
+        if texts:
+            middling[kind] = texts[len(texts) // 2]
+    kind_of = {task: {"qa": "nl2code", "code2code": "code2nl"}.get(task, task) for task in TASKS}
+    return {task: middling[kind] for task, kind in kind_of.items() if kind in middling}
 
 
 def _load_with_stock(release: Path) -> None:
@@ -118,10 +139,16 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--code", type=Path, help="a folder of code (default: sentence-transformers' source)")
+    parser.add_argument("--query", help="the first question, in plain words")
     parser.add_argument("--work", type=Path, default=Path(".demo"), help="where everything is written")
     arguments = parser.parse_args()
     disable_progress_bar()
     try:
-        demo(arguments.code or _default_code(), arguments.work)
+        demo(
+            arguments.code or _default_code(),
+            arguments.work,
+            arguments.query or (_FIRST_QUERY if arguments.code is None else "where errors are handled"),
+            _QUERIES if arguments.code is None else None,
+        )
     except ValueError as error:
         sys.exit(f"error: {error}")

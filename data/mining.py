@@ -1,8 +1,8 @@
 """Training pairs from source trees: a comment and its code, a function and its other half.
 
-mined = mine([Path("my-checkout")])
-write_mined(Path("mined"), mined)
-print(summary_table(mined))
+>>> mined = mine([Path("my-checkout")])
+>>> write_mined(Path("mined"), mined)
+>>> print(summary_table(mined))
 """
 
 from collections import Counter, defaultdict

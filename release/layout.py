@@ -97,6 +97,7 @@ def _write_weights(run: RunFolder, path: Path, dtype: Dtype) -> None:
         for name, tensor in load_file(shard).items()
     }
     save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors leaves it to its owner alone; a server often runs as somebody else
 
 
 def _versions() -> dict[str, str]:

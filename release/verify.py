@@ -1,7 +1,7 @@
 """Is this folder still the release that was built, and does it mean the same elsewhere?
 
-verification = verify(Path("releases/mini"), pythons=[Path("other-env/bin/python")])
-print(verification.table())
+>>> verification = verify(Path("releases/mini"), pythons=[Path("other-env/bin/python")])
+>>> print(verification.table())
 """
 
 import sys
