@@ -50,6 +50,12 @@ class PairTrainer(SentenceTransformerTrainer):
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Nothing: `model_card` renders cards; this callback would read every text and ask the Hub."""
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # transformers calls this on every rank, and sentence-transformers writes without asking which: two
+        # ranks would write the same files at the same time.
+        if self.args.should_save:
+            super()._save(output_dir, state_dict)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each rank writes its own random state
