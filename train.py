@@ -66,8 +66,8 @@ def train(
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
 
     # -- ranks and folder
-    on_cpu = not torch.cuda.is_available()
-    ranks = PartialState(cpu=on_cpu)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    ranks = PartialState(cpu=device == "cpu")
     if recipe.batch_size % ranks.num_processes:
         raise ValueError(
             f"batch_size {recipe.batch_size} cannot be dealt out to {ranks.num_processes} ranks: "
@@ -96,7 +96,7 @@ def train(
     # -- model
     set_seed(recipe.seed)
     with ranks.main_process_first():
-        model = _model(recipe, recipe_file, out, found.pairs, device="cpu" if on_cpu else "cuda")
+        model = _model(recipe, recipe_file, out, found.pairs, device)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = recipe.dropout
@@ -111,7 +111,6 @@ def train(
     loss = MatryoshkaLoss(model, info_nce, list(recipe.matryoshka_dims))
 
     # -- arguments
-    device = "cpu" if on_cpu else "cuda"
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=recipe.max_steps,
@@ -131,7 +130,7 @@ def train(
         save_total_limit=2,  # one to resume from while the next is being written
         logging_steps=recipe.logging_steps,
         seed=recipe.seed,
-        use_cpu=on_cpu,
+        use_cpu=device == "cpu",
         report_to="none",
     )
 

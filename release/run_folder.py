@@ -58,8 +58,7 @@ class RunFolder:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The recipe in `recipe.json`: what the model was asked to be."""
-        record = self._json("recipe.json")
-        recipe: dict[str, Any] = record.get("recipe", record)
+        recipe: dict[str, Any] = self._json("recipe.json")["recipe"]
         return recipe
 
     @cached_property

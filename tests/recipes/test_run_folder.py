@@ -1,3 +1,4 @@
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -72,3 +73,29 @@ def test_a_save_that_breaks_leaves_the_run_unfinished_and_can_be_repeated(tmp_pa
     assert not is_finished(tmp_path)
     finish(tmp_path, Model(), {})
     assert is_finished(tmp_path)
+
+
+@pytest.mark.parametrize("moves", range(5))
+def test_a_stop_after_any_number_of_moves_leaves_the_run_unfinished_until_config_json_the_last(
+    moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1_Pooling, model.safetensors, training.json and config.json are moved; the fifth stop never comes."""
+    claim(tmp_path, MINI, "data", fresh=False)
+    moved: list[str] = []
+    replace_file = Path.replace
+
+    def stops(source: Path, target: Path) -> Path:
+        if source.parent == tmp_path / ".saving" and target.parent == tmp_path:
+            if len(moved) == moves:
+                raise KeyboardInterrupt
+            moved.append(source.name)
+        return replace_file(source, target)
+
+    monkeypatch.setattr(Path, "replace", stops)
+    with contextlib.suppress(KeyboardInterrupt):
+        finish(tmp_path, Model(), {})
+    assert is_finished(tmp_path) == (moves == 4)
+    monkeypatch.undo()
+    finish(tmp_path, Model(), {})
+    assert is_finished(tmp_path)
+    assert not (tmp_path / ".saving").exists()
