@@ -1,0 +1,211 @@
+"""An evaluation set: queries, documents and which document answers which query, in the BEIR layout on disk.
+
+SET/corpus.jsonl     {"_id": "d0", "title": "", "text": "def add(a, b): return a + b"}
+SET/queries.jsonl    {"_id": "q0", "text": "add two numbers", "language": "python"}
+SET/qrels/test.tsv   query-id <tab> corpus-id <tab> score, with these names in the first line
+SET/set.json         {"task": "nl2code", …}: which of our five tasks it is, and where it comes from
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codequarry.modules.tasks import get_task
+
+CORPUS, QUERIES, QRELS = Path("corpus.jsonl"), Path("queries.jsonl"), Path("qrels/test.tsv")
+ABOUT = "set.json"
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """Queries and documents by id, and the documents that answer each query.
+
+    name: the set's, one word; also its folder's.
+    task: one of the five of `codequarry.modules.tasks`.
+    queries, documents: texts by id, without prefixes.
+    relevant: by query id the ids of its documents, each with its gain, 1 or more.
+    languages: by query id the programming language, {} where the set does not say.
+    candidates: by query id the documents that compete for it, {} where all do; kept in memory only.
+
+    Raises ValueError for an unknown task, an empty side, a blank query, a query without a document, and a
+    judgment about an id that is not there.
+    """
+
+    name: str
+    task: str
+    queries: Mapping[str, str]
+    documents: Mapping[str, str]
+    relevant: Mapping[str, Mapping[str, int]]
+    languages: Mapping[str, str] = field(default_factory=dict)
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        get_task(self.task)
+        for side, texts in (("query", self.queries), ("document", self.documents)):
+            if not texts:
+                raise ValueError(f"The set {self.name} has no {side}: there is nothing to score.")
+        blank = [query for query, text in self.queries.items() if not text.strip()]
+        if blank:
+            raise ValueError(f"{_first(blank, 'query')} of {self.name}: the text is blank.")
+        unanswered = [query for query in self.queries if not self.relevant.get(query)]
+        if unanswered:
+            raise ValueError(
+                f"{_first(unanswered, 'query')} of {self.name}: no document answers it. Add a line to "
+                f"{QRELS} for each, or leave them out of {QUERIES}."
+            )
+        unknown = sorted(set(self.relevant) - set(self.queries))
+        if unknown:
+            raise ValueError(f"{_first(unknown, 'query')} in {QRELS} of {self.name}: not in {QUERIES}.")
+        absent = sorted({d for found in self.relevant.values() for d in found} - set(self.documents))
+        if absent:
+            raise ValueError(f"{_first(absent, 'document')} in {QRELS} of {self.name}: not in {CORPUS}.")
+
+
+def eval_set_folders(path: Path) -> list[Path]:
+    """The sets at a path: the folder itself where it is one, else those directly in it, by name.
+
+    Raises ValueError where there is none.
+    """
+    if (path / CORPUS).is_file():
+        return [path]
+    found = sorted(file.parent for file in path.glob(f"*/{CORPUS}")) if path.is_dir() else []
+    if not found:
+        raise ValueError(
+            f"{path} holds no evaluation set: expected a folder with {CORPUS}, {QUERIES} and {QRELS}, or a "
+            "folder of such folders. `codequarry data build eval --out DIR` makes some."
+        )
+    return found
+
+
+def read_eval_set(folder: Path, task: str | None = None) -> EvalSet:
+    """The evaluation set in a folder.
+
+    task: which of the five it is, for a folder whose `set.json` does not say.
+
+    Raises ValueError, with file and line, for whatever is missing, malformed, given twice or unanswered.
+    """
+    about: dict[str, Any] = {}
+    if (folder / ABOUT).is_file():
+        about = _object(folder / ABOUT, 1, (folder / ABOUT).read_bytes())
+    task = about.get("task", task)
+    if task is None:
+        raise ValueError(
+            f'{folder} does not say which task it is: write {{"task": "nl2code"}}, or another of the five, '
+            f"to {folder / ABOUT}."
+        )
+    languages: dict[str, str] = {}
+    queries = _texts(folder / QUERIES, lambda name, row: languages.update(_language(name, row)))
+    documents = _texts(folder / CORPUS, lambda name, row: None)
+    return EvalSet(folder.name, task, queries, documents, _judgments(folder / QRELS), languages)
+
+
+def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> None:
+    """Write a set in the BEIR layout; the folder appears whole or not at all, an older one is replaced.
+
+    about: what `set.json` says beside the task: where the set comes from, its licence.
+
+    Raises ValueError for a set with candidates, which the layout has no place for.
+    """
+    if found.candidates:
+        raise ValueError(
+            f"The set {found.name} names candidates for its queries: BEIR has no place for them."
+        )
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    _remove(beside)
+    (beside / QRELS).parent.mkdir(parents=True)
+    queries = [
+        {"_id": name, "text": text} | ({"language": found.languages[name]} if name in found.languages else {})
+        for name, text in found.queries.items()
+    ]
+    documents = [{"_id": name, "title": "", "text": text} for name, text in found.documents.items()]
+    for place, rows in ((QUERIES, queries), (CORPUS, documents)):
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (beside / place).write_bytes("".join(lines).encode())
+    judged = [
+        f"{query}\t{document}\t{gain}\n"
+        for query, documents_of in found.relevant.items()
+        for document, gain in documents_of.items()
+    ]
+    (beside / QRELS).write_bytes(b"query-id\tcorpus-id\tscore\n" + "".join(judged).encode())
+    record = {"task": found.task, **about}
+    (beside / ABOUT).write_bytes(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
+    if folder.exists():
+        retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        _remove(retired)
+        folder.rename(retired)
+        beside.rename(folder)
+        _remove(retired)
+    else:
+        beside.rename(folder)
+
+
+def _texts(file: Path, each: Callable[[str, dict[str, Any]], None]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for number, line in _lines(file):
+        row = _object(file, number, line)
+        name, text, title = row.get("_id"), row.get("text"), row.get("title") or ""
+        if not isinstance(name, str) or not isinstance(text, str) or not isinstance(title, str):
+            raise ValueError(f"{file}:{number}: expected an object with the strings _id and text.")
+        if name in found:
+            raise ValueError(
+                f"{file}:{number}: the id {name!r} was given in line {lines[name]} already: ids are unique."
+            )
+        found[name] = f"{title}\n{text}" if title else text
+        lines[name] = number
+        each(name, row)
+    return found
+
+
+def _language(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    language = row.get("language")
+    return {name: language} if isinstance(language, str) else {}
+
+
+def _judgments(file: Path) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for number, line in _lines(file):
+        cells = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
+        if number == 1 and cells[0] == "query-id":
+            continue
+        if len(cells) != 3 or not cells[2].lstrip("-").isdigit():
+            raise ValueError(
+                f"{file}:{number}: expected query id, document id and a whole number, with tabs between "
+                f"them; found {len(cells)} cell(s)."
+            )
+        if int(cells[2]) > 0:
+            found.setdefault(cells[0], {})[cells[1]] = int(cells[2])
+    return found
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    if not file.is_file():
+        raise ValueError(f"{file} is not there: an evaluation set has {CORPUS}, {QUERIES} and {QRELS}.")
+    with file.open("rb") as opened:
+        for number, line in enumerate(opened, 1):
+            if not line.isspace():
+                yield number, line
+
+
+def _object(file: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # UnicodeDecodeError too
+        raise ValueError(f"{file}:{number}: not JSON in UTF-8 ({error}).") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{file}:{number}: expected an object, found {type(row).__name__}.")
+    return row
+
+
+def _first(names: list[str], what: str) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{what.capitalize()} {names[0]!r}{more}"
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
