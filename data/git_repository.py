@@ -166,6 +166,7 @@ def _one_commit(url: str, folder: Path, commit: str) -> Path:
         beside = _beside(folder)
         _git(["git", "init", "--bare", "--quiet", str(beside)], url)
         _git(["git", f"--git-dir={beside}", "fetch", "--quiet", "--depth=1", "--", url, commit], url)
+        _git(["git", f"--git-dir={beside}", "update-ref", "--no-deref", "HEAD", commit], url)
         beside.rename(folder)
     return folder
 
