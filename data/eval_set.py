@@ -72,7 +72,9 @@ def eval_set_folders(path: Path) -> list[Path]:
     """
     if (path / CORPUS).is_file():
         return [path]
-    found = sorted(file.parent for file in path.glob(f"*/{CORPUS}")) if path.is_dir() else []
+    # A name with a dot in front is a set that was being written when its process died.
+    inside = (file.parent for file in path.glob(f"*/{CORPUS}")) if path.is_dir() else ()
+    found = sorted(folder for folder in inside if not folder.name.startswith("."))
     if not found:
         raise ValueError(
             f"{path} holds no evaluation set: expected a folder with {CORPUS}, {QUERIES} and {QRELS}, or a "

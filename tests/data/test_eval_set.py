@@ -108,6 +108,12 @@ def test_a_folder_without_set_json_takes_the_task_it_is_given(tmp_path: Path) ->
     assert read_eval_set(folder, "code2nl").task == "code2nl"
 
 
+def test_a_set_that_was_half_written_when_its_process_died_is_not_found(tmp_path: Path) -> None:
+    written(tmp_path / ".small.123.tmp")
+    with pytest.raises(ValueError, match="holds no evaluation set"):
+        eval_set_folders(tmp_path)
+
+
 def test_sets_are_found_in_a_folder_of_them_and_where_the_folder_is_one(tmp_path: Path) -> None:
     names = [written(tmp_path / name).name for name in ("b", "a")]
     assert [folder.name for folder in eval_set_folders(tmp_path)] == sorted(names)

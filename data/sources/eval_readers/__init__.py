@@ -1,0 +1,1 @@
+"""How each evaluation set is made from its source's files: one function a set, from files to `EvalSet`."""

@@ -1,0 +1,43 @@
+"""Three sets of short Python problems: a description, and the code that does it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.sources.eval_readers.from_pairs import set_of_pairs
+from codequarry.data.sources.schema import Files
+
+
+def read_mbpp(files: Files) -> EvalSet:
+    """MBPP: `text` → `code`; the code keeps its carriage returns, as MTEB's documents do."""
+    pairs = ((row["text"].strip(), row["code"].strip(), "python") for row in json_lines(files))
+    return set_of_pairs("mbpp", "nl2code", pairs)
+
+
+def read_ds1000(files: Files) -> EvalSet:
+    """DS-1000: the prompt without its first word → the reference solution."""
+    pairs = (
+        (row["prompt"].removeprefix("Problem:").strip(), row["reference_code"].strip(), "python")
+        for row in json_lines(files)
+    )
+    return set_of_pairs("ds1000", "nl2code", pairs)
+
+
+def read_conala(files: Files) -> EvalSet:
+    """CoNaLa's test split: the rewritten intent, or the first one where nobody rewrote it → the snippet."""
+    pairs = (
+        ((row["rewritten_intent"] or row["intent"]).strip(), row["snippet"].strip(), "python")
+        for _, content in files
+        for row in json.loads(content)
+    )
+    return set_of_pairs("conala", "nl2code", pairs)
+
+
+def json_lines(files: Files) -> Iterator[dict[str, Any]]:
+    """Every object of JSON Lines files, file by file."""
+    for _, content in files:
+        # Not splitlines(): a string may hold characters that it takes for the end of a line.
+        for line in content.split(b"\n"):
+            if line.strip():
+                yield json.loads(line)

@@ -1,0 +1,1 @@
+"""How the files of a training source become pairs: one module a family of sources."""

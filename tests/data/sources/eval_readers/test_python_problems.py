@@ -1,0 +1,62 @@
+import json
+
+from codequarry.data.sources.eval_readers.python_problems import read_conala, read_ds1000, read_mbpp
+
+# Records of the sources as they are, without the fields that nothing reads.
+MBPP = (
+    r'{"text": "Write a python function to find remainder of two numbers.", "code": "def find(n,m):\r\n  '
+    r'r = n%m\r\n  return (r)", "task_id": 502}'
+    "\n"
+    r'{"text": "Write a python function to find quotient of two numbers.", "code": "def find(n,m):  \r\n    '
+    r'q = n//m \r\n    return (q)", "task_id": 292}'
+    "\n"
+)
+CONALA = [
+    {
+        "intent": "How can I send a signal from a python program?",
+        "rewritten_intent": "send a signal `signal.SIGUSR1` to the current process",
+        "snippet": "os.kill(os.getpid(), signal.SIGUSR1)",
+        "question_id": 15080500,
+    },
+    {
+        "intent": "How to convert a string from CP-1251 to UTF-8?",
+        "rewritten_intent": None,
+        "snippet": "d.decode('cp1251').encode('utf8')",
+        "question_id": 7555335,
+    },
+]
+DS1000 = {
+    "prompt": "Problem:\nHow do I get the value with max diff?\nA:\n<code>\n",
+    "reference_code": "result = df.loc[df['diff'].idxmax()]\n",
+}
+
+
+def test_mbpp_keeps_its_carriage_returns() -> None:
+    found = read_mbpp([("deepseek-ai/DeepSeek-Coder/mbpp.jsonl", MBPP.encode())])
+    assert found.queries == {
+        "q0": "Write a python function to find remainder of two numbers.",
+        "q1": "Write a python function to find quotient of two numbers.",
+    }
+    assert found.documents["d0"] == "def find(n,m):\r\n  r = n%m\r\n  return (r)"
+    assert found.relevant == {"q0": {"d0": 1}, "q1": {"d1": 1}}
+
+
+def test_a_conala_intent_that_nobody_rewrote_is_taken_as_it_is() -> None:
+    found = read_conala([("shilliscmu/TranxConalaBaseline/conala-test.json", json.dumps(CONALA).encode())])
+    assert list(found.queries.values()) == [
+        "send a signal `signal.SIGUSR1` to the current process",
+        "How to convert a string from CP-1251 to UTF-8?",
+    ]
+    assert list(found.documents.values()) == [CONALA[0]["snippet"], CONALA[1]["snippet"]]
+
+
+def test_a_ds1000_prompt_loses_its_first_word() -> None:
+    found = read_ds1000([("ds1000.jsonl", json.dumps(DS1000).encode())])
+    assert found.queries == {"q0": "How do I get the value with max diff?\nA:\n<code>"}
+    assert found.documents == {"d0": "result = df.loc[df['diff'].idxmax()]"}
+
+
+def test_a_line_separator_inside_a_string_does_not_end_the_record() -> None:
+    record = json.dumps({"text": "a\u2028b", "code": "c\x0bd"}, ensure_ascii=False)
+    found = read_mbpp([("mbpp.jsonl", record.encode())])
+    assert found.queries == {"q0": "a\u2028b"}
