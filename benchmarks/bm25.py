@@ -1,10 +1,19 @@
 """BM25 over code: the score every embedding model has to beat before it is worth its electricity."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mteb.models.model_meta import ModelMeta
 
 _WORD = re.compile(r"[A-Za-z]+|[0-9]+")
 _HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_PLAIN = re.compile(r"\w+")
+
+Words = Callable[[str], list[str]]
 
 
 def code_words(text: str) -> list[str]:
@@ -20,28 +29,77 @@ def code_words(text: str) -> list[str]:
     ]
 
 
-def bm25_rankings(
-    queries: Sequence[str], documents: Sequence[str], top: int
-) -> list[list[tuple[int, float]]]:
-    """For each query its best `top` documents, as (position, score), best first.
+def plain_words(text: str) -> list[str]:
+    """The words of a text in lower case, identifiers whole: what a search engine does that knows no code.
 
-    BM25 (Robertson and Zaragoza, 2009) with k1 1.5 and b 0.75, as `bm25s` computes it, on `code_words`.
+    >>> plain_words("parseHTTPDate(raw_value2)")
+    ['parsehttpdate', 'raw_value2']
     """
-    try:
-        import bm25s
-    except ImportError as error:
-        raise ValueError("BM25 needs one more package: pip install 'codequarry[benchmark]'") from error
-    retriever = bm25s.BM25()
-    retriever.index([code_words(document) for document in documents], show_progress=False)
-    top = min(top, len(documents))
-    nothing = [(position, 0.0) for position in range(top)]
-    rankings = []
-    for query in queries:
-        # bm25s refuses a query of which it has no word; such a query finds every document equally little.
-        words = [word for word in code_words(query) if word in retriever.vocab_dict]
-        if not words:
-            rankings.append(nothing)
-            continue
-        found, scores = retriever.retrieve([words], k=top, show_progress=False)
-        rankings.append([(int(n), float(score)) for n, score in zip(found[0], scores[0], strict=True)])
-    return rankings
+    return _PLAIN.findall(text.lower())
+
+
+class BM25Search:
+    """BM25 as MTEB's search protocol: index documents, then search them.
+
+    BM25 (Robertson and Zaragoza, 2009) with k1 1.5 and b 0.75 in Lucene's form, as `bm25s` computes it.
+    A document that shares no word with the query is not found at all; it never gains by how ties are broken.
+
+    Arguments: `words` cuts a text; `name` is what MTEB files the results under, as `owner/model`.
+
+    Raises ValueError where bm25s is not installed.
+    """
+
+    def __init__(self, words: Words = code_words, name: str = "codequarry/bm25") -> None:
+        try:
+            import bm25s
+        except ImportError as error:
+            raise ValueError("BM25 needs one more package: pip install 'codequarry[benchmark]'") from error
+        self._engine = bm25s.BM25()
+        self._version = str(bm25s.__version__)
+        self._words = words
+        self._name = name
+        self._ids: list[str] = []
+
+    def index(self, corpus: Iterable[Mapping[str, str]], **_: Any) -> None:
+        """Take in the documents, mappings of `id`, `text` and perhaps `title`."""
+        rows = [(row["id"], f"{row.get('title') or ''} {row['text']}") for row in corpus]
+        self._ids = [name for name, _ in rows]
+        # bm25s refuses a corpus without a single word; one that no query holds keeps it happy.
+        words = [self._words(text) or [""] for _, text in rows]
+        self._engine.index(words, show_progress=False)
+
+    def search(
+        self,
+        queries: Iterable[Mapping[str, str]],
+        *,
+        top_k: int,
+        top_ranked: Mapping[str, Sequence[str]] | None = None,
+        **_: Any,
+    ) -> dict[str, dict[str, float]]:
+        """For each query id its best `top_k` documents with their scores, among `top_ranked` where given."""
+        place = {name: position for position, name in enumerate(self._ids)}
+        found = {}
+        for query in queries:
+            scores = self._scores(query["text"])
+            among = (
+                np.arange(len(self._ids))
+                if top_ranked is None
+                else np.array([place[name] for name in top_ranked[query["id"]]], dtype=int)
+            )
+            among = among[scores[among] > 0]
+            best = among[np.argsort(-scores[among], kind="stable")[:top_k]]
+            found[query["id"]] = {self._ids[position]: float(scores[position]) for position in best}
+        return found
+
+    @property
+    def mteb_model_meta(self) -> "ModelMeta":
+        """Name and version, so that MTEB keeps the results under them."""
+        from mteb.models.model_meta import ModelMeta
+
+        return ModelMeta.create_empty({"name": self._name, "revision": f"bm25s-{self._version}"})
+
+    def _scores(self, text: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
+        words = [word for word in self._words(text) if word in self._engine.vocab_dict]
+        if not words:  # bm25s refuses a query of which it has no word
+            return np.zeros(len(self._ids), dtype=np.float32)
+        return np.asarray(self._engine.get_scores(words))

@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from codequarry.benchmarks.quality import retrieval_sets, score_bm25, score_model, table, write_results
-from codequarry.data.mined_files import summary_table, write_mined
-from codequarry.data.mining import mine
+from codequarry.benchmarks.contenders import contender
+from codequarry.benchmarks.quality import pair_sets, table
+from codequarry.benchmarks.score import BM25, score
+from codequarry.benchmarks.summary import write_results
+from codequarry.data.mining.mine import mine
+from codequarry.data.mining.mined_files import summary_table, write_mined
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs
 from codequarry.modules.load import load
@@ -64,14 +67,11 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
     train(recipe_path("mini"), work / "run", settings=settings, fresh=True)
 
     say("Scores on the held-out files")
-    sets = retrieval_sets(read_pairs(work / "pairs/heldout").pairs)
-    tuned = load(str(work / "run"))
-    rows = [
-        *score_bm25(sets),
-        *score_model("base, no prefix", base, sets, prompted=False),
-        *score_model("base", base, sets),
-        *score_model("fine-tuned", tuned, sets),
-    ]
+    sets = pair_sets(read_pairs(work / "pairs/heldout").pairs)
+    start, tuned = contender("base", base), contender("fine-tuned", load(str(work / "run")))
+    rows = score(sets, [start.without_prompts(), start, tuned])
+    shown = {BM25, "base, no prompt", "base", "fine-tuned", "fine-tuned + BM25"}
+    rows = [row for row in rows if row.name in shown]
     print(table(rows))
     results = work / "results.json"
     write_results(results, rows, benchmark=f"held-out files of {code.name}", command="make demo")

@@ -1,30 +1,49 @@
-"""How well does a model find the right document? nDCG@10, MRR@10 and recall@1, beside BM25 in the same run.
+"""How well does a model find the right document? Rows of nDCG@10, MRR@10 and recall@1, and their tables.
 
-    codequarry benchmark runs/mini --pairs pairs/heldout --out results.json
+    codequarry benchmark runs/mini --pairs pairs/heldout --out results
+    codequarry benchmark all-MiniLM-L6-v2 --data eval --dims 384,128 --precision int8,binary
 
-Each task of the pairs is scored by itself: its distinct queries against its distinct documents, where every
-document that a query is paired with is right.
+`benchmarks.score` makes the rows, through MTEB's own code; this is what they are.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from codequarry.benchmarks.bm25 import bm25_rankings
-from codequarry.data.pair import Pair
-from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.machine import describe_machine, fast_autocast, package_versions
-from codequarry.modules.tasks import TASKS, prompt_name
-from codequarry.modules.whole_files import write_json
+import numpy as np
 
-_TOP = 10
+from codequarry.benchmarks.intervals import Scores, interval, mean_of
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
+from codequarry.modules.tasks import TASKS
+
+MEAN = "mean"
+_RECORDED = (
+    "model",
+    "variant",
+    "set",
+    "task",
+    "queries",
+    "documents",
+    "ndcg_at_10",
+    "low",
+    "high",
+    "mrr_at_10",
+    "recall_at_1",
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model on one task; scores between 0 and 1. `task` is `mean` for the unweighted mean over tasks."""
+    """One model on one set; scores between 0 and 1.
+
+    task: one of the five; `mean` for the unweighted mean over sets.
+    set: the set's name; `mean` as above; "" in files written before sets had names.
+    variant: what was changed about the model: dimensions, precision or prompts; "" for nothing.
+    low, high: the 95% bootstrap interval of nDCG@10 over queries; None where it was not measured.
+    in_mean: False for a saturated set, which means leave out.
+    by_query: nDCG@10 of each query id, by part of the set (MTEB's subsets; `default` where there is one).
+    """
 
     model: str
     task: str
@@ -33,135 +52,129 @@ class Row:
     ndcg_at_10: float
     mrr_at_10: float
     recall_at_1: float
+    set: str = ""
+    low: float | None = None
+    high: float | None = None
+    variant: str = ""
+    in_mean: bool = True
+    by_query: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def record(self) -> dict[str, Any]:
-        """As results files spell it: `ndcg@10` for `ndcg_at_10`."""
-        return {name.replace("_at_", "@"): value for name, value in asdict(self).items()}
+        """As results files spell it: `ndcg@10` for `ndcg_at_10`, nothing that was not measured."""
+        found = {name.replace("_at_", "@"): getattr(self, name) for name in _RECORDED}
+        return {name: value for name, value in found.items() if value not in (None, "")}
+
+    @property
+    def name(self) -> str:
+        """Model and variant, as tables head a column."""
+        return f"{self.model}, {self.variant}" if self.variant else self.model
 
 
-@dataclass(frozen=True)
-class RetrievalSet:
-    """One task's queries, documents and right answers, each by an id."""
+def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
+    """One set a task, in the order of the tasks: its distinct queries against its distinct documents.
 
-    task: str
-    queries: dict[str, str]
-    documents: dict[str, str]
-    right: dict[str, set[str]]
+    Every document that a query is paired with is right. A query has the language of its first pair.
 
-
-def retrieval_sets(pairs: Iterable[Pair]) -> list[RetrievalSet]:
-    """One set a task, in the order of the tasks; equal texts are one query or one document."""
-    by_task: dict[str, RetrievalSet] = {}
-    names: dict[tuple[str, str, str], str] = {}
+    Raises ValueError where there is no pair.
+    """
+    queries: dict[str, dict[str, str]] = {}  # by task: text to id
+    documents: dict[str, dict[str, str]] = {}
+    relevant: dict[str, dict[str, dict[str, int]]] = {}
+    languages: dict[str, dict[str, str]] = {}
     for pair in pairs:
-        found = by_task.setdefault(pair.task, RetrievalSet(pair.task, {}, {}, {}))
-        query = names.setdefault((pair.task, "query", pair.query), f"q{len(found.queries)}")
-        document = names.setdefault((pair.task, "document", pair.document), f"d{len(found.documents)}")
-        found.queries[query] = pair.query
-        found.documents[document] = pair.document
-        found.right.setdefault(query, set()).add(document)
-    return [by_task[task] for task in TASKS if task in by_task]
-
-
-def score_bm25(sets: Sequence[RetrievalSet]) -> list[Row]:
-    """BM25's rows, the mean last."""
-    rows = []
-    for retrieval in sets:
-        documents = list(retrieval.documents)
-        rankings = bm25_rankings(
-            list(retrieval.queries.values()), list(retrieval.documents.values()), top=_TOP
+        asked, held = queries.setdefault(pair.task, {}), documents.setdefault(pair.task, {})
+        query = asked.setdefault(pair.query, f"q{len(asked)}")
+        document = held.setdefault(pair.document, f"d{len(held)}")
+        relevant.setdefault(pair.task, {}).setdefault(query, {})[document] = 1
+        languages.setdefault(pair.task, {}).setdefault(query, pair.language)
+    if not queries:
+        raise ValueError("there is no pair to score: pass a file or folder of pairs that is not empty.")
+    return [
+        EvalSet(
+            task,
+            task,
+            {name: text for text, name in queries[task].items()},
+            {name: text for text, name in documents[task].items()},
+            relevant[task],
+            languages[task],
         )
-        ranked = [
-            [{"corpus_id": documents[position], "score": score} for position, score in ranking]
-            for ranking in rankings
-        ]
-        rows.append(_row("BM25", retrieval, _evaluator(retrieval, prompted=True).compute_metrics(ranked)))
-    return _with_mean(rows)
+        for task in TASKS
+        if task in queries
+    ]
 
 
-def score_model(
-    name: str, model: CodeEmbedder, sets: Sequence[RetrievalSet], *, prompted: bool = True
-) -> list[Row]:
-    """A model's rows under the label `name`, the mean last; `prompted=False` leaves the prefixes out."""
-    rows = []
-    with fast_autocast(model.device.type):
-        for retrieval in sets:
-            evaluator = _evaluator(retrieval, prompted=prompted)
-            rows.append(_row(name, retrieval, evaluator.compute_metrices(model)["cosine"]))
-    return _with_mean(rows)
+def scores_of(rows: Sequence[Row]) -> Scores:
+    """The per-query scores of one model's rows, as intervals and comparisons take them."""
+    return [[np.array(list(part.values())) for part in row.by_query.values()] for row in rows]
 
 
-def write_results(path: Path, rows: Sequence[Row], *, benchmark: str, command: str) -> None:
-    """Write rows with the command, machine and versions that made them: what the card and README read."""
-    record = {
-        "benchmark": benchmark,
-        "command": command,
-        "date": date.today().isoformat(),
-        "hardware": describe_machine(),
-        "versions": package_versions(),
-        "rows": [row.record() for row in rows],
-    }
-    write_json(path, record)
+def with_means(rows: Sequence[Row]) -> list[Row]:
+    """The rows with each model's mean after them, where it has two sets or more that count."""
+    by_model: dict[str, list[Row]] = {}
+    for row in rows:
+        by_model.setdefault(row.name, []).append(row)
+    found = []
+    for own in by_model.values():
+        found += own
+        counted = [row for row in own if row.in_mean]
+        if len(counted) > 1:
+            found.append(_mean(counted))
+    return found
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    scores = scores_of(rows)
+    low, high = interval(scores)
+    return Row(
+        model=rows[0].model,
+        task=MEAN,
+        queries=sum(row.queries for row in rows),
+        documents=sum(row.documents for row in rows),
+        ndcg_at_10=round(mean_of(scores), 4),
+        mrr_at_10=round(sum(row.mrr_at_10 for row in rows) / len(rows), 4),
+        recall_at_1=round(sum(row.recall_at_1 for row in rows) / len(rows), 4),
+        set=MEAN,
+        low=round(low, 4),
+        high=round(high, 4),
+        variant=rows[0].variant,
+    )
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, one line a model and task, scores in percent."""
-    width = max(len(row.model) for row in rows)
+    """The rows as text, one line a model and set, scores in percent."""
+    width = max(len(row.name) for row in rows)
     head = f"{'model':<{width}}  {'task':<15}  {'queries':>7}  {'nDCG@10':>7}  {'MRR@10':>7}  {'recall@1':>8}"
     lines = [
-        f"{row.model:<{width}}  {row.task:<15}  {row.queries:>7}  {100 * row.ndcg_at_10:>7.1f}  "
+        f"{row.name:<{width}}  {row.set or row.task:<15}  {row.queries:>7}  {100 * row.ndcg_at_10:>7.1f}  "
         f"{100 * row.mrr_at_10:>7.1f}  {100 * row.recall_at_1:>8.1f}"
         for row in rows
     ]
     return "\n".join([head, "-" * len(head), *lines])
 
 
-def _evaluator(retrieval: RetrievalSet, *, prompted: bool) -> Any:
-    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
-    from sentence_transformers.util import cos_sim
-
-    return InformationRetrievalEvaluator(
-        dict(retrieval.queries),
-        dict(retrieval.documents),
-        retrieval.right,
-        mrr_at_k=[_TOP],
-        ndcg_at_k=[_TOP],
-        accuracy_at_k=[1],
-        precision_recall_at_k=[1],
-        map_at_k=[_TOP],
-        show_progress_bar=True,
-        write_csv=False,
-        score_functions={"cosine": cos_sim},
-        query_prompt_name=prompt_name(retrieval.task, "query") if prompted else None,
-        corpus_prompt_name=prompt_name(retrieval.task, "document") if prompted else None,
-        query_prompt=None if prompted else "",
-        corpus_prompt=None if prompted else "",
-    )
+def score_table(rows: Sequence[Row]) -> str:
+    """nDCG@10 in percent, a line a set and a column a model, half the width of the 95% interval behind it."""
+    names = list(dict.fromkeys(row.name for row in rows))
+    sets = list(dict.fromkeys(row.set for row in rows if row.set != MEAN))
+    sets += [MEAN] * any(row.set == MEAN for row in rows)
+    cell = {(row.set, row.name): row for row in rows}
+    saturated = {row.set for row in rows if not row.in_mean}
+    left = max(len(name) for name in (*sets, "nDCG@10")) + 1
+    head = f"{'nDCG@10':<{left}}  {'queries':>7}  " + "  ".join(f"{name:>11}" for name in names)
+    lines = [head, "-" * len(head)]
+    for name in sets:
+        queries = next(row.queries for row in rows if row.set == name)
+        mark = f"{name}*" if name in saturated else name
+        cells = (f"{_shown(cell.get((name, column))):>{max(11, len(column))}}" for column in names)
+        lines.append(f"{mark:<{left}}  {queries:>7}  " + "  ".join(cells))
+    if saturated:
+        lines.append("* saturated: a sanity check, left out of the mean")
+    return "\n".join(lines)
 
 
-def _row(model: str, retrieval: RetrievalSet, metrics: dict[str, dict[int, float]]) -> Row:
-    return Row(
-        model=model,
-        task=retrieval.task,
-        queries=len(retrieval.queries),
-        documents=len(retrieval.documents),
-        ndcg_at_10=round(float(metrics["ndcg@k"][_TOP]), 4),
-        mrr_at_10=round(float(metrics["mrr@k"][_TOP]), 4),
-        recall_at_1=round(float(metrics["recall@k"][1]), 4),
-    )
-
-
-def _with_mean(rows: list[Row]) -> list[Row]:
-    if not rows:
-        raise ValueError("there is no pair to score: pass a file or folder of pairs that is not empty.")
-    count = len(rows)
-    mean = replace(
-        rows[0],
-        task="mean",
-        queries=sum(row.queries for row in rows),
-        documents=sum(row.documents for row in rows),
-        ndcg_at_10=round(sum(row.ndcg_at_10 for row in rows) / count, 4),
-        mrr_at_10=round(sum(row.mrr_at_10 for row in rows) / count, 4),
-        recall_at_1=round(sum(row.recall_at_1 for row in rows) / count, 4),
-    )
-    return [*rows, mean]
+def _shown(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    if row.low is None or row.high is None:
+        return f"{100 * row.ndcg_at_10:.1f}"
+    return f"{100 * row.ndcg_at_10:.1f} ±{50 * (row.high - row.low):.1f}"

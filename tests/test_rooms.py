@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EVERY = {"modules", "recipes", "data", "search", "model_card", "release", "benchmarks", "train"}
+EVERY = {
+    "modules", "recipes", "data", "search", "integrations", "model_card", "release", "benchmarks", "train",
+}  # fmt: skip
 MAY_IMPORT = {
     "modules": set(),
     "recipes": {"modules"},
@@ -14,6 +16,7 @@ MAY_IMPORT = {
     "search": {"modules", "data.syntax"},
     "model_card": {"modules.tasks"},
     "release": {"modules", "model_card"},
+    "integrations": {"modules"},
     "benchmarks": EVERY,
     "train.py": {"recipes", "data", "modules"},
     "__init__.py": {"modules"},

@@ -1,78 +1,77 @@
 import json
-import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from codequarry.benchmarks.quality import retrieval_sets, score_bm25, score_model, table, write_results
+from codequarry.benchmarks.quality import Row, pair_sets, score_table, table, with_means
 from codequarry.data.pair import Pair
-from codequarry.modules.build import build_model
-
-WORDS = ["sort a list", "parse a date", "send a mail", "open a file", "draw a line", "close a socket"]
-PAIRS = [Pair("nl2code", word, f"def f(x):\n    # {word}\n    return x", "s", "python") for word in WORDS] + [
-    Pair("code2nl", f"def g_{n}(): {word}", word, "s", "python") for n, word in enumerate(WORDS)
-]
 
 
-@pytest.fixture(scope="module")
-def model(minilm: Path):
-    return build_model(str(minilm), pooling="mean")
+def row(model: str, name: str, scores: list[float], in_mean: bool = True) -> Row:
+    by_query = {"default": {f"q{n}": score for n, score in enumerate(scores)}}
+    mean = float(np.mean(scores))
+    return Row(
+        model, "qa", len(scores), 9, mean, mean, mean, name, 0.1, 0.2, in_mean=in_mean, by_query=by_query
+    )
 
 
 def test_equal_texts_are_one_query_and_one_document() -> None:
-    (found,) = retrieval_sets(
-        [Pair("qa", "q", "a", "s", "x"), Pair("qa", "q", "b", "s", "x"), Pair("qa", "r", "a", "s", "x")]
+    (found,) = pair_sets(
+        [Pair("qa", "q", "a", "s", "x"), Pair("qa", "q", "b", "s", "x"), Pair("qa", "r", "a", "s", "y")]
     )
     assert (list(found.queries.values()), list(found.documents.values())) == (["q", "r"], ["a", "b"])
-    assert found.right == {"q0": {"d0", "d1"}, "q1": {"d0"}}
+    assert found.relevant == {"q0": {"d0": 1, "d1": 1}, "q1": {"d0": 1}}
+    assert found.languages == {"q0": "x", "q1": "y"}
 
 
-def test_scores_equal_a_few_lines_of_numpy(model) -> None:
-    rows = {row.task: row for row in score_model("m", model, retrieval_sets(PAIRS))}
-    for task in ("nl2code", "code2nl"):
-        chosen = [pair for pair in PAIRS if pair.task == task]
-        queries = model.encode_query([pair.query for pair in chosen], task=task)
-        documents = model.encode_document([pair.document for pair in chosen], task=task)
-        scores = queries @ documents.T
-        ranks = (scores >= np.diag(scores)[:, None]).sum(1)
-        assert rows[task].ndcg_at_10 == pytest.approx(
-            np.mean([1 / math.log2(rank + 1) for rank in ranks]), abs=1e-3
-        )
-        assert rows[task].mrr_at_10 == pytest.approx(np.mean(1 / ranks), abs=1e-3)
-        assert rows[task].recall_at_1 == pytest.approx(np.mean(ranks == 1), abs=1e-3)
-    assert rows["mean"].ndcg_at_10 == pytest.approx(
-        (rows["nl2code"].ndcg_at_10 + rows["code2nl"].ndcg_at_10) / 2, abs=1e-4
-    )
-
-
-def test_leaving_the_prefixes_out_changes_what_is_encoded(model, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str | None] = []
-    original = type(model[0]).preprocess
-    monkeypatch.setattr(
-        type(model[0]),
-        "preprocess",
-        lambda self, texts, prompt=None, **rest: seen.append(prompt) or original(self, texts, prompt, **rest),
-    )
-    score_model("m", model, retrieval_sets(PAIRS[:6]), prompted=False)
-    assert set(seen) == {""}
-    seen.clear()
-    score_model("m", model, retrieval_sets(PAIRS[:6]))
-    assert set(seen) == {model.prompts["nl2code_query"], model.prompts["nl2code_document"]}
-
-
-def test_bm25_finds_shared_words_and_the_results_file_holds_every_row(tmp_path: Path) -> None:
-    rows = score_bm25(retrieval_sets(PAIRS))
-    assert [row.task for row in rows] == ["nl2code", "code2nl", "mean"]
-    assert rows[-1].recall_at_1 == 1
-    write_results(tmp_path / "r.json", rows, benchmark="b", command="c")
-    record = json.loads((tmp_path / "r.json").read_text())
-    assert record["rows"] == [row.record() for row in rows]
-    assert record["rows"][0]["ndcg@10"] == rows[0].ndcg_at_10
-    assert record["hardware"]["processor"]
-    assert "BM25" in table(rows)
+def test_pairs_of_two_tasks_are_two_sets_in_the_order_of_the_tasks() -> None:
+    pairs = [Pair("code2nl", "f()", "calls f", "s", "x"), Pair("nl2code", "call f", "f()", "s", "x")]
+    assert [(found.name, found.task) for found in pair_sets(pairs)] == [("nl2code",) * 2, ("code2nl",) * 2]
 
 
 def test_no_pairs_is_a_sentence() -> None:
     with pytest.raises(ValueError, match="there is no pair to score"):
-        score_bm25([])
+        pair_sets([])
+
+
+def test_a_mean_follows_each_model_and_leaves_the_saturated_set_out() -> None:
+    rows = [
+        row(model, name, scores, in_mean=name != "easy")
+        for model in ("A", "B")
+        for name, scores in (("one", [0.0, 0.5]), ("two", [1.0]), ("easy", [1.0]))
+    ]
+    found = with_means(rows)
+    assert [(r.model, r.set) for r in found] == [(m, s) for m in "AB" for s in ("one", "two", "easy", "mean")]
+    assert found[3].ndcg_at_10 == pytest.approx((0.25 + 1) / 2)
+    assert (found[3].queries, found[3].task) == (3, "mean")
+
+
+def test_one_set_has_no_mean() -> None:
+    assert [r.set for r in with_means([row("A", "one", [1.0]), row("A", "easy", [1.0], in_mean=False)])] == [
+        "one",
+        "easy",
+    ]
+
+
+def test_a_record_spells_metrics_as_cards_read_them_and_leaves_out_what_was_not_measured() -> None:
+    record = Row("m", "qa", 3, 4, 0.5, 0.25, 0.125).record()
+    assert json.loads(json.dumps(record)) == {
+        "model": "m", "task": "qa", "queries": 3, "documents": 4, "ndcg@10": 0.5, "mrr@10": 0.25,
+        "recall@1": 0.125,
+    }  # fmt: skip
+    assert list(row("m", "s", [0.5]).record())[:3] == ["model", "set", "task"]
+
+
+def test_the_table_of_scores_has_a_line_a_set_and_says_which_the_mean_leaves_out() -> None:
+    rows = with_means(
+        [row("A", "one", [0.5]), row("A", "two", [0.7]), row("A", "easy", [1.0], in_mean=False)]
+    )
+    text = score_table(rows)
+    assert [line.split()[0] for line in text.splitlines()[2:]] == ["one", "two", "easy*", "mean", "*"]
+    assert "50.0 ±5.0" in text
+    assert "60.0 ±" in text
+    assert "left out of the mean" in text
+
+
+def test_the_long_table_has_a_line_a_row() -> None:
+    assert table([row("A", "one", [0.5]), row("BM25", "one", [0.5])]).splitlines()[3].startswith("BM25  one")

@@ -1,0 +1,234 @@
+"""Commit message → the files it changed, searched in the repository as it was before that commit.
+
+What an agent does first with an issue: find the files to change. The newest commits are the queries, as
+training pairs come from older ones. Each is searched in the files of its own parent, so that its answer is
+not there to be read. Equal versions of a file are one document, equal passages are embedded once.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from tqdm import tqdm
+
+from codequarry.benchmarks.commit_queries import names_one_of, query_or_reason
+from codequarry.data.definitions import unix_lines
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.git_history import Commit, commits
+from codequarry.data.git_repository import GitRepository
+from codequarry.data.languages import language_of
+from codequarry.data.source_files import reason_against_path
+from codequarry.data.syntax import SourceFile, parse_source
+from codequarry.search.code_chunks import code_chunks
+
+TASK = "nl2code"
+MOST_FILES = 5  # source files that a commit of one intention modifies
+MOST_BYTES = 200_000  # of a file; a larger one is generated, or put together from others
+LOOKED_AT = 5_000  # newest commits, so that a history of a million does not take minutes
+HOLDOUT = 0.2  # newest share of the commits that could be asked about: `codequarry mine --split time` as well
+
+_SETTINGS = frozenset({"yaml", "toml", "ini", "make", "cmake", "docker"})
+_PATHS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class CommitSet:
+    """The set, and what its scores should be read with.
+
+    found: queries by commit, documents by `path@blob`, and for each query the files of its parent.
+    passages: what each document is cut into for searching, its path in the first line of each.
+    looked_at, left_out: commits, and why so many of them are no query.
+    oldest, newest: dates of the first and last commit asked about.
+    naming: share of the queries that name a file they changed, which are easy for any search by words.
+    files_kept, files: different paths that are searched, and how many there were.
+    """
+
+    found: EvalSet
+    passages: Mapping[str, Sequence[str]]
+    looked_at: int
+    left_out: Mapping[str, int]
+    oldest: str
+    newest: str
+    naming: float
+    files_kept: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A commit as a query: its text, and the source files it modified."""
+
+    commit: Commit
+    query: str
+    paths: list[str]
+
+
+Tree = Mapping[str, str]  # blob by path
+
+
+def commit_set(
+    repository: GitRepository,
+    name: str,
+    *,
+    newest: str = "HEAD",
+    queries: int = 100,
+    passages: int = 8_000,
+    holdout: float = HOLDOUT,
+    progress: bool = True,
+) -> CommitSet:
+    """The newest commits of a repository as queries for the files they changed.
+
+    Arguments:
+        newest: the commit, branch or tag to look back from.
+        queries: how many commits at most.
+        passages: how many different passages about. Beyond that, files that no commit changed are left out,
+            chosen by a hash of their path.
+        holdout: newest share of the commits that could be asked about; 1 for a repository never trained on.
+
+    A commit is asked about when it modifies 1 to 5 source files and its message says what about. New files
+    are not answers: they were not there to be found.
+
+    Raises ValueError where the repository has no history, or no commit that can be a query.
+    """
+    history = sorted(commits(repository, newest, limit=LOOKED_AT), key=lambda one: -one.time)
+    if not history:
+        raise ValueError(
+            f"The repository {repository.name} has no history: no commit with a parent is reachable from "
+            f"{newest}. A shallow clone is completed by `git fetch --unshallow`."
+        )
+    possible, left_out = _possible(history)
+    asked = possible[: min(queries, max(1, round(holdout * len(possible))))]
+    right = {path for one in asked for path in one.paths}
+    trees = {one.commit.parent: _tree(repository, one.commit.parent) for one in asked}
+    files = {path for tree in trees.values() for path in tree}
+    cut: dict[str, tuple[str, ...]] = {}
+    kept: set[str] = set()
+    different: set[str] = set()
+    order = sorted(files, key=lambda path: (path not in right, hashlib.sha256(path.encode()).digest()))
+    with tqdm(
+        total=len(order), desc="reading", unit=" files", delay=2, disable=not progress, leave=False
+    ) as bar:
+        for start in range(0, len(order), _PATHS_AT_ONCE):
+            some = order[start : start + _PATHS_AT_ONCE]
+            if len(different) >= passages and right.isdisjoint(some):
+                break
+            for document, pieces in _documents(repository, trees, set(some)):
+                cut[document] = pieces
+                different.update(pieces)
+            kept.update(some)
+            bar.update(len(some))
+    found = _eval_set(name, asked, trees, cut)
+    if found is None:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in left_out.most_common())
+        raise ValueError(
+            f"No commit of {repository.name} can be a query; {len(history):,} were looked at: {reasons}."
+        )
+    answered = [one for one in asked if one.commit.hash in found.queries]
+    return CommitSet(
+        found,
+        {document: cut[document] for document in found.documents},
+        looked_at=len(history),
+        left_out=left_out,
+        oldest=_day(answered[-1].commit.time),
+        newest=_day(answered[0].commit.time),
+        naming=sum(names_one_of(one.query, one.paths) for one in answered) / len(answered),
+        files_kept=len(kept),
+        files=len(files),
+    )
+
+
+@lru_cache(maxsize=100_000)  # the same paths come back with every commit
+def is_source(path: str) -> bool:
+    """Whether a path is code that people of the repository write: no prose, settings or vendored file."""
+    language = language_of(path)
+    return (
+        language is not None
+        and not language.prose
+        and language.name not in _SETTINGS
+        and reason_against_path(path) is None
+        and "\N{REPLACEMENT CHARACTER}" not in path  # a name that is not UTF-8 cannot be asked for
+    )
+
+
+def _possible(history: Sequence[Commit]) -> tuple[list[_Asked], Counter[str]]:
+    """The commits that can be queries, the newest first, and why others cannot."""
+    asked: dict[str, _Asked] = {}
+    left_out: Counter[str] = Counter()
+    for commit in history:
+        paths = [path for kind, path in commit.changes if kind == "M" and is_source(path)]
+        query, reason = query_or_reason(commit)
+        if not paths:
+            reason = "commit: modifies no source file"
+        elif len(paths) > MOST_FILES:
+            reason = f"commit: modifies over {MOST_FILES} source files"
+        elif reason is None and query in asked:
+            reason = "commit: message of a newer one"
+        if reason:
+            left_out[reason] += 1
+        else:
+            asked[query] = _Asked(commit, query, paths)
+    return list(asked.values()), left_out
+
+
+def _tree(repository: GitRepository, commit: str) -> Tree:
+    """The source files of a commit: the blob of each by its path."""
+    entries = (entry.partition("\t") for entry in repository.git("ls-tree", "-r", "-z", commit).split("\0"))
+    return {
+        path: about.split()[2] for about, _, path in entries if about.startswith("100") and is_source(path)
+    }
+
+
+def _documents(
+    repository: GitRepository, trees: Mapping[str, Tree], paths: set[str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each version of these files that is text, with its passages."""
+    seen: set[str] = set()
+    for commit, tree in trees.items():
+        new = [path for path in sorted(paths & tree.keys()) if _document(path, tree) not in seen]
+        seen.update(_document(path, tree) for path in new)
+        for path, content in repository.read_files(commit, new):
+            if len(content) <= MOST_BYTES and b"\0" not in content and (pieces := _passages(path, content)):
+                yield _document(path, tree), pieces
+
+
+def _passages(path: str, content: bytes) -> tuple[str, ...]:
+    """What `codequarry search` would find of the file; () where it is no text."""
+    try:
+        text = unix_lines(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return ()
+    language = language_of(path)
+    assert language is not None  # `is_source` asked for one
+    source = SourceFile(path, language.name, text, parse_source(path, text))
+    return tuple(dict.fromkeys(f"{path}\n{chunk.text}" for chunk in code_chunks(source)))
+
+
+def _eval_set(
+    name: str, asked: Sequence[_Asked], trees: Mapping[str, Tree], cut: Mapping[str, Sequence[str]]
+) -> EvalSet | None:
+    queries, relevant, languages, candidates = {}, {}, {}, {}
+    for one in asked:
+        tree, query = trees[one.commit.parent], one.commit.hash
+        right = [_document(path, tree) for path in one.paths if path in tree and _document(path, tree) in cut]
+        language = language_of(one.paths[0])
+        if right and language is not None:
+            queries[query], relevant[query] = one.query, dict.fromkeys(right, 1)
+            languages[query] = language.name
+            candidates[query] = [document for path in tree if (document := _document(path, tree)) in cut]
+    if not queries:
+        return None
+    competing = sorted({document for documents in candidates.values() for document in documents})
+    # The passages overlap little, so that they stand for the file's text: only its imports are missing.
+    texts = {document: "\n\n".join(cut[document]) for document in competing}
+    return EvalSet(name, TASK, queries, texts, relevant, languages, candidates)
+
+
+def _document(path: str, tree: Tree) -> str:
+    return f"{path}@{tree[path][:12]}"
+
+
+def _day(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).date().isoformat()

@@ -1,0 +1,122 @@
+"""A model in a benchmark: loaded by name, with the prompts it was made for, and a hash of its weights."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codequarry.modules.backbone import EMBEDDED_BASE, resolve_backbone
+from codequarry.modules.tasks import Side, get_task, prompts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+BASELINE = EMBEDDED_BASE.rpartition("/")[2]
+# What sentence-transformers' encode_query and encode_document look for, in its order.
+_OWN_PROMPTS: dict[Side, tuple[str, ...]] = {
+    "query": ("query",),
+    "document": ("document", "passage", "corpus"),
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model under a label.
+
+    ours: whether it carries the prompts of our five tasks; if not, its own `query` and `document` prompts are
+        used, where it has them.
+    fingerprint: sha256 over everything that decides a vector.
+    prompted: False leaves every prompt out.
+    """
+
+    label: str
+    model: "SentenceTransformer"
+    ours: bool
+    fingerprint: str
+    prompted: bool = True
+
+    def prompt(self, task: str, side: Side) -> str:
+        """What goes in front of a text of one of our five tasks; "" for nothing."""
+        if not self.prompted:
+            return ""
+        if self.ours:
+            return get_task(task).prefix(side)
+        own = (self.model.prompts.get(name) for name in _OWN_PROMPTS[side])
+        return next((prompt for prompt in own if prompt), "")
+
+    @property
+    def dims(self) -> int:
+        """Numbers a vector."""
+        size = self.model.get_embedding_dimension()
+        if size is None:
+            raise ValueError(f"{self.label} does not say how many numbers its vectors have.")
+        return size
+
+    def without_prompts(self) -> "Contender":
+        """The same model, told nothing about the task."""
+        return replace(self, label=f"{self.label}, no prompt", prompted=False)
+
+
+def load_contender(name: str, device: str | None = None) -> Contender:
+    """The model called `name`: `mini`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
+
+    A model with the prompts of our five tasks is loaded by `codequarry.load`, any other as a plain
+    `SentenceTransformer`. `device` is as there. Raises ValueError for whatever cannot be loaded.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    from codequarry.modules.load import load
+
+    if name == "mini":
+        return contender(name, load(name, device=device))
+    path = str(resolve_backbone(EMBEDDED_BASE)) if name in (BASELINE, EMBEDDED_BASE) else name
+    folder = Path(path).expanduser()
+    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
+        raise ValueError(
+            f"{name!r} is not here. Pass 'mini', '{BASELINE}', a model folder, or a Hub name 'owner/model'."
+        )
+    if folder.exists() and not (folder / "modules.json").is_file():
+        raise ValueError(f"{name} holds no finished model: modules.json is missing.")
+    try:
+        model = SentenceTransformer(path, device=device)
+    except Exception as error:  # a damaged file raises whatever its own reader does
+        reason = next(iter(str(error).splitlines()), "")
+        raise ValueError(
+            f"{name} could not be loaded ({type(error).__name__}: {reason}). Check the name, the network and "
+            "the files."
+        ) from error
+    if name in (BASELINE, EMBEDDED_BASE):
+        label = BASELINE
+    else:  # a folder of this machine is called by its own name alone
+        label = folder.name if folder.is_absolute() else name.rstrip("/")
+    return contender(label, load(path, device=device) if _has_our_prompts(model) else model)
+
+
+def contender(label: str, model: "SentenceTransformer") -> Contender:
+    """A model that is loaded already, under a label of your choice."""
+    return Contender(label, model, _has_our_prompts(model), _fingerprint(model))
+
+
+def _has_our_prompts(model: "SentenceTransformer") -> bool:
+    return all(model.prompts.get(name) == text for name, text in prompts().items())
+
+
+def _fingerprint(model: "SentenceTransformer") -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    for module in model.children():
+        digest.update(type(module).__name__.encode())
+        settings: dict[str, object] = getattr(module, "get_config_dict", dict)()
+        digest.update(repr(sorted(settings.items())).encode())
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
+    if hasattr(tokenizer, "to_str"):
+        # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to the model.
+        text = json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None}
+        digest.update(json.dumps(text).encode())
+    digest.update(f"{model.max_seq_length} {model.truncate_dim}".encode())
+    return digest.hexdigest()

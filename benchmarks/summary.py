@@ -1,0 +1,101 @@
+"""What a benchmark found, in one file a model: what cards, README and reports read.
+
+results/<model>.json        this file
+results/<owner>__<model>/<revision>/<set>.json   MTEB's own, one a set
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from codequarry.benchmarks.contenders import Contender
+from codequarry.benchmarks.intervals import ROUNDS, SEED
+from codequarry.benchmarks.precision import CALIBRATED_ON, RANGES_FILE
+from codequarry.benchmarks.quality import Row
+from codequarry.benchmarks.score import Measured
+from codequarry.benchmarks.searchers import place_of
+from codequarry.benchmarks.significance import Comparison
+from codequarry.modules.machine import describe_machine, package_versions
+from codequarry.modules.whole_files import write_json
+
+_PACKAGES = ("mteb", "bm25s", "numpy")
+
+
+def write_results(
+    path: Path, rows: Sequence[Row], *, benchmark: str, command: str, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write rows with the command, machine and versions that made them, whole or not at all.
+
+    benchmark, command: what was scored and how, as a reader would repeat it. more: further sections.
+    """
+    record = {
+        "benchmark": benchmark,
+        "command": command,
+        "date": date.today().isoformat(),
+        "hardware": describe_machine(),
+        "versions": package_versions() | {name: version(name) for name in _PACKAGES},
+        "rows": [row.record() for row in rows],
+        **(more or {}),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def write_summary(
+    out: Path,
+    model: Contender,
+    measured: Measured,
+    *,
+    benchmark: str,
+    command: str,
+    comparisons: Sequence[Comparison] = (),
+) -> Path:
+    """Write one model's summary to `out`; `rows` holds those of the whole run, the model's own among them.
+
+    Returns the file's path.
+    """
+    path = out / summary_name(model.label)
+    write_results(
+        path,
+        measured.rows,
+        benchmark=benchmark,
+        command=command,
+        more={
+            "model": model.label,
+            "revision": place_of(model).revision,
+            "interval": f"95% percentile bootstrap over queries, {ROUNDS} rounds, seed {SEED}",
+            "speed": measured.speeds[model.label],
+            **sections(model.label, measured),
+            "comparisons": [
+                {name: _rounded(value) for name, value in asdict(row).items()} for row in comparisons
+            ],
+        },
+    )
+    return path
+
+
+def sections(label: str, measured: Measured) -> dict[str, Any]:
+    """A model's dimensions, precisions, prompts and languages, as plain data; [] for what was not asked."""
+    found: dict[str, Any] = {
+        name: [row.record() for row in measured.variants.get(name, ()) if row.model == label]
+        for name in ("dims", "precisions", "prompts")
+    }
+    if any(row["variant"] == "int8" for row in found["precisions"]):
+        found["int8"] = {"ranges": RANGES_FILE, "calibrated_on": CALIBRATED_ON}
+    return found | {"languages": [line for line in measured.languages if line["model"] == label]}
+
+
+def summary_name(label: str) -> str:
+    """The file name of a model's summary: `runs/mini` gives `runs__mini.json`.
+
+    >>> summary_name("runs/mini")
+    'runs__mini.json'
+    """
+    return f"{label.strip('/.').replace('/', '__').replace(' ', '_')}.json"
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
