@@ -1,18 +1,25 @@
 """The command `codequarry`: search your code, mine pairs from it, train on them, score, release."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import codequarry
+from codequarry import train
+from codequarry.benchmarks import command as benchmark
+from codequarry.data import negatives_command as negatives
+from codequarry.data.cleaning import command as clean
+from codequarry.data.mining import command as mine
+from codequarry.data.sources import command as sources
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
-from codequarry.train import add_arguments as add_training_arguments
-from codequarry.train import run as run_training
 
 if TYPE_CHECKING:
     from codequarry.modules.embedder import CodeEmbedder
+
+_PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,10 +29,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.verb(arguments)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:  # `codequarry search … | head` closed our output
         sys.stderr.close()
+    except OSError as error:
+        if error.errno not in _PLACE_ERRORS:
+            raise
+        place = error.filename or "a file"
+        sys.exit(
+            f"error: {place}: {error.strerror}. What stood there before is as it was. Make room, or pass "
+            "another place for what is written; the same command then goes on."
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -38,27 +53,8 @@ def _search(arguments: argparse.Namespace) -> None:
     print(as_json(answers) if arguments.json else render(answers.hits))
 
 
-def _mine(arguments: argparse.Namespace) -> None:
-    from codequarry.data.mined_files import summary_table, write_mined
-    from codequarry.data.mining import mine
-
-    mined = mine(arguments.paths, holdout=arguments.holdout)
-    write_mined(arguments.out, mined)
-    print(summary_table(mined))
-
-
-def _benchmark(arguments: argparse.Namespace) -> None:
-    from codequarry.benchmarks.quality import retrieval_sets, score_bm25, score_model, table, write_results
-    from codequarry.data.pair_files import read_pairs
-
-    sets = retrieval_sets(read_pairs(arguments.pairs).pairs)
-    rows = score_bm25(sets)
-    for name in arguments.models:
-        rows += score_model(name, _load(name), sets)
-    print(table(rows))
-    if arguments.out is not None:
-        command = f"codequarry benchmark {' '.join(arguments.models)} --pairs {arguments.pairs}"
-        write_results(arguments.out, rows, benchmark=f"held-out pairs of {arguments.pairs}", command=command)
+def _negatives(arguments: argparse.Namespace) -> None:
+    negatives.run(arguments, _load)
 
 
 def _release_build(arguments: argparse.Namespace) -> None:
@@ -125,39 +121,58 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--json", action="store_true", help="print JSON, one object with all answers")
     search.set_defaults(verb=_search)
 
-    mine = _verb(
-        verbs,
-        "mine",
-        "make training pairs from folders of code",
-        "codequarry mine path/to/code --out pairs",
-        "Writes pairs/train to train on, pairs/heldout (other files) to score with, and pairs/mined.json.\n",
+    verb = _verb(
+        verbs, "mine", "make training pairs from folders of code and repositories", mine.EXAMPLE, mine.MORE
     )
-    mine.add_argument("paths", type=Path, nargs="+", metavar="path", help="a folder of code")
-    mine.add_argument("--out", type=Path, required=True, help="where the pairs are written")
-    mine.add_argument("--holdout", type=float, default=0.2, help="share of files held out (default: 0.2)")
-    mine.set_defaults(verb=_mine)
+    mine.add_arguments(verb)
+    verb.set_defaults(verb=mine.run)
 
-    train = _verb(
+    data = verbs.add_parser("data", help="build, clean and compare training pairs and evaluation sets")
+    steps = data.add_subparsers(required=True, metavar="STEP")
+    build = _verb(
+        steps, "build", "make pairs or evaluation sets from their public sources", sources.BUILD_EXAMPLE
+    )
+    sources.add_build_arguments(build)
+    build.set_defaults(verb=sources.run_build)
+    verb = _verb(
+        steps,
+        "clean",
+        "leave out repeats, and whatever occurs in an evaluation set",
+        "codequarry data clean train pairs/train --eval eval --out clean",
+    )
+    clean.add_arguments(verb)
+    verb.set_defaults(verb=clean.run)
+    verb = _verb(
+        steps,
+        "negatives",
+        "give pairs documents that look right and are wrong",
+        "codequarry data negatives clean --model mini --out with-negatives.jsonl.gz",
+    )
+    negatives.add_arguments(verb)
+    verb.set_defaults(verb=_negatives)
+    verb = _verb(
+        steps, "compare", "compare two builds of the evaluation sets, text by text", sources.COMPARE_EXAMPLE
+    )
+    sources.add_compare_arguments(verb)
+    verb.set_defaults(verb=sources.run_compare)
+
+    verb = _verb(
         verbs,
         "train",
         "train a model by a recipe; the same command resumes",
         "codequarry train mini --out runs/mini --set data=pairs/train --set max_steps=200",
     )
-    add_training_arguments(train)
-    train.set_defaults(verb=run_training)
+    train.add_arguments(verb)
+    verb.set_defaults(verb=train.run)
 
-    benchmark = _verb(
+    verb = _verb(
         verbs,
         "benchmark",
-        "score models on held-out pairs, beside BM25",
-        "codequarry benchmark mini runs/mini --pairs pairs/heldout --out results.json",
+        "score models beside BM25: on public sets, held-out pairs, or your own repository",
+        "codequarry benchmark mini --repo path/to/code",
     )
-    benchmark.add_argument("models", nargs="+", metavar="model", help="mini, a model folder or a Hub name")
-    benchmark.add_argument(
-        "--pairs", type=Path, required=True, help="a file or folder of pairs not trained on"
-    )
-    benchmark.add_argument("--out", type=Path, help="write the figures to this JSON file, for the model card")
-    benchmark.set_defaults(verb=_benchmark)
+    benchmark.add_arguments(verb)
+    verb.set_defaults(verb=benchmark.run)
 
     release = verbs.add_parser("release", help="build a folder that every runtime reads, and prove it")
     steps = release.add_subparsers(required=True, metavar="STEP")

@@ -16,11 +16,12 @@ class Card:
     pooling: `lasttoken` or `mean`. dtype: of the weights on disk. parameters: how many there are.
     base_model, base_revision: Hub name and commit of the weights that training began with.
     random_start: training began with random weights, so there is no base model.
-    training_data: rows of `source`, `task`, `pairs`.
+    training_data: rows of `source`, `task`, `pairs`, `licence` (SPDX; None for your own code), `pairs_drawn`.
     hyperparameters: recipe field to value. steps, seconds: optimiser steps and wall time of the training.
     hardware, versions: of the training.
     results: a results file of the benchmarks, read as it is: `benchmark`, `command`, `date`, `hardware`,
-        `versions` and `rows` of `model`, `task`, `queries`, `documents`, `ndcg@10`, `mrr@10`, `recall@1`.
+        `versions` and `rows` of `model`, `set`, `task`, `queries`, `documents`, `ndcg@10`, `mrr@10`,
+        `recall@1`.
     datasets: Hub names of the training data sets, where it came from the Hub.
     """
 

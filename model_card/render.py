@@ -67,7 +67,8 @@ def _listed(values: Mapping[str, Any] | None) -> str:
 def _result_rows(results: Mapping[str, Any] | None) -> list[list[str]]:
     rows = (results or {}).get("rows") or []
     return [
-        [_measured(row.get(key)) for key in ("model", "task", "queries", "documents")]
+        [_measured(row.get("model")), row.get("set") or _measured(row.get("task"))]
+        + [_measured(row.get(key)) for key in ("task", "queries", "documents")]
         + [f"{row[metric]:.3f}" if row.get(metric) is not None else NOT_MEASURED for metric in _METRICS]
         for row in rows
     ]

@@ -107,13 +107,14 @@ def test_a_random_start_names_no_base():
     assert "training began with random weights" in render(Card(**PLAIN, random_start=True))
 
 
-def test_training_data_is_listed_by_source_and_task():
+def test_training_data_is_listed_with_its_licence_and_how_much_of_it_was_drawn():
     rows = (
-        {"source": "here", "task": "qa", "pairs": 1200},
-        {"source": "there", "task": "nl2code", "pairs": 34},
+        {"source": "here", "task": "qa", "pairs": 1200, "licence": "CC-BY-SA-4.0", "pairs_drawn": 640},
+        {"source": "there", "task": "nl2code", "pairs": 34, "licence": None},
     )
     text = section(render(Card(**PLAIN, training_data=rows)), "Training")
-    assert "| here | qa | 1200 |\n| there | nl2code | 34 |\n" in text
+    assert "| here | qa | CC-BY-SA-4.0 | 1200 | 640 |\n" in text
+    assert "| there | nl2code | not recorded | 34 | not measured |\n" in text
     assert "1234 pairs in all." in text
 
 
