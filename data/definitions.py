@@ -19,6 +19,7 @@ class Definition:
     bare_code: the same without its docstring or the doc comment that opens its body.
     comment: docstring or comment block right above, markers stripped; "" where there is none.
     comment_start_line, comment_end_line: where that comment stands; 0 where there is none.
+    body_line: where the body begins behind signature and docstring; 0 where no line is the body's alone.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Definition:
     comment: str
     comment_start_line: int
     comment_end_line: int
+    body_line: int = 0
 
 
 def unix_lines(text: str) -> str:
@@ -51,7 +53,9 @@ def dedent(lines: Sequence[str]) -> str:
 # A directive talks to a tool, not to a reader.
 _DIRECTIVE = re.compile(
     r"(go:|\+build|noqa|type:\s*ignore|pylint:|pragma\b|mypy:|ruff:|fmt:|isort:|-\*-|!|eslint-|prettier-"
-    r"|@ts-|@flow|istanbul |c8 |jshint|NOLINT|clang-format|nolint|\$FlowFixMe|#?(end)?region\b|cspell:)",
+    r"|@ts-|@flow|istanbul |c8 |jshint|NOLINT|clang-format|nolint|\$FlowFixMe|#?(end)?region\b|cspell:"
+    r"|rubocop:|:nodoc:|:stopdoc:|:startdoc:|frozen_string_literal:|encoding:|coding:|phpcs:|@phpstan-|@psalm-"
+    r"|@codeCoverageIgnore|ReSharper )",
 )
 _LINE_MARKER = re.compile(r"\s*(///?!?|//!|//+|#+)")
 _BLOCK_OPENING = re.compile(r"/\*+!?")
@@ -65,7 +69,9 @@ def plain_comment(raw: str) -> str:
     'Adds two numbers.'
     """
     raw = raw.strip()
-    if raw.startswith("/*"):
+    if raw.startswith("=begin"):  # Ruby
+        lines = raw.removesuffix("=end").split("\n")[1:]
+    elif raw.startswith("/*"):
         lines = _BLOCK_OPENING.sub("", raw, count=1).removesuffix("*/").rstrip("*").split("\n")
         lines = [lines[0], *(_BLOCK_LINE.sub("", line) for line in lines[1:])]
     else:

@@ -1,5 +1,6 @@
 """The commits of a repository: what was said, and which files were changed."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ def commits(repository: GitRepository, newest: str = "HEAD", *, limit: int | Non
         "--no-merges",
         "--min-parents=1",
         "--no-renames",
+        "--no-show-signature",
+        f"-O{os.devnull}",
         "--name-status",
         "-z",
         *([f"--max-count={limit}"] if limit is not None else []),

@@ -9,7 +9,6 @@ Nothing of a repository is ever run: no work tree is checked out, no hook and no
 import os
 import re
 import subprocess
-import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,18 +83,6 @@ class GitRepository:
             asked.close()
             answered.close()
             process.wait()
-
-    def export(self, commit: str, folder: Path, patterns: Sequence[str] = ()) -> None:
-        """Write the regular files of a commit below `folder`, which is made."""
-        folder.mkdir(parents=True, exist_ok=True)
-        wanted = set(self.list_files(commit, patterns))
-        process = subprocess.Popen(self._command("archive", "--format=tar", commit), stdout=subprocess.PIPE)
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            for member in archive:
-                if member.isfile() and member.name in wanted:
-                    archive.extract(member, folder, filter="data")
-        if process.wait():
-            raise ValueError(f"git could not read {commit[:12]} of {self.name} to its end.")
 
     def git(self, *arguments: str) -> str:
         """What a git command prints, as text; bytes that are not UTF-8 are replaced.

@@ -4,7 +4,7 @@ A row of `LANGUAGES` is all there is to know about a language; a new one is a ne
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 
@@ -23,6 +23,7 @@ class Grammar:
     bindings: nodes that give a name to a function or class expression.
     attached: attributes and decorators that stand before a definition as its siblings.
     blocks: nodes whose children are statements.
+    opening: what a function alone needs before its first word to be read, such as PHP's tag.
     """
 
     package: str
@@ -36,6 +37,7 @@ class Grammar:
     bindings: frozenset[str] = frozenset()
     attached: frozenset[str] = frozenset()
     blocks: frozenset[str] = frozenset()
+    opening: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +69,21 @@ _JAVASCRIPT = Grammar(
     attached=_types("decorator"),
     blocks=_types("statement_block switch_case switch_default"),
 )
-_TYPESCRIPT_ROWS = {
-    "functions": _JAVASCRIPT.functions,
-    "methods": _JAVASCRIPT.methods,
-    "classes": _types(
+_TYPESCRIPT = Grammar(
+    package="tree-sitter-typescript",
+    factory="language_typescript",
+    functions=_JAVASCRIPT.functions,
+    methods=_JAVASCRIPT.methods,
+    classes=_types(
         "class_declaration abstract_class_declaration class interface_declaration enum_declaration"
     ),
-    "scopes": _types("internal_module module"),
-    "passages": _types("class_body statement_block ambient_declaration"),
-    "wrappers": _JAVASCRIPT.wrappers,
-    "bindings": _types(
-        "lexical_declaration variable_declaration expression_statement public_field_definition"
-    ),
-    "attached": _JAVASCRIPT.attached,
-    "blocks": _JAVASCRIPT.blocks,
-}
+    scopes=_types("internal_module module"),
+    passages=_types("class_body statement_block ambient_declaration"),
+    wrappers=_JAVASCRIPT.wrappers,
+    bindings=_types("lexical_declaration variable_declaration expression_statement public_field_definition"),
+    attached=_JAVASCRIPT.attached,
+    blocks=_JAVASCRIPT.blocks,
+)
 _C_PASSAGES = (
     "preproc_if preproc_ifdef preproc_else preproc_elif preproc_elifdef"
     " linkage_specification declaration_list"
@@ -91,16 +93,8 @@ _C_PASSAGES = (
 LANGUAGES: tuple[Language, ...] = (
     Language("python", (".py", ".pyi", ".pyw")),
     Language("javascript", (".js", ".mjs", ".cjs", ".jsx"), grammar=_JAVASCRIPT),
-    Language(
-        "typescript",
-        (".ts", ".mts", ".cts"),
-        grammar=Grammar("tree-sitter-typescript", "language_typescript", **_TYPESCRIPT_ROWS),
-    ),
-    Language(
-        "tsx",
-        (".tsx",),
-        grammar=Grammar("tree-sitter-typescript", "language_tsx", **_TYPESCRIPT_ROWS),
-    ),
+    Language("typescript", (".ts", ".mts", ".cts"), grammar=_TYPESCRIPT),
+    Language("tsx", (".tsx",), grammar=replace(_TYPESCRIPT, factory="language_tsx")),
     Language(
         "java",
         (".java",),
@@ -165,9 +159,51 @@ LANGUAGES: tuple[Language, ...] = (
             blocks=_types("compound_statement case_statement"),
         ),
     ),
-    Language("csharp", (".cs",)),
-    Language("ruby", (".rb", ".rake"), ("Rakefile", "Gemfile")),
-    Language("php", (".php",)),
+    Language(
+        "ruby",
+        (".rb", ".rake"),
+        ("Rakefile", "Gemfile"),
+        grammar=Grammar(
+            package="tree-sitter-ruby",
+            functions=_types("method singleton_method"),
+            classes=_types("class"),
+            scopes=_types("module"),
+            passages=_types("singleton_class body_statement do_block block block_body if unless then"),
+            wrappers=_types("call argument_list"),  # `private def …`
+            blocks=_types("body_statement block_body then else ensure"),
+        ),
+    ),
+    Language(
+        "php",
+        (".php",),
+        grammar=Grammar(
+            package="tree-sitter-php",
+            factory="language_php",
+            functions=_types("function_definition"),
+            methods=_types("method_declaration"),
+            classes=_types("class_declaration interface_declaration trait_declaration enum_declaration"),
+            passages=_types("namespace_definition compound_statement if_statement"),
+            blocks=_types("compound_statement case_statement default_statement"),
+            opening="<?php ",
+        ),
+    ),
+    Language(
+        "csharp",
+        (".cs",),
+        grammar=Grammar(
+            package="tree-sitter-c-sharp",
+            functions=_types("local_function_statement"),
+            methods=_types("method_declaration constructor_declaration destructor_declaration"),
+            classes=_types(
+                "class_declaration struct_declaration interface_declaration record_declaration"
+                " enum_declaration"
+            ),
+            passages=_types(
+                "namespace_declaration declaration_list preproc_if preproc_else global_statement"
+            ),
+            blocks=_types("block switch_section"),
+        ),
+    ),
     Language("kotlin", (".kt", ".kts")),
     Language("swift", (".swift",)),
     Language("scala", (".scala", ".sc")),

@@ -41,17 +41,50 @@ def bound_values(node: "Node") -> "Iterator[tuple[str, Node, Node]]":
             yield name, value, node if len(owners) == 1 else owner
 
 
+def module_bodies(statement: "Node") -> "Iterator[Node]":
+    """Bodies of the functions that wrap a JavaScript module: called on the spot, or handed to `define`.
+
+    `(function () { … })()`, `var a = (function () { … })()`, `define(["b"], function (b) { … })`.
+    """
+    for child in statement.named_children:
+        call: Node | None = child
+        if child.type == "variable_declarator":
+            call = child.child_by_field_name("value")
+        call = _unwrapped(call)
+        if call is None or call.type != "call_expression":
+            continue
+        callee = _unwrapped(call.child_by_field_name("function"))
+        if callee is not None and callee.type == "member_expression":  # `.call(this)`
+            callee = _unwrapped(callee.child_by_field_name("object"))
+        arguments = call.child_by_field_name("arguments")
+        if callee is None or arguments is None:
+            continue
+        if callee.type in FUNCTION_VALUES or text_of(callee) == "define":
+            for value in (callee, *arguments.named_children):
+                body = value.child_by_field_name("body") if value.type in FUNCTION_VALUES else None
+                if body is not None:
+                    yield body
+
+
+def _unwrapped(node: "Node | None") -> "Node | None":
+    while node is not None and node.type in ("parenthesized_expression", "unary_expression"):
+        node = node.named_children[-1] if node.named_children else None
+    return node
+
+
 def name_of(node: "Node") -> str:
     """The name a definition carries, without type parameters, with dots between its parts; "" if none."""
     if node.type == "impl_item":
         name = text_of(node.child_by_field_name("type"))
     elif node.type in ("export_statement", "type_definition"):
         name = text_of(node.child_by_field_name("declarator"))
-    elif node.type == "function_definition":
+    elif node.type in ("method", "singleton_method"):  # Ruby, where `<=>` is a name as well
+        return text_of(node.child_by_field_name("name"))
+    elif node.type == "function_definition" and node.child_by_field_name("declarator") is not None:
         inner: Node | None = node
         while inner is not None and (deeper := inner.child_by_field_name("declarator")) is not None:
             inner = deeper
-        name = text_of(inner) if inner is not node else ""
+        name = text_of(inner)
     elif node.type == "function_expression":
         name = text_of(node.child_by_field_name("name")) or "default"
     else:

@@ -55,10 +55,12 @@ def _definition(node: _Node, scope: str, kind: Kind, lines: Sequence[str]) -> De
     doc = node.body[0]
     comment, first, last = "", 0, 0
     bare_lines = code_lines
+    body = node.body
     if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant) and isinstance(doc.value.value, str):
         comment = inspect.cleandoc(doc.value.value).strip()
         first, last = doc.lineno, doc.end_lineno or doc.lineno
         bare_lines = _without(doc, start, code_lines)
+        body = node.body[1:]
     if not comment:
         comment, first, last = _comment_above(lines, start)
     return Definition(
@@ -71,7 +73,16 @@ def _definition(node: _Node, scope: str, kind: Kind, lines: Sequence[str]) -> De
         comment=comment,
         comment_start_line=first,
         comment_end_line=last,
+        body_line=_body_line(body, node, lines),
     )
+
+
+def _body_line(body: Sequence[ast.stmt], node: _Node, lines: Sequence[str]) -> int:
+    if not body:
+        return 0
+    line = min([body[0].lineno, *(one.lineno for one in getattr(body[0], "decorator_list", []))])
+    alone = line > node.lineno and not lines[line - 1].encode()[: body[0].col_offset].strip()
+    return line if alone else 0
 
 
 def _without(doc: ast.Expr, start: int, code_lines: Sequence[str]) -> list[str]:

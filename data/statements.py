@@ -49,9 +49,10 @@ def _python_starts(code: str) -> list[tuple[int, int]]:
 
 def _grammar_starts(code: str, grammar: Grammar) -> list[tuple[int, int]]:
     parser = grammar_parser(grammar.package, grammar.factory)
-    root = parser.parse(code.encode("utf-8", "replace")).root_node
+    root = parser.parse(f"{grammar.opening}{code}".encode("utf-8", "replace")).root_node
     if root.has_error:  # a method alone is no program in most languages
-        root = parser.parse(f"class A {{{code}\n}};".encode("utf-8", "replace")).root_node
+        wrapped = f"{grammar.opening}class A {{{code}\n}};"
+        root = parser.parse(wrapped.encode("utf-8", "replace")).root_node
         if root.has_error:
             return []
     starts: list[tuple[int, int]] = []

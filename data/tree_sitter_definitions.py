@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from codequarry.data.definitions import Definition, Kind, dedent, plain_comment, unix_lines
 from codequarry.data.languages import Grammar
-from codequarry.data.node_names import FUNCTION_VALUES, bound_values, name_of, text_of
+from codequarry.data.node_names import FUNCTION_VALUES, bound_values, module_bodies, name_of, text_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
@@ -61,8 +61,8 @@ class _Walk:
     lines: list[str]
     found: list[Definition] = field(default_factory=list)
 
-    def children(self, parent: "Node", scope: str, in_class: bool) -> None:
-        leading: list[Node] = []  # comments and attributes since the last other node
+    def children(self, parent: "Node", scope: str, in_class: bool, before: "Sequence[Node]" = ()) -> None:
+        leading = list(before)  # comments and attributes since the last other node
         for node in parent.children:
             if node.type in _COMMENTS or node.type in self.grammar.attached:
                 leading.append(node)
@@ -89,8 +89,10 @@ class _Walk:
             if body is not None or kind == "struct_item":
                 self.add(name, "class", node, outer, leading, scope)
             if body is not None:
-                self.children(body, f"{scope}{name}." if name else scope, True)
+                self.children(body, f"{scope}{name}." if name else scope, True, _comments_before(body))
         elif kind in grammar.bindings:
+            for body in module_bodies(node):
+                self.children(body, scope, in_class)
             for name, value, line_node in bound_values(node):
                 self.bound(name, value, outer if line_node is node else line_node, leading, scope, in_class)
             for child in node.named_children:
@@ -99,14 +101,15 @@ class _Walk:
         elif kind in grammar.scopes:
             body, name = node.child_by_field_name("body"), name_of(node)
             if body is not None:
-                self.children(body, f"{scope}{name}." if name else scope, kind == "impl_item")
+                inside, in_impl = f"{scope}{name}." if name else scope, kind == "impl_item"
+                self.children(body, inside, in_impl, _comments_before(body))
         elif kind in grammar.wrappers and any(child.type == "(" for child in node.children):
             self.children(node, scope, in_class)  # a Go group, `type ( … )`: each type is on its own
         elif kind in grammar.wrappers:
             for child in node.named_children:
                 self.visit(child, outer, leading, scope, in_class)
         elif kind in grammar.passages or kind == "ERROR":
-            self.children(node, scope, in_class)
+            self.children(node, scope, in_class, leading)
 
     def bound(
         self,
@@ -164,15 +167,27 @@ class _Walk:
                 comment=comment,
                 comment_start_line=first,
                 comment_end_line=last,
+                body_line=self.body_line(node, inner, start),
             )
         )
+
+    def body_line(self, node: "Node", inner: "Sequence[Node]", start: int) -> int:
+        """The line on which the body's first statement or remark stands alone; 0 where there is none."""
+        body = node.child_by_field_name("body")
+        if body is None:
+            return 0
+        within = body.named_children if text_of(body).startswith("{") else [body]
+        first = next((child for child in within if child not in inner), None)
+        if first is None or first.start_point[0] <= start or not self.owns_its_lines(first):
+            return 0
+        return first.start_point[0] + 1
 
     def is_block(self, comment: "Node") -> bool:
         return text_of(comment).startswith("/*")
 
-    def owns_its_lines(self, comment: "Node") -> bool:
+    def owns_its_lines(self, node: "Node") -> bool:
         """Whether nothing but indentation stands before it: a remark behind code belongs to that code."""
-        row, column = comment.start_point
+        row, column = node.start_point
         return not self.lines[row][:column].strip()
 
     def comment_of(self, block: "Sequence[Node]") -> tuple[str, int, int]:
@@ -193,6 +208,16 @@ class _Walk:
                 break
             opening.append(child)
         return opening
+
+
+def _comments_before(body: "Node") -> "list[Node]":
+    """Ruby's grammar puts the comments that open a body before it."""
+    found: list[Node] = []
+    above = body.prev_sibling
+    while above is not None and above.type in _COMMENTS:
+        found.append(above)
+        above = above.prev_sibling
+    return found[::-1]
 
 
 def _last_row(node: "Node") -> int:

@@ -234,7 +234,13 @@ def _mined(row: Repository, mirrors: Path | None, most: int) -> list[Pair]:
     from codequarry.data.mining.mine import mine
 
     found = mine(
-        [row.name], holdout=0.0, mirrors=mirrors, commit=row.commit, max_pairs=most, progress=False
+        [row.name],
+        holdout=0.0,
+        mirrors=mirrors,
+        commit=row.commit,
+        max_pairs=most,
+        own_licence=True,
+        progress=False,
     ).by_kind["train"]
     level = _level([len(pairs) for pairs in found.values()], most)
     return [pair for pairs in found.values() for pair in sorted(pairs, key=_lot)[:level]]

@@ -82,7 +82,6 @@ dotnet/machinelearning cd2fbd617c13bcb98ec8b6554bfa20ac603e4572 MIT csharp
 dotnet/orleans e558829b0b0f696e98c222438106e643fb53928f MIT csharp
 dotnet/reactive 56b3e1e9bf3605a4e2bfe08b68c11291896363ab MIT csharp
 FluentValidation/FluentValidation ea299fe59719950018fa240dab86da414190d7f4 Apache-2.0 csharp
-icsharpcode/ILSpy f4ac761a104cacbaf62a23c4c85af3f84aa79fab MIT csharp
 icsharpcode/SharpZipLib ff2d7c30bdb2474d507f001bc555405e9f02a0bb MIT csharp
 JamesNK/Newtonsoft.Json 09bb545d72969ad7fb4ea07db0d5c34f4fc07877 MIT csharp
 louthy/language-ext 03de3b6ca042fc50c073930b4ef17fe8730c36d1 MIT csharp

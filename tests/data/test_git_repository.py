@@ -83,17 +83,6 @@ def test_patterns_choose_files_as_gitignore_does(checkout: Path) -> None:
     assert repository.list_files(head, ["*.py", "!src/deep/*"]) == ["src/a.py", "src/naïve name.py"]
 
 
-def test_an_exported_commit_has_the_files_of_that_commit_and_not_of_the_folder(
-    checkout: Path, tmp_path: Path
-) -> None:
-    repository = open_repository(str(checkout))
-    (checkout / "src/a.py").write_text("not committed")
-    repository.export(repository.resolve(), tmp_path / "out", ["*.py"])
-    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.py")}
-    assert found == {name for name in NAMES if name.endswith(".py")}
-    assert (tmp_path / "out/src/a.py").read_bytes() == b"text 0\r\nwith\0zero"
-
-
 def test_commits_come_newest_first_with_message_and_changed_files(checkout: Path) -> None:
     first = git(checkout, "rev-parse", "HEAD")
     second = change(checkout, "Second\n\nWhy\nit was done", **{"README.md": "new", "c.py": "x = 1"})

@@ -58,6 +58,9 @@ METHODS = {
     "go": "func (b *Box) Open() error {\n{body}  return nil\n}",
     "cpp": "int open() const override {\n{body}  return 1;\n}",
     "c": "static int open(void) {\n{body}  return 1;\n}",
+    "ruby": "def open(key)\n{body}  true\nend",
+    "php": "final public function open(int $key): bool\n{\n{body}  return true;\n}",
+    "csharp": "protected override async Task<int> Open(int key)\n{\n{body}  return 1;\n}",
 }
 
 

@@ -1,0 +1,1 @@
+"""What leaves the pairs before they train: bad lengths, duplicates, and whatever an evaluation set holds."""

@@ -1,0 +1,161 @@
+"""Pairs in, clean pairs out: lengths, duplicates, and whatever stands in an evaluation set.
+
+>>> clean([Path("pairs")], Path("clean"), eval_sets=[Path("eval")])
+
+The lengths and the duplicates of all files are settled first, because a pair may repeat one of another file.
+Then each file is compared with the evaluation sets and written by itself; a cleaning that is stopped does
+not compare again what it has written.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from codequarry.data.cleaning.decontamination import EvaluationTexts
+from codequarry.data.cleaning.duplicates import repeated_pairs
+from codequarry.data.cleaning.lengths import TokenCounter, token_counter
+from codequarry.data.cleaning.out_folder import RECORDS, claim, names_in_one_folder, write_json
+from codequarry.data.cleaning.report import LONG, REASONS, SHORT, Removal, count_file, join
+from codequarry.data.eval_set import eval_set_folders, read_eval_set
+from codequarry.data.pair import Pair
+from codequarry.data.pair_files import fingerprint, pair_files, read_pairs, write_pairs
+from codequarry.modules.tasks import DEFAULT_TASK
+
+REPORT = "clean.json"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pair must be to stay.
+
+    min_tokens, max_tokens: of the query and of the document each, both included.
+    max_repeats: pairs of one source and task that may share a query, or a document.
+    near: share of three-token runs from which two texts are alike, above 0 to 1.
+    tokenizer: a folder with a tokenizer that counts the tokens; None estimates (`lengths`).
+    """
+
+    min_tokens: int = 2
+    max_tokens: int = 1024
+    max_repeats: int = 30
+    near: float = 0.8
+    tokenizer: Path | None = None
+
+
+def clean(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    eval_sets: Sequence[Path] = (),
+    limits: Limits = Limits(),
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write the clean pairs of each file to `out`, and `clean.json`, the report; return that.
+
+    Arguments:
+        paths: files of pairs, or folders of them.
+        out: a folder; each file keeps its name, with its folders' in front where two are called alike.
+        eval_sets: evaluation sets, or folders of them; nothing that stands there stays.
+        skip_bad: count malformed records instead of stopping at the first.
+        progress: show bars.
+
+    The same files, sets and limits give the same bytes, and find `out` finished.
+
+    Raises ValueError for what cannot be read, and for an `out` that holds files of another origin.
+    """
+    files = [file for path in paths for file in pair_files(path)]
+    names = names_in_one_folder(files)
+    counter = token_counter(limits.tokenizer)
+    folders = [folder for path in eval_sets for folder in eval_set_folders(path)]
+    # Which task a set is for does not matter here: what stands in one is trained on for none.
+    known = EvaluationTexts(
+        (read_eval_set(folder, task=DEFAULT_TASK) for folder in folders), progress=progress
+    )
+    settings = dataclasses.asdict(limits) | {"tokenizer": limits.tokenizer and limits.tokenizer.name}
+    inputs = {names[file]: fingerprint(file) for file in files}
+    identity = json.dumps([REASONS, settings, skip_bad, inputs, known.fingerprint])
+    claim(out, hashlib.sha256(identity.encode()).hexdigest(), list(inputs), REPORT)
+    if (out / REPORT).is_file():
+        finished: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
+        return finished
+
+    pairs: list[Pair] = []
+    parts: dict[Path, tuple[slice, int]] = {}  # the place of each file's pairs, and its malformed records
+    for file in files:
+        read = read_pairs(file, skip_bad=skip_bad, progress=progress)
+        parts[file] = slice(len(pairs), len(pairs) + len(read.pairs)), read.skipped
+        pairs += read.pairs
+    removals = _by_length(pairs, limits, counter)
+    _by_repetition(pairs, removals, limits, progress)
+
+    counted = []
+    for file in tqdm(files, desc="cleaning", unit="file", disable=not progress, delay=2, leave=False):
+        part, malformed = parts[file]
+        record = out / RECORDS / f"{names[file]}.json"
+        if not record.is_file():
+            found = _by_evaluation(pairs[part], removals[part], known)
+            kept = [pair for pair, removal in zip(pairs[part], found, strict=True) if removal is None]
+            if kept:
+                write_pairs(out / names[file], kept)
+            write_json(record, count_file(names[file], malformed, pairs[part], found))
+        counted.append(json.loads(record.read_text(encoding="utf-8")))
+    report = join(counted, Counter(known.set_of.values()), settings)
+    write_json(out / REPORT, report)
+    return report
+
+
+def _by_length(pairs: Sequence[Pair], limits: Limits, counter: TokenCounter) -> list[Removal | None]:
+    texts = list(dict.fromkeys(text for pair in pairs for text in (pair.query, pair.document)))
+    tokens = dict(zip(texts, counter(texts), strict=True))
+    removals: list[Removal | None] = []
+    for pair in pairs:
+        sides = {"query": tokens[pair.query], "document": tokens[pair.document]}
+        wrong = [
+            Removal(reason, f"the {side} has {length} tokens")
+            for side, length in sides.items()
+            for reason, is_so in ((SHORT, length < limits.min_tokens), (LONG, length > limits.max_tokens))
+            if is_so
+        ]
+        removals.append(wrong[0] if wrong else None)
+    return removals
+
+
+def _by_repetition(
+    pairs: Sequence[Pair], removals: list[Removal | None], limits: Limits, progress: bool
+) -> None:
+    left = [position for position, removal in enumerate(removals) if removal is None]
+    repeated = repeated_pairs(
+        [pairs[position] for position in left],
+        max_repeats=limits.max_repeats,
+        threshold=limits.near,
+        progress=progress,
+    )
+    for position, found in zip(left, repeated, strict=True):
+        if found is not None:
+            reason, other = found
+            earlier = pairs[left[other]]
+            removals[position] = Removal(reason, f"{earlier.query}\n---\n{earlier.document}")
+
+
+def _by_evaluation(
+    pairs: Sequence[Pair], removals: Sequence[Removal | None], known: EvaluationTexts
+) -> list[Removal | None]:
+    """The removals, and those of pairs that share a text with an evaluation set."""
+    left = [pair for pair, removal in zip(pairs, removals, strict=True) if removal is None]
+    texts = list(dict.fromkeys(t for pair in left for t in (pair.query, pair.document, *pair.negatives)))
+    found = dict(zip(texts, known.find(texts, progress=False), strict=True))
+    together: list[Removal | None] = []
+    for pair, removal in zip(pairs, removals, strict=True):
+        for text in (pair.query, pair.document, *pair.negatives):
+            hit = found.get(text)
+            if removal is None and hit is not None:
+                removal = Removal(hit.look, hit.text, hit.eval_set)
+        together.append(removal)
+    return together

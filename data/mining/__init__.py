@@ -1,0 +1,1 @@
+"""Training pairs out of source trees and their histories."""
