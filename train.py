@@ -10,22 +10,23 @@ replaces one field of the recipe, `--fresh` throws an earlier run in the same fo
 import argparse
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from codequarry.data.hard_negatives import negatives_kept_in
+from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select, source_of, task_of
 from codequarry.data.pair import Pair
-from codequarry.data.pair_files import fingerprint, read_pairs
+from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.recipes.run_folder import claim, finish, is_finished
-from codequarry.recipes.schema import Recipe
+from codequarry.recipes.schema import HardNegatives, Recipe
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
+    from codequarry.data.sources.schema import Licence
     from codequarry.modules.embedder import CodeEmbedder
 
 
@@ -45,8 +46,17 @@ def train(
     """
     # -- recipe and pairs: everything that can be wrong with the input is found before torch is loaded
     recipe = read_recipe(recipe_file, settings)
-    found = read_pairs(Path(recipe.data), skip_bad=skip_bad)
-    data_sha256 = fingerprint(Path(recipe.data))
+    data = Path(recipe.data)
+    found = read_pair_folders(data, subfolders=recipe.subfolders, skip_bad=skip_bad)
+    data_sha256 = fingerprint_folders(data, subfolders=recipe.subfolders)
+    licences = known_licences()
+    pairs, left_out = select(
+        found.pairs,
+        licences=licences,
+        allowed=recipe.licences,
+        max_pairs=recipe.max_pairs_per_source,
+        seed=recipe.seed,
+    )
     _check_installed()
 
     import torch
@@ -79,24 +89,33 @@ def train(
         ranks.print(f"{out} is finished. Pass --fresh to train it again.")
         return
 
-    # -- data: one dataset a source and task
+    # -- data: one dataset a source and task, each with its share of the batches
     if found.skipped:
         ranks.print(f"skipped {found.skipped} malformed pairs.")
-    sources, left_out = _datasets(found.pairs, recipe.batch_size)
-    for name, pairs in left_out.items():
-        ranks.print(f"left out: {name} has {pairs} pairs, fewer than one batch of {recipe.batch_size}.")
+    if recipe.hard_negatives is not None:
+        with ranks.main_process_first():
+            pairs = _with_negatives(pairs, recipe.hard_negatives, out, device)
+    sources, small = datasets_of(pairs, recipe.batch_size, seed=recipe.seed)
+    left_out |= {
+        name: f"{count} pairs, fewer than one batch of {recipe.batch_size}" for name, count in small.items()
+    }
+    for name, reason in left_out.items():
+        ranks.print(f"left out: {name}: {reason}.")
     if not sources:
         raise ValueError(
-            f"no source in {recipe.data} fills one batch of {recipe.batch_size} pairs: mine more code, "
-            f"or pass --set batch_size={max(2, max(left_out.values()) // 2)}."
+            f"no source in {recipe.data} fills one batch of {recipe.batch_size} pairs: mine more code"
+            + (f", or pass --set batch_size={max(2, max(small.values()) // 2)}." if small else ".")
         )
-    for name, dataset in sources.items():
-        ranks.print(f"{name}: {len(dataset)} pairs")
+    sizes = {name: len(dataset) for name, dataset in sources.items()}
+    shares = batch_shares(sizes, recipe.mixture_exponent, recipe.source_weights)
+    sources = {name: dataset for name, dataset in sources.items() if name in shares}
+    for name, share in shares.items():
+        ranks.print(f"{name}: {sizes[name]} pairs, {share:.1%} of the batches")
 
     # -- model
     set_seed(recipe.seed)
     with ranks.main_process_first():
-        model = _model(recipe, recipe_file, out, found.pairs, device)
+        model = _model(recipe, recipe_file, out, pairs, device)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = recipe.dropout
@@ -135,7 +154,7 @@ def train(
     )
 
     # -- train, from the last whole checkpoint where there is one
-    trainer = PairTrainer(model=model, args=arguments, train_dataset=sources, loss=loss)
+    trainer = PairTrainer(model=model, args=arguments, train_dataset=sources, loss=loss, shares=shares)
     with ranks.main_process_first():
         checkpoint = newest_complete(out / "checkpoints")
     if checkpoint is not None:
@@ -151,7 +170,11 @@ def train(
             "loss": round(result.training_loss, 4),
             "ranks": ranks.num_processes,
             "precision": "bf16" if arguments.bf16 else "fp32",
-            "data": [_source_record(name, len(dataset)) for name, dataset in sources.items()],
+            "data": [
+                _drawn(name, sizes[name], share, trainer.drawn[name], recipe.batch_size, licences)
+                for name, share in shares.items()
+            ],
+            "left_out": left_out,
             "data_sha256": data_sha256,
             "skipped_pairs": found.skipped,
             "hardware": describe_machine(),
@@ -169,36 +192,36 @@ def _check_installed() -> None:
         raise ValueError(f"training needs {' and '.join(missing)}: pip install 'codequarry[train]'")
 
 
-def _datasets(pairs: Sequence[Pair], batch_size: int) -> tuple[dict[str, "Dataset"], dict[str, int]]:
-    """One dataset for each source and task that fills a batch, by `source:task`; and the others' sizes."""
-    from datasets import Dataset
+def _with_negatives(pairs: Sequence[Pair], settings: HardNegatives, out: Path, device: str) -> list[Pair]:
+    """The pairs with negatives; they are mined once and lie in the run's folder from then on."""
+    from codequarry.modules.load import load
 
-    groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[f"{pair.source}:{pair.task}"].append(pair)
-    full = {name: group for name, group in sorted(groups.items()) if len(group) >= batch_size}
-    left_out = {name: len(group) for name, group in sorted(groups.items()) if name not in full}
-    return {name: Dataset.from_dict(_columns(group)) for name, group in full.items()}, left_out
-
-
-def _columns(pairs: Sequence[Pair]) -> dict[str, list[str]]:
-    negatives = min(len(pair.negatives) for pair in pairs)  # a column needs a text in every row
-    return {
-        "query": [pair.query for pair in pairs],
-        "document": [pair.document for pair in pairs],
-    } | {f"negative_{n + 1}": [pair.negatives[n] for pair in pairs] for n in range(negatives)}
+    finder = load(settings.model, device=device)
+    chosen: dict[str, Any] = asdict(settings)
+    del chosen["model"]
+    return negatives_kept_in(out / "negatives", pairs, finder, finder.fingerprint, **chosen)
 
 
 def _column_prompts(prompts: Mapping[str, str | None], name: str, columns: Sequence[str]) -> dict[str, str]:
     """The prefix of each column of `source:task`: negatives are documents."""
-    task = name.rpartition(":")[2]
-    query, document = (prompts[prompt_name(task, side)] or "" for side in SIDES)
+    query, document = (prompts[prompt_name(task_of(name), side)] or "" for side in SIDES)
     return {column: query if column == "query" else document for column in columns}
 
 
-def _source_record(name: str, pairs: int) -> dict[str, str | int]:
-    source, _, task = name.rpartition(":")
-    return {"source": source, "task": task, "pairs": pairs}
+def _drawn(
+    name: str, pairs: int, share: float, batches: int, batch_size: int, licences: Mapping[str, "Licence"]
+) -> dict[str, Any]:
+    """What the record says of one source and task; its licence is None where no row of ours has it."""
+    source = source_of(name)
+    return {
+        "source": source,
+        "task": task_of(name),
+        "pairs": pairs,
+        "licence": licences[source].spdx if source in licences else None,
+        "share": round(share, 4),
+        "batches_drawn": batches,
+        "pairs_drawn": batches * batch_size,
+    }
 
 
 def _model(

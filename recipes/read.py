@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import tomllib
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -79,7 +79,9 @@ def _build(schema: type[Any], table: dict[str, Any], where: str) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}."
             raise ValueError(f"{where}: {name!r} is not a field: {hint}")
     missing = [
-        name for name, field in known.items() if field.default is dataclasses.MISSING and name not in table
+        name
+        for name, field in known.items()
+        if field.default is dataclasses.MISSING is field.default_factory and name not in table
     ]
     if missing:
         raise ValueError(f"{where} says nothing about {', '.join(missing)}.")
@@ -103,6 +105,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where} = {value!r}: pass a list such as [384, 256].")
         return tuple(_value(arguments[0], item, where) for item in value)
+    if origin is Mapping:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} = {value!r}: write a table of names and numbers.")
+        return {name: _value(arguments[1], item, f"{where}: {name}") for name, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:

@@ -1,6 +1,7 @@
 """What a recipe says: every field with its unit and special values, frozen once read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from codequarry.modules.decoder_shape import DecoderShape
@@ -15,6 +16,29 @@ class Backbone:
     revision: str | None = None  # Hub commit; None pins today's in backbones.lock.json on the first download
     shape: DecoderShape | None = None  # needed for random weights; pretrained ones bring theirs
     tokenizer: str | None = None  # folder, for random weights; None trains one on the recipe's pairs
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """Documents that look right and are wrong, mined once before training and kept in the run's folder."""
+
+    model: str  # a folder, a packaged model or a Hub name: what finds them
+    per_pair: int = 1  # documents; each lengthens every step by one document a pair
+    margin: float = 0.05  # share of the positive's score by which a negative must lie below it
+    range_min: int = 0  # nearest documents that are passed over, unseen: they may be right
+    range_max: int = 50  # nearest documents that are looked at
+    across_sources: bool = False  # search all sources of the task, not only the pair's own
+
+    def __post_init__(self) -> None:
+        if self.per_pair < 1 or not 0 <= self.range_min < self.range_max:
+            raise ValueError(
+                f"hard_negatives: per_pair = {self.per_pair}, range_min = {self.range_min}, range_max = "
+                f"{self.range_max}: at least one a pair, and a range that begins at 0 or above."
+            )
+        if not 0 <= self.margin < 1:
+            raise ValueError(
+                f"hard_negatives: margin = {self.margin}: a share from 0 to below 1, such as 0.05."
+            )
 
 
 @dataclass(frozen=True)
@@ -40,10 +64,17 @@ class Recipe:
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # autocast; auto: bf16 where the processor has it
     save_steps: int = 100  # optimiser steps between checkpoints
     logging_steps: int = 10  # optimiser steps between log lines
-    seed: int = 42  # of weights, data order and dropout
+    seed: int = 42  # of weights, data order, caps and dropout
+    subfolders: bool = False  # pairs of the folders in `data` too, those called heldout left out
+    licences: Literal["commercial", "permissive"] = "commercial"  # permissive: no share-alike text either
+    max_pairs_per_source: int | None = None  # pairs of one source and task; None: all
+    mixture_exponent: float = 0.5  # batches of a source ~ its pairs to this power; 1 proportional, 0 uniform
+    # Factors on that, by source, by "source:task", or with "*" for any letters, such as "*/*" or "*:qa".
+    source_weights: Mapping[str, float] = field(default_factory=dict)
+    hard_negatives: HardNegatives | None = None  # None: the pairs' own, if they have some
 
     def __post_init__(self) -> None:
-        for field, least in (
+        for name, least in (
             ("max_length", 32),
             ("batch_size", 2),
             ("max_steps", 1),
@@ -51,8 +82,22 @@ class Recipe:
             ("save_steps", 1),
             ("logging_steps", 1),
         ):
-            if getattr(self, field) < least:
-                raise ValueError(f"{field} = {getattr(self, field)} in recipe {self.name}: at least {least}.")
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} = {getattr(self, name)} in recipe {self.name}: at least {least}.")
+        if self.max_pairs_per_source is not None and self.max_pairs_per_source < 1:
+            raise ValueError(
+                f"max_pairs_per_source = {self.max_pairs_per_source} in recipe {self.name}: at least 1."
+            )
+        if not 0 <= self.mixture_exponent <= 1:
+            raise ValueError(
+                f"mixture_exponent = {self.mixture_exponent} in recipe {self.name}: from 0 (every source "
+                "alike) to 1 (in proportion to its pairs)."
+            )
+        if bad := [name for name, weight in self.source_weights.items() if not weight >= 0]:
+            raise ValueError(
+                f"source_weights of {bad[0]!r} in recipe {self.name} is {self.source_weights[bad[0]]}: pass "
+                "a factor from 0 (never drawn) up."
+            )
         if not 0 < self.temperature <= 1:
             raise ValueError(
                 f"temperature = {self.temperature} in recipe {self.name}: it divides a cosine, so a number "

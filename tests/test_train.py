@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 
 import codequarry
 from codequarry.data.pair import Pair
-from codequarry.data.pair_files import write_pairs
+from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.modules.tasks import prompts
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def uninterrupted(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     out = tmp_path_factory.mktemp("runs") / "whole"
     result = run(command(out, pairs, *SMALL, "max_steps=8"))
     assert result.returncode == 0, result.stderr
-    assert "left out: tiny:qa has 3 pairs, fewer than one batch of 8" in result.stdout
+    assert "left out: tiny:qa: 3 pairs, fewer than one batch of 8" in result.stdout
     return out
 
 
@@ -89,8 +89,13 @@ def test_a_finished_run_is_a_model_with_its_recipe_beside_it(uninterrupted: Path
     assert model.encode_query(["how to sortlist"], task="nl2code").shape == (1, 16)
     record = json.loads((uninterrupted / "training.json").read_text())
     assert record["steps"] == 8
-    assert [row["pairs"] for row in record["data"]] == [24, 24]
-    assert {"source": "b", "task": "code2nl", "pairs": 24} in record["data"]
+    assert [(row["source"], row["task"], row["pairs"]) for row in record["data"]] == [
+        ("a", "nl2code", 24),
+        ("b", "code2nl", 24),
+    ]
+    assert sum(row["batches_drawn"] for row in record["data"]) == 8
+    assert all(row["pairs_drawn"] == 8 * row["batches_drawn"] > 0 for row in record["data"])
+    assert record["left_out"] == {"tiny:qa": "3 pairs, fewer than one batch of 8"}
     assert record["hardware"]["processor"]
     assert json.loads((uninterrupted / "recipe.json").read_text())["recipe"]["max_steps"] == 8
 
@@ -132,6 +137,10 @@ def test_a_run_killed_in_the_middle_continues_to_the_same_weights(
     assert "continuing from" in result.stdout
     expected, found = weights(uninterrupted), weights(tmp_path / "run")
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    drawn = [
+        json.loads((out / "training.json").read_text())["data"] for out in (uninterrupted, tmp_path / "run")
+    ]
+    assert drawn[0] == drawn[1]
     again = run(words)
     assert "is finished" in again.stdout
 
@@ -148,6 +157,48 @@ def test_a_run_killed_while_its_model_was_put_in_place_is_finished_by_the_same_c
     assert result.returncode == 0, result.stderr
     expected, found = weights(uninterrupted), weights(out)
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_hard_negatives_are_mined_once_and_kept_beside_the_run(pairs: Path, tmp_path: Path) -> None:
+    chosen = ["hard_negatives.model=mini", "hard_negatives.per_pair=2", "max_steps=2"]
+    words = command(tmp_path / "run", pairs, *SMALL, *chosen)
+    result = run(words)
+    assert result.returncode == 0, result.stderr
+    kept = tmp_path / "run/negatives/negatives.jsonl.gz"
+    mined = read_pairs(kept).pairs
+    assert [pair.query for pair in mined] == [pair.query for pair in read_pairs(pairs).pairs]
+    assert sum(len(pair.negatives) == 2 for pair in mined) > 24
+    written, expected = kept.stat().st_mtime_ns, weights(tmp_path / "run")
+    (tmp_path / "run/config.json").unlink()
+    result = run(words)
+    assert result.returncode == 0, result.stderr
+    assert kept.stat().st_mtime_ns == written, "it was mined again"
+    found = weights(tmp_path / "run")
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+
+
+def test_the_recipe_decides_what_is_drawn(pairs: Path, tmp_path: Path) -> None:
+    """A cap, a weight and a licence: `so_codenn` is a known share-alike source."""
+    folder = tmp_path / "pairs"
+    shutil.copytree(pairs, folder / "own")
+    write_pairs(
+        folder / "so/pairs.jsonl",
+        [Pair("nl2code", f"question {n}", f"answer({n})", "so_codenn", "python") for n in range(16)],
+    )
+    chosen = ["subfolders=true", "licences=permissive", "max_pairs_per_source=20", "source_weights.b=3"]
+    result = run(command(tmp_path / "run", folder, *SMALL, *chosen, "max_steps=2"))
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "run/training.json").read_text())
+    assert [(row["source"], row["pairs"], row["share"]) for row in record["data"]] == [
+        ("a", 20, 0.25),
+        ("b", 20, 0.75),
+    ]
+    assert record["left_out"] == {
+        "so_codenn": "16 pairs under CC-BY-SA-3.0, with licences = 'permissive'",
+        "a:nl2code": "4 pairs over the cap of 20",
+        "b:code2nl": "4 pairs over the cap of 20",
+        "tiny:qa": "3 pairs, fewer than one batch of 8",
+    }
 
 
 def test_another_recipe_on_a_used_folder_is_refused(uninterrupted: Path, pairs: Path) -> None:

@@ -44,3 +44,13 @@ def test_a_checkpoint_is_marked_complete_and_carries_no_card_of_the_trainers(tra
     checkpoint = Path(trainer.args.output_dir) / "checkpoint-1"
     assert (checkpoint / "complete").exists()
     assert not (checkpoint / "README.md").exists()
+
+
+def test_what_was_drawn_is_counted_on_from_a_checkpoint(trainer: PairTrainer) -> None:
+    trainer.train()
+    assert trainer.drawn == {"s:qa": 1}
+    trainer.args.max_steps = 3
+    trainer.train(resume_from_checkpoint=str(Path(trainer.args.output_dir) / "checkpoint-1"))
+    assert trainer.drawn == {"s:qa": 3}, "one before the checkpoint, two after"
+    trainer.train()
+    assert trainer.drawn == {"s:qa": 3}, "a new run begins at nothing"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from codequarry.recipes.read import read_recipe, recipe_from_record, recipe_path
+from codequarry.recipes.schema import HardNegatives
 
 SHIPPED = ["mini", "nano", "0.5b", "1.5b"]
 
@@ -49,6 +50,23 @@ def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
     assert (recipe.backbone.weights, recipe.matryoshka_dims) == ("random", (896, 64))
 
 
+def test_a_mixture_with_weights_and_negatives_survives_json(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    text = recipe_path("mini").read_text(encoding="utf-8")
+    file.write_text(
+        text + '\n[source_weights]\ntldr = 2\n"wikisql:nl2code" = 0.5\n[hard_negatives]\nmodel = "mini"\n'
+    )
+    recipe = read_recipe(file, ["source_weights.tldr=3", "licences=permissive", "max_pairs_per_source=7000"])
+    assert recipe.source_weights == {"tldr": 3.0, "wikisql:nl2code": 0.5}
+    assert recipe.hard_negatives == HardNegatives("mini")
+    assert (recipe.licences, recipe.max_pairs_per_source, recipe.mixture_exponent) == (
+        "permissive",
+        7000,
+        0.5,
+    )
+    assert recipe_from_record(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
+
+
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
@@ -64,6 +82,15 @@ def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
         ("temperature=20", "it divides a cosine"),
         ("backbone.weights=random", r"need a \[backbone.shape\] table"),
         ("max_steps", "has no '='"),
+        ("licences=free", "licences = 'free': pass one of 'commercial', 'permissive'"),
+        ("max_pairs_per_source=0", "max_pairs_per_source = 0 in recipe mini: at least 1"),
+        ("mixture_exponent=2", "from 0 \\(every source alike\\) to 1"),
+        ("source_weights=3", "source_weights = 3: write a table of names and numbers"),
+        ("source_weights.a=big", "source_weights: a = 'big' is str; float is expected"),
+        ("source_weights.a=-1", "source_weights of 'a' in recipe mini is -1.0"),
+        ("hard_negatives.per_pair=2", "hard_negatives says nothing about model"),
+        ('hard_negatives={model="m", margin=1}', "margin = 1.0: a share from 0 to below 1"),
+        ('hard_negatives={model="m", range_min=60}', "range_min = 60, range_max = 50"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_a_sentence(setting: str, sentence: str) -> None:
