@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.benchmarks import own_repository
 from codequarry.modules.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -34,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--suite", choices=["mteb-code"], help="the twelve tasks of MTEB(Code, v1), from the Hub"
     )
     only.add_argument(
-        "--repo", type=Path, metavar="PATH", help="your own repository, asked what was mined from it"
+        "--repo",
+        metavar="PATH_OR_URL",
+        help="your own repository: its docstrings and commit messages are asked, its functions and files "
+        "are searched",
+    )
+    only.add_argument(
+        "--agentic",
+        action="store_true",
+        help="commit messages of four pinned repositories, and the files that were changed",
     )
     only.add_argument("--report", action="store_true", help="render results that are there: table and plots")
     parser.add_argument(
@@ -65,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: bf16 where the processor is faster at it (default: auto)",
     )
+    own_repository.add_arguments(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -87,9 +97,11 @@ def run(arguments: argparse.Namespace) -> None:
 
         report.run(arguments)
     elif arguments.repo is not None:
-        from codequarry.benchmarks import own_repository
-
         own_repository.run(arguments)
+    elif arguments.agentic:
+        from codequarry.benchmarks import agentic
+
+        agentic.run(arguments)
     else:
         _score(arguments)
 
@@ -193,7 +205,8 @@ def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]
     if arguments.data is None:
         raise ValueError(
             "nothing to score on: pass --data DIR with the sets of `codequarry data build eval --out DIR`, "
-            "--pairs PATH with pairs that `codequarry mine` held out, --repo PATH, or --suite mteb-code."
+            "--pairs PATH with pairs that `codequarry mine` held out, --repo PATH, --agentic, or --suite "
+            "mteb-code."
         )
     return local_sets(arguments.data, only), f"evaluation sets of {arguments.data.name}"
 

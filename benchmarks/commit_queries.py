@@ -30,7 +30,7 @@ def query_or_reason(commit: Commit) -> tuple[str, str | None]:
     """The message as a query, and why it cannot be one; None when it can."""
     query = query_of_message(commit.subject, commit.body)
     signed = (line for line in commit.body.split("\n") if line.lower().startswith("signed-off-by:"))
-    if any(map(is_bot, signed)):
+    if any(map(is_bot, (commit.author, *signed))):
         return query, "commit: by a bot"
     if reason := first_reason(MESSAGE_FILTERS, query):
         return query, reason

@@ -90,6 +90,7 @@ def quality_by_dimension(curves: Sequence[Curve], subtitle: str, level: tuple[st
     with _styled():
         figure, axes = _empty("Quality by dimension", subtitle)
         dims = sorted({dim for curve in curves for dim, _ in curve.points})
+        right = 1.1 * dims[-1]
         names: list[tuple[float, str]] = []
         for curve, colour, marker in zip(curves, _cycled(_COLOURS), _cycled(_MARKERS), strict=False):
             points = sorted(curve.points)
@@ -98,16 +99,17 @@ def quality_by_dimension(curves: Sequence[Curve], subtitle: str, level: tuple[st
                 [dim for dim, _ in points], scores, color=colour, marker=marker, markersize=5, linewidth=2,
                 markeredgecolor=_PAPER, markeredgewidth=0.8, clip_on=False, zorder=3,
             )  # fmt: skip
-            # A vector of fewer numbers ends its line early: dots lead from there to its name.
-            axes.plot(
-                [points[-1][0], 1.06 * dims[-1]], [scores[-1]] * 2, color=colour, linestyle=(0, (1, 3)),
-                linewidth=1.2, zorder=2,
-            )  # fmt: skip
+            if points[-1][0] < dims[-1]:  # shorter vectors end their line early: dots lead on to the name
+                axes.plot(
+                    [points[-1][0], right], [scores[-1]] * 2, color=colour, linestyle=(0, (1, 3)),
+                    linewidth=1.2, zorder=2,
+                )  # fmt: skip
             names.append((scores[-1], curve.label))
         if level is not None:
             axes.axhline(100 * level[1], color=_FAINT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=2)
             names.append((100 * level[1], level[0]))
         axes.set_xscale("log", base=2)
+        axes.set_xlim(dims[0] / 1.1, right)
         axes.set_xticks(dims, [str(dim) for dim in dims])
         axes.minorticks_off()
         axes.set_xlabel("numbers kept of each vector (Matryoshka dimension)")
@@ -142,7 +144,7 @@ def quality_against_speed(
             names = [(100 * level[1], level[0])]
         axes.set_xscale("log")
         speeds = [point.speed for point in points]
-        axes.set_xlim(min(speeds) / 2, max(speeds) * 3.5)  # names stand to the right of their marks
+        axes.set_xlim(min(speeds) / 3, max(speeds) * 4)  # names stand to the right of their marks
         _plain_numbers(axes)
         axes.set_xlabel("texts encoded in a second (logarithmic)")
         ends = [100 * value for point in points for value in (point.low, point.high)]
@@ -201,7 +203,8 @@ def _plain_numbers(axes: "Axes") -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     low, high = axes.get_xlim()
-    ticks = [tick for power in range(-2, 7) for tick in (10.0**power, 3 * 10.0**power) if low <= tick <= high]
+    steps = (1, 2, 5) if high < 100 * low else (1, 3)
+    ticks = [tick for power in range(-2, 7) for step in steps if low <= (tick := step * 10.0**power) <= high]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.10g}"))

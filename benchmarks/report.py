@@ -161,12 +161,15 @@ def _figures(benchmark: Benchmark) -> "list[tuple[str, Figure | None, str]]":
     level = benchmark.mean(BM25)
     line = (BM25, level["ndcg@10"]) if level else None
     count = sum(map(counts_in_mean, benchmark.sets))
-    over = f"mean over {count} sets of {benchmark.title}"
+    over = f"{benchmark.title}, mean over {count}" if count > 1 else benchmark.title
     curves = [curve for record in records if (curve := _curve(record, benchmark)) is not None]
-    points = [point for record in records if (point := _point(record, benchmark)) is not None]
-    machines = sorted({_machine(record) for record in records})
+    measured = {
+        record["model"]: point for record in records if (point := _point(record, benchmark)) is not None
+    }
+    points = list(measured.values())
+    machines = sorted({_machine(record) for record in records if record["model"] in measured})
     by_dimension = quality_by_dimension(curves, over, line) if curves else None
-    by_speed = quality_against_speed(points, f"{over}; {' / '.join(machines)}", line) if points else None
+    by_speed = quality_against_speed(points, f"{over} · {' / '.join(machines)}", line) if points else None
     return [
         (
             "quality_by_dimension",

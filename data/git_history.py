@@ -13,6 +13,7 @@ class Commit:
 
     hash, parent: 40 hex digits each.
     time: seconds since 1970, the committer's.
+    author: name and address, as `Ann <ann@example.org>`.
     subject, body: the first line of the message, and the rest.
     changes: (`A` added, `M` modified, `D` deleted, `T` of another kind; path) for each file, by path.
     """
@@ -20,6 +21,7 @@ class Commit:
     hash: str
     parent: str
     time: int
+    author: str
     subject: str
     body: str
     changes: tuple[tuple[str, str], ...]
@@ -41,11 +43,11 @@ def commits(repository: GitRepository, newest: str = "HEAD", *, limit: int | Non
         "--name-status",
         "-z",
         *([f"--max-count={limit}"] if limit is not None else []),
-        "--format=%x01%H%x02%P%x02%ct%x02%s%x02%b%x02",
+        "--format=%x01%H%x02%P%x02%ct%x02%an <%ae>%x02%s%x02%b%x02",
         repository.resolve(newest),
     )
     for record in listed.split("\x01")[1:]:
-        head, parent, time, subject, body, rest = record.split("\x02", 5)
+        head, parent, time, author, subject, body, rest = record.split("\x02", 6)
         cells = [cell for cell in rest.replace("\n", "\0").split("\0") if cell]
         changes = tuple(sorted(zip(cells[::2], cells[1::2], strict=True), key=lambda change: change[1]))
-        yield Commit(head, parent, int(time), subject, body.strip(), changes)
+        yield Commit(head, parent, int(time), author, subject, body.strip(), changes)

@@ -138,7 +138,7 @@ def test_a_full_disk_is_a_sentence_and_the_old_summary_stays(
     before = (out / "all-MiniLM-L6-v2.json").read_bytes()
     # Where the new file would be written first: a device that is always full.
     (out / f".all-MiniLM-L6-v2.json.{os.getpid()}").symlink_to("/dev/full")
-    with pytest.raises(SystemExit, match="error: .*: No space left on device"):
+    with pytest.raises(SystemExit, match=r"error: .*: No space left on device"):
         main(["benchmark", "all-MiniLM-L6-v2", "--data", str(sets), *map(str, places)])
     assert (out / "all-MiniLM-L6-v2.json").read_bytes() == before
     assert not list(out.rglob(".*"))

@@ -4,8 +4,8 @@ from codequarry.benchmarks.commit_queries import names_one_of, query_or_reason
 from codequarry.data.git_history import Commit
 
 
-def commit(subject: str, body: str = "") -> Commit:
-    return Commit("0" * 40, "1" * 40, 0, subject, body, ())
+def commit(subject: str, body: str = "", author: str = "Ann <ann@example.org>") -> Commit:
+    return Commit("0" * 40, "1" * 40, 0, author, subject, body, ())
 
 
 def test_a_message_is_asked_without_issue_numbers_and_signatures() -> None:
@@ -33,6 +33,12 @@ def test_a_message_is_asked_without_issue_numbers_and_signatures() -> None:
 )  # fmt: skip
 def test_a_message_that_nobody_could_answer_has_its_reason(subject: str, body: str, reason: str) -> None:
     assert query_or_reason(commit(subject, body))[1] == reason
+
+
+def test_a_commit_of_a_program_is_not_asked() -> None:
+    assert query_or_reason(commit("Regenerate parser tables for grammar"))[1] is None
+    by_bot = commit("Regenerate parser tables for grammar", author="renovate[bot] <r@example.org>")
+    assert query_or_reason(by_bot)[1] == "commit: by a bot"
 
 
 @pytest.mark.parametrize(

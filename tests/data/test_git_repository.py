@@ -93,7 +93,7 @@ def test_commits_come_newest_first_with_message_and_changed_files(checkout: Path
     git(checkout, "merge", "--quiet", "--no-ff", "--message", "Merge", "side")
     found = {commit.subject: commit for commit in commits(open_repository(str(checkout)))}
     assert set(found) == {"Second", "Third", "Aside"}  # the first has no parent, a merge has two
-    assert found["Second"].body == "Why\nit was done"
+    assert (found["Second"].body, found["Second"].author) == ("Why\nit was done", "T <t@example.org>")
     assert found["Second"].changes == (("M", "README.md"), ("A", "c.py"))
     assert (found["Third"].changes, found["Third"].parent, found["Second"].parent) == (
         (("D", "c.py"),), second, first,
