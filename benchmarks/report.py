@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codequarry.benchmarks.plots import Curve, Point, quality_against_speed, quality_by_dimension, write_plot
 from codequarry.benchmarks.quality import MEAN
 from codequarry.benchmarks.score import BM25, FUSED
+from codequarry.data.sources.eval_rows import EVAL_SOURCES
 from codequarry.integrations.mteb_tasks import counts_in_mean
 from codequarry.modules.whole_files import write_text
 
@@ -88,7 +89,7 @@ def write_report(folder: Path) -> list[Path]:
                 else:
                     written += write_plot(folder, name, figure)
                     parts.append(f"![{name.replace('_', ' ').capitalize()}]({name}.svg)")
-        parts.append(_origins(benchmark))
+        parts += [*_faithfulness(benchmark), _origins(benchmark)]
     write_text(folder / REPORT, "\n\n".join(parts) + "\n")
     return [folder / REPORT, *written]
 
@@ -198,6 +199,15 @@ def _variant_means(record: Record, section: str) -> dict[str, Record]:
     rows = record.get(section, [])
     several = any(_set_of(row) == MEAN for row in rows)
     return {row["variant"]: row for row in rows if not several or _set_of(row) == MEAN}
+
+
+def _faithfulness(benchmark: Benchmark) -> list[str]:
+    """What each public set's scores may be compared with; nothing for sets that have no row."""
+    rows = [EVAL_SOURCES[name] for name in benchmark.sets if name in EVAL_SOURCES]
+    if not rows:
+        return []
+    lines = [f"- {row.name}{f', after {row.mirrors}' if row.mirrors else ''}: {row.faithful}" for row in rows]
+    return ["How faithful each set is to its MTEB namesake:\n\n" + "\n".join(lines)]
 
 
 def _origins(benchmark: Benchmark) -> str:

@@ -22,13 +22,14 @@ from codequarry.data.cleaning.decontamination import EvaluationTexts
 from codequarry.data.cleaning.duplicates import repeated_pairs
 from codequarry.data.cleaning.lengths import TokenCounter, token_counter
 from codequarry.data.cleaning.out_folder import RECORDS, claim, names_in_one_folder, write_json
-from codequarry.data.cleaning.report import LONG, REASONS, SHORT, Removal, count_file, join
+from codequarry.data.cleaning.report import LONG, REASONS, SHORT, Removal, count_file, examples_of, join
 from codequarry.data.eval_set import eval_set_folders, read_eval_set
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import fingerprint, pair_files, read_pairs, write_pairs
 from codequarry.modules.tasks import DEFAULT_TASK
 
 REPORT = "clean.json"
+EXAMPLES = "removed.json"  # apart, because they quote texts that may not be passed on
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def clean(
     skip_bad: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write the clean pairs of each file to `out`, and `clean.json`, the report; return that.
+    """Write the clean pairs of each file to `out`, `removed.json` with examples, and `clean.json`, the report.
 
     Arguments:
         paths: files of pairs, or folders of them.
@@ -66,7 +67,7 @@ def clean(
         skip_bad: count malformed records instead of stopping at the first.
         progress: show bars.
 
-    The same files, sets and limits give the same bytes, and find `out` finished.
+    Returns the report. The same files, sets and limits give the same bytes, and find `out` finished.
 
     Raises ValueError for what cannot be read, and for an `out` that holds files of another origin.
     """
@@ -81,7 +82,7 @@ def clean(
     settings = dataclasses.asdict(limits) | {"tokenizer": limits.tokenizer and limits.tokenizer.name}
     inputs = {names[file]: fingerprint(file) for file in files}
     identity = json.dumps([REASONS, settings, skip_bad, inputs, known.fingerprint])
-    claim(out, hashlib.sha256(identity.encode()).hexdigest(), list(inputs), REPORT)
+    claim(out, hashlib.sha256(identity.encode()).hexdigest(), list(inputs), (REPORT, EXAMPLES))
     if (out / REPORT).is_file():
         finished: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
         return finished
@@ -107,6 +108,7 @@ def clean(
             write_json(record, count_file(names[file], malformed, pairs[part], found))
         counted.append(json.loads(record.read_text(encoding="utf-8")))
     report = join(counted, Counter(known.set_of.values()), settings)
+    write_json(out / EXAMPLES, examples_of(counted))
     write_json(out / REPORT, report)
     return report
 

@@ -28,7 +28,7 @@ def names_in_one_folder(files: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def claim(out: Path, key: str, names: Sequence[str], report: str) -> None:
+def claim(out: Path, key: str, names: Sequence[str], reports: Sequence[str]) -> None:
     """Make `out` the folder of the cleaning with this key.
 
     What the same cleaning left there is kept; what another one wrote is removed.
@@ -40,7 +40,8 @@ def claim(out: Path, key: str, names: Sequence[str], report: str) -> None:
         before = json.loads(held.read_text(encoding="utf-8"))
         if before["key"] == key:
             return
-        (out / report).unlink(missing_ok=True)
+        for report in reports:
+            (out / report).unlink(missing_ok=True)
         for name in before["files"]:
             (out / RECORDS / f"{name}.json").unlink(missing_ok=True)
             (out / name).unlink(missing_ok=True)

@@ -11,7 +11,8 @@ from codequarry.data.pair import Pair
 
 SHORT, LONG = "too short", "too long"
 REASONS = (SHORT, LONG, EXACT, REPEATED, NEAR, *LOOKS)  # in the order of the looks: the first one counts
-_EXAMPLES = 5  # of each reason in the report, from as many sources as there are
+_EXAMPLES = 5  # of each reason
+_KEPT = ("tasks", "languages")
 _SHOWN = 300  # characters of a text
 
 
@@ -36,11 +37,14 @@ def count_file(
     sources: dict[str, dict[str, Any]] = {}
     eval_sets: dict[str, Counter[str]] = {}
     examples: dict[str, list[dict[str, str]]] = {}
+    tasks, languages = Counter[str](), Counter[str]()  # of what stays
     for pair, removal in zip(pairs, removals, strict=True):
         source = sources.setdefault(pair.source, {"in": 0, "out": 0, "why": Counter()})
         source["in"] += 1
         if removal is None:
             source["out"] += 1
+            tasks[pair.task] += 1
+            languages[pair.language] += 1
             continue
         source["why"][removal.reason] += 1
         if removal.eval_set:
@@ -50,6 +54,8 @@ def count_file(
     return {
         "file": name,
         "malformed": malformed,
+        "tasks": tasks,
+        "languages": languages,
         "sources": sources,
         "eval_sets": eval_sets,
         "examples": examples,
@@ -78,6 +84,7 @@ def join(
         "out": sum(source["out"] for source in sources.values()),
         "malformed": {file["file"]: file["malformed"] for file in files if file["malformed"]},
         "why": _ordered(total),
+        **{name: _summed(files, name) for name in _KEPT},
         "sources": {
             name: source | {"why": _ordered(source["why"])} for name, source in sorted(sources.items())
         },
@@ -85,22 +92,28 @@ def join(
             name: {"texts": eval_texts[name], "removed": _ordered(looks)} for name, looks in eval_sets.items()
         },
         "limits": dict(limits),
-        "examples": {
-            reason: _varied([one for file in files for one in file["examples"].get(reason, ())])
-            for reason in total
-        },
+    }
+
+
+def examples_of(files: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, str]]]:
+    """A few removed pairs for each reason that occurred, from as many sources as there are."""
+    return {
+        reason: _varied(found)
+        for reason in REASONS
+        if (found := [one for file in files for one in file["examples"].get(reason, ())])
     }
 
 
 def report_table(report: Mapping[str, Any]) -> str:
-    """The report as two tables of plain text: sources by reason, evaluation sets by look."""
+    """The report as plain text: sources by reason, what stays, evaluation sets by look."""
     reasons = [reason for reason in REASONS if reason in report["why"]]
     heads = [reason.replace("evaluation:", "eval:") for reason in reasons]
     rows = [["source", "in", *heads, "out"]]
     for name, source in [*report["sources"].items(), ("all", report)]:
         why = [source["why"].get(reason, 0) for reason in reasons]
         rows.append([name, f"{source['in']:,}", *(f"{n:,}" if n else "·" for n in why), f"{source['out']:,}"])
-    parts = [_table(rows)]
+    kept = [f"{name}: " + ", ".join(f"{what} {n:,}" for what, n in report[name].items()) for name in _KEPT]
+    parts = [_table(rows), "\n".join(kept)]
     if report["eval_sets"]:
         rows = [["evaluation set", "texts", *(look.removeprefix("evaluation: ") for look in LOOKS)]]
         for name, one in report["eval_sets"].items():
@@ -121,6 +134,13 @@ def _example(pair: Pair, removal: Removal) -> dict[str, str]:
         "because of": _cut(removal.because),
     }
     return shown | ({"evaluation set": removal.eval_set} if removal.eval_set else {})
+
+
+def _summed(files: Sequence[Mapping[str, Any]], name: str) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for file in files:
+        total.update(file[name])
+    return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _varied(examples: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 from codequarry.benchmarks.quality import Row
 from codequarry.benchmarks.report import write_report
 from codequarry.benchmarks.summary import write_results
+from codequarry.data.sources.eval_rows import EVAL_SOURCES
 
 SCORES = {  # by model: mbpp, codexglue_java_cs (saturated), docs_qa
     "BM25": (0.33, 0.98, 0.41),
@@ -65,6 +66,12 @@ def test_the_table_has_every_score_with_its_interval_the_best_in_bold(results: P
     record = json.loads((results / "mini.json").read_text())
     for fact in (record["command"], record["date"], record["hardware"]["processor"], "commits: 12 messages"):
         assert fact in text
+
+
+def test_a_public_set_says_what_its_scores_may_be_compared_with(results: Path) -> None:
+    write_report(results)
+    text = (results / "report.md").read_text()
+    assert f"- mbpp, after MBPPRetrieval: {EVAL_SOURCES['mbpp'].faithful}\n" in text
 
 
 def test_what_nobody_measured_is_said(results: Path) -> None:

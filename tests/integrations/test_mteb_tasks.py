@@ -3,6 +3,7 @@ import pytest
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 
 from codequarry.benchmarks.mteb_sets import BENCHMARK, official_tasks
+from codequarry.data.sources.eval_rows import EVAL_SOURCES
 from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS, benchmark_task, counts_in_mean
 from codequarry.modules.tasks import TASKS
 
@@ -24,6 +25,11 @@ def test_every_code_retrieval_task_of_mteb_in_english_has_a_row() -> None:
     found = mteb.get_tasks(task_types=["Retrieval"], languages=["python-Code"], exclude_superseded=True)
     names = {task.metadata.name for task in found if task.metadata.is_public}
     assert names <= set(BENCHMARK_TASKS)
+
+
+def test_the_local_rows_are_the_sets_that_can_be_built() -> None:
+    local = {row.name: (row.task, row.in_mean) for row in BENCHMARK_TASKS.values() if row.kind == "local"}
+    assert local == {row.name: (row.task, row.in_mean) for row in EVAL_SOURCES.values()}
 
 
 def test_every_row_is_one_of_the_five_tasks() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codequarry.data.cleaning import clean as module
-from codequarry.data.cleaning.clean import REPORT, Limits, clean
+from codequarry.data.cleaning.clean import EXAMPLES, REPORT, Limits, clean
 from codequarry.data.cleaning.command import add_arguments, run
 from codequarry.data.cleaning.report import REASONS
 from codequarry.data.eval_set import EvalSet, write_eval_set
@@ -84,7 +84,10 @@ def test_each_pair_leaves_for_the_first_reason_and_is_counted_once(folder: Path)
     assert set(report["why"]) <= set(REASONS)
     assert report["eval_sets"]["b"] == {"texts": 2, "removed": {}}
     assert sum(report["eval_sets"]["a"]["removed"].values()) == 4
-    example = report["examples"]["evaluation: same text"][0]
+    assert report["tasks"] == {"nl2code": 6}
+    assert report["languages"] == {"python": 6}
+    example = json.loads((folder / "out" / EXAMPLES).read_text())["evaluation: same text"][0]
+    assert "reverse a list" not in (folder / "out" / REPORT).read_text()
     assert (example["because of"], example["evaluation set"]) == ("reverse a list", "a")
     kept = [
         p.query for name in ("one.jsonl.gz", "two.jsonl") for p in read_pairs(folder / "out" / name).pairs
@@ -151,7 +154,7 @@ def test_files_that_are_called_alike_are_told_apart_by_their_folders(folder: Pat
         write_pairs(folder / place / "train/pairs.jsonl", [pair(f"query of {place}", f"document of {place}")])
     report = clean([folder / "x/train", folder / "y/train"], folder / "out", progress=False)
     assert report["out"] == 2
-    assert set(files(folder / "out")) == {"x.train.pairs.jsonl", "y.train.pairs.jsonl", REPORT}
+    assert set(files(folder / "out")) == {"x.train.pairs.jsonl", "y.train.pairs.jsonl", REPORT, EXAMPLES}
     with pytest.raises(ValueError, match="given twice"):
         clean([folder / "x/train", folder / "x/train/pairs.jsonl"], folder / "out2", progress=False)
 
