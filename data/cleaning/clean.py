@@ -58,7 +58,7 @@ def clean(
     skip_bad: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Write the clean pairs of each file to `out`, `removed.json` with examples, and `clean.json`, the report.
+    """Write the clean pairs of each file, `removed.json` with examples, and `clean.json`, the report.
 
     Arguments:
         paths: files of pairs, or folders of them.
