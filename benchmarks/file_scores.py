@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codequarry.benchmarks.best_passage import BestPassageSearch
-from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
 from codequarry.benchmarks.commit_sets import CommitSet
 from codequarry.benchmarks.contenders import Contender
-from codequarry.benchmarks.fusion import FusedSearch
 from codequarry.benchmarks.quality import Row
-from codequarry.benchmarks.score import BM25, FUSED, PLAIN
-from codequarry.benchmarks.searchers import dense_search, place_of
+from codequarry.benchmarks.score import rows_of
 from codequarry.benchmarks.vectors import Compute, StoredVectors
 
 
@@ -28,24 +25,9 @@ def score_files(
     `out`, `cache`, `compute` and `progress` are as there.
     """
     from codequarry.benchmarks.mteb_sets import LocalTask
-    from codequarry.benchmarks.one_score import ScoredSet, score_one
+    from codequarry.benchmarks.one_score import ScoredSet
 
     found = commits.found
     chosen = ScoredSet(LocalTask(found), found.task, languages=found.languages)
-    words = score_one(
-        BestPassageSearch(BM25Search(code_words, "codequarry/bm25"), commits.passages),
-        chosen, model=BM25, tree=out,
-    )  # fmt: skip
-    plain = score_one(
-        BestPassageSearch(BM25Search(plain_words, "codequarry/bm25-plain"), commits.passages),
-        chosen, model=PLAIN, tree=out,
-    )  # fmt: skip
-    rows = [words.row, plain.row]
-    for model in models:
-        vectors = StoredVectors(model, cache, compute=compute, progress=progress)
-        near = BestPassageSearch(dense_search(model, vectors, found.task), commits.passages)
-        dense = score_one(near, chosen, model=model.label, tree=out)
-        place = place_of(model)
-        fused = FusedSearch([dense.found, words.found], f"{place.name}+bm25", place.revision)
-        rows += [dense.row, score_one(fused, chosen, model=f"{model.label}{FUSED}", tree=out).row]
-    return rows
+    stored = {one.label: StoredVectors(one, cache, compute=compute, progress=progress) for one in models}
+    return rows_of(chosen, models, stored, out, lambda search: BestPassageSearch(search, commits.passages))

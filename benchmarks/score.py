@@ -4,7 +4,7 @@ rows = score(sets, ["runs/mini", "all-MiniLM-L6-v2"], out=Path("results"))
 print(score_table(rows))
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,7 @@ def measure(
     }
     measured = Measured()
     for chosen in _loaded(sets, "scoring", progress):
-        rows = _plain_rows(chosen, models, stored, out)
+        rows = rows_of(chosen, models, stored, out)
         measured.rows += rows
         measured.languages += [line for row in rows for line in by_language(row, chosen.languages)]
     measured.speeds = {label: vectors.record() for label, vectors in stored.items()}
@@ -164,22 +164,23 @@ def _loaded(sets: Sequence[EvalSet | str], what: str, progress: bool) -> Iterato
             task.unload_data()
 
 
-def _plain_rows(
+def rows_of(
     chosen: "ScoredSet",
     models: Sequence[Contender],
     stored: Mapping[str, StoredVectors],
     out: Path | None,
+    around: Callable[[Any], Any] = lambda search: search,
 ) -> list[Row]:
+    """BM25, models and fusions on one set; `around` wraps each searcher, MTEB's protocol in and out."""
     from codequarry.benchmarks.one_score import score_one
 
-    bm25 = BM25Search(code_words, "codequarry/bm25")
+    bm25 = around(BM25Search(code_words, "codequarry/bm25"))
     words = score_one(bm25, chosen, model=BM25, tree=out)
-    plain = score_one(BM25Search(plain_words, "codequarry/bm25-plain"), chosen, model=PLAIN, tree=out)
-    rows = [words.row, plain.row]
+    plain = around(BM25Search(plain_words, "codequarry/bm25-plain"))
+    rows = [words.row, score_one(plain, chosen, model=PLAIN, tree=out).row]
     for model in models:
-        dense = score_one(
-            dense_search(model, stored[model.label], chosen.ours), chosen, model=model.label, tree=out
-        )
+        search = around(dense_search(model, stored[model.label], chosen.ours))
+        dense = score_one(search, chosen, model=model.label, tree=out)
         place = place_of(model)
         fused = FusedSearch([dense.found, words.found], f"{place.name}+bm25", place.revision)
         rows += [dense.row, score_one(fused, chosen, model=f"{model.label}{FUSED}", tree=out).row]
