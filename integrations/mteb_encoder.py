@@ -93,8 +93,8 @@ class MtebEncoder:
 def task_prompt(name: str, side: Side) -> str:
     """The prefix of a benchmark task's side, by the table; ValueError for a task that is not in it.
 
-    >>> task_prompt("CosQA", "document")
-    'Candidate code snippet:\\n'
+    >>> task_prompt("CosQA", "document") == get_task("nl2code").document
+    True
     """
     return get_task(benchmark_task(name).task).prefix(side)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from codequarry.__main__ import _parser
 from codequarry.benchmarks.quality import Row, table
+from codequarry.benchmarks.report import read_benchmarks, score_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,13 @@ def test_the_table_of_scores_is_the_results_file_rendered() -> None:
     assert RESULTS["hardware"]["processor"] in README
 
 
+def test_every_table_of_benchmarks_is_its_results_file_rendered() -> None:
+    shown = [one for one in read_benchmarks(ROOT / "benchmarks/results") if "held-out" not in one.title]
+    assert len(shown) >= 3
+    for benchmark in shown:
+        assert score_table(benchmark) in README, benchmark.title
+
+
 def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
     for task in TASKS.values():
         names = ", ".join(f"`{prompt_name(task.name, side)}`" for side in SIDES)
@@ -26,9 +34,9 @@ def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
 
 def test_every_command_in_the_readme_parses() -> None:
     commands = re.findall(
-        r"^codequarry ((?:search|mine|train|benchmark|release) .+?)(?: +#.*)?$", README, re.M
+        r"^codequarry ((?:search|mine|data|train|benchmark|release) .+?)(?: +#.*)?$", README, re.M
     )
-    assert len(commands) >= 6
+    assert len(commands) >= 12
     for command in commands:
         words = re.findall(r'"[^"]*"|\S+', command)
         _parser().parse_args([word.strip('"') for word in words])

@@ -48,7 +48,7 @@ def test_the_card_shows_the_results_it_was_given(decoder_run, tmp_path):
     results.write_text(json.dumps({"benchmark": "held-out", "rows": [row]}))
     release = build(decoder_run, tmp_path / "nano", results=results, progress=False)
     assert (
-        "| nano | qa | 7 | 70 | 0.500 | not measured | not measured |" in (release / "README.md").read_text()
+        "| nano | qa | qa | 7 | 70 | 0.500 | not measured | not measured |" in (release / "README.md").read_text()
     )
 
 
