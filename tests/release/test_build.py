@@ -47,9 +47,8 @@ def test_the_card_shows_the_results_it_was_given(decoder_run, tmp_path):
     results = tmp_path / "results.json"
     results.write_text(json.dumps({"benchmark": "held-out", "rows": [row]}))
     release = build(decoder_run, tmp_path / "nano", results=results, progress=False)
-    assert (
-        "| nano | qa | qa | 7 | 70 | 0.500 | not measured | not measured |" in (release / "README.md").read_text()
-    )
+    card = (release / "README.md").read_text()
+    assert "| nano | qa | qa | 7 | 70 | 0.500 | not measured | not measured |" in card
 
 
 def test_a_file_that_is_no_results_file_is_refused_before_anything_is_written(decoder_run, tmp_path):
