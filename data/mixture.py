@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from codequarry.data.pair import Pair
 from codequarry.data.sources.licences import LICENCES
 from codequarry.data.sources.mined_repositories import MINED_REPOSITORIES
+from codequarry.data.sources.paper_rows import HUB_SOURCES
 from codequarry.data.sources.schema import Licence
 from codequarry.data.sources.train_rows import TRAIN_SOURCES
 
@@ -42,7 +43,7 @@ def source_of(part: str) -> str:
 
 def known_licences() -> dict[str, Licence]:
     """The licence of every source that has a row: data sets and mined repositories, by name."""
-    sets = {row.name: row.licence for row in TRAIN_SOURCES.values()}
+    sets = {row.name: row.licence for row in (*TRAIN_SOURCES.values(), *HUB_SOURCES.values())}
     repositories = {row.name: row.licence for row in MINED_REPOSITORIES}
     return {name: LICENCES[spdx] for name, spdx in (sets | repositories).items()}
 
