@@ -130,8 +130,9 @@ def score_table(benchmark: Benchmark) -> str:
         mark = "" if counts_in_mean(name) else "\\*"
         about = [f"{name}{mark}", some["task"], f"{some['queries']:,}", f"{some['documents']:,}"]
         lines.append([*about, *_cells(found)])
-    if len(benchmark.sets) > 1:
-        lines.append(["**mean**", "", "", "", *_cells([benchmark.mean(model) for model in models])])
+    means = [benchmark.mean(model) for model in models]
+    if any(means):  # sets of different kinds, as of a repository, have none
+        lines.append(["**mean**", "", "", "", *_cells(means)])
     text = _markdown(["set", "task", "queries", "documents", *models], lines)
     if not all(map(counts_in_mean, benchmark.sets)):
         text += "\n\n\\* saturated: a sanity check, left out of the mean."

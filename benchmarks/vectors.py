@@ -26,7 +26,7 @@ _CHARACTERS_A_TOKEN = 4  # only to weigh the progress bar
 
 @dataclass(frozen=True)
 class Speed:
-    """Embedding of all texts kept for a model, measured when each was embedded. seconds: wall time."""
+    """Embedding of some texts, measured when they were embedded. seconds: wall time."""
 
     texts: int
     tokens: int
@@ -70,7 +70,9 @@ class StoredVectors:
         identity = f"{contender.fingerprint} {self.arithmetic} {device} {processor()}"
         self._folder = folder / _short(identity) if folder is not None else None
         self._known: dict[str, dict[str, Vectors]] = {}
-        self._measured: dict[str, Speed] = {}
+        self._speeds: list[Speed] = []  # of each chunk
+        self._chunk_of: dict[tuple[str, str], int] = {}  # by prompt and text's hash
+        self._asked: set[int] = set()  # chunks that hold a text of this run
 
     def embed(self, texts: Sequence[str], prompt: str) -> Vectors:
         """Unit vectors `(texts, dim)` of texts behind a prompt; a blank text's is zero and like nothing."""
@@ -81,13 +83,17 @@ class StoredVectors:
         }
         for chunk in self._chunks(missing):
             self._embed_chunk(chunk, missing, prompt)
+        self._asked.update(self._chunk_of[prompt, name] for name in names if name in known)
         blank = np.zeros(self._contender.dims, dtype=np.float32)
         return np.stack([known.get(name, blank) for name in names])
 
     @property
     def speed(self) -> Speed:
-        """How fast the texts behind this run's prompts were embedded, when they were."""
-        found = self._measured.values()
+        """How fast the texts of this run were embedded, in this one or an earlier.
+
+        Measured in chunks: a text that was embedded beside others of an earlier run brings these along.
+        """
+        found = [self._speeds[chunk] for chunk in self._asked]
         return Speed(
             sum(part.texts for part in found),
             sum(part.tokens for part in found),
@@ -164,7 +170,6 @@ class StoredVectors:
     def _of(self, prompt: str) -> dict[str, Vectors]:
         if prompt not in self._known:
             self._known[prompt] = {}
-            self._measured[prompt] = Speed(0, 0, 0.0)
             if self._folder is not None:
                 for file in sorted((self._folder / _short(prompt)).glob("*.npz")):
                     self._take(prompt, *_read(file))
@@ -172,10 +177,8 @@ class StoredVectors:
 
     def _take(self, prompt: str, names: Sequence[str], vectors: Vectors, speed: Speed) -> None:
         self._known[prompt].update(zip(names, vectors, strict=True))
-        before = self._measured[prompt]
-        self._measured[prompt] = Speed(
-            before.texts + speed.texts, before.tokens + speed.tokens, before.seconds + speed.seconds
-        )
+        self._chunk_of.update(((prompt, name), len(self._speeds)) for name in names)
+        self._speeds.append(speed)
 
 
 def truncated(vectors: Vectors, dims: int) -> Vectors:

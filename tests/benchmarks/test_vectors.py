@@ -106,3 +106,16 @@ def test_truncated_vectors_are_unit_length_again_and_zero_stays_zero() -> None:
     cut = truncated(vectors, 8)
     np.testing.assert_allclose(np.linalg.norm(cut, axis=1), [1, 1, 0, 1, 1], atol=1e-6)
     np.testing.assert_allclose(cut[0], vectors[0, :8] / np.linalg.norm(vectors[0, :8]), atol=1e-6)
+
+
+def test_speed_is_that_of_the_texts_of_this_run_whenever_they_were_embedded(
+    minilm_contender: Contender, tmp_path: Path
+) -> None:
+    earlier = StoredVectors(minilm_contender, tmp_path, progress=False)
+    earlier.embed(TEXTS[:2], "")
+    first = earlier.speed
+    earlier.embed(TEXTS[2:], "")
+    assert earlier.speed.texts == 4
+    later = StoredVectors(minilm_contender, tmp_path, progress=False)
+    later.embed(TEXTS[:1], "")
+    assert later.speed == first, "measured in chunks, here of two texts"
