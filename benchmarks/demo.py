@@ -58,7 +58,7 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
     print(render(search(first_query, code, base, top=5).hits))
 
     say(f"Training pairs from {code.name}, one file in five held out")
-    mined = mine([code])
+    mined = mine([code], workers=1)  # a second process would load torch first, and take longer
     write_mined(work / "pairs", mined)
     print(summary_table(mined))
 
