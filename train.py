@@ -16,7 +16,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.data.hard_negatives import negatives_kept_in
 from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select, source_of, task_of
 from codequarry.data.pair import Pair
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
@@ -194,6 +193,7 @@ def _check_installed() -> None:
 
 def _with_negatives(pairs: Sequence[Pair], settings: HardNegatives, out: Path, device: str) -> list[Pair]:
     """The pairs with negatives; they are mined once and lie in the run's folder from then on."""
+    from codequarry.data.hard_negatives import negatives_kept_in
     from codequarry.modules.load import load
 
     finder = load(settings.model, device=device)

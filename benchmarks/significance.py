@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codequarry.benchmarks.intervals import Scores, interval, mean_of
+from codequarry.benchmarks.intervals import Numbers, Scores, interval, mean_of, means_by_chance
 from codequarry.benchmarks.quality import MEAN, Row, scores_of
 
 ROUNDS = 10_000
-SEED = 0
-_AT_ONCE = 100  # rounds, to bound memory
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ def compare(first: str, second: str, name: str, a: Scores, b: Scores) -> Compari
         for parts, others in zip(a, b, strict=True)
     ]
     observed = mean_of(differences)
-    larger = int((np.abs(_swapped(differences)) >= abs(observed) - 1e-12).sum())
+    by_chance = means_by_chance(differences, _swapped, ROUNDS)
+    larger = int((np.abs(by_chance) >= abs(observed) - 1e-12).sum())
     low, high = interval(differences)
     return Comparison(first, second, name, observed, low, high, (1 + larger) / (1 + ROUNDS))
 
@@ -93,15 +92,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
     )
 
 
-def _swapped(differences: Scores) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    rng = np.random.default_rng(SEED)
-    means = np.zeros(ROUNDS)
-    for parts in differences:
-        for part in parts:
-            drawn = np.empty(ROUNDS)
-            for start in range(0, ROUNDS, _AT_ONCE):
-                stop = min(start + _AT_ONCE, ROUNDS)
-                signs = rng.integers(0, 2, (stop - start, len(part))) * 2 - 1
-                drawn[start:stop] = (signs * part).mean(axis=1)
-            means += drawn / (len(parts) * len(differences))
-    return means
+def _swapped(rng: np.random.Generator, part: Numbers, rounds: int) -> Numbers:
+    """The differences with the two scores of each query exchanged or not, as a coin falls."""
+    signs = rng.integers(0, 2, (rounds, len(part))) * 2 - 1
+    swapped: Numbers = signs * part
+    return swapped

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from codequarry.data.mining.kinds import KINDS
 from codequarry.data.mining.mine import MinedPairs
@@ -14,7 +14,6 @@ from codequarry.data.pair_files import SUFFIXES, fingerprint, write_pairs
 SIDES = ("train", "heldout")
 SUMMARY = "mined.json"
 Format = Literal["jsonl", "parquet"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 _SUFFIX: Mapping[Format, str] = {"jsonl": ".jsonl.gz", "parquet": ".parquet"}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from codequarry.data.eval_set import ABOUT, CORPUS, QUERIES, write_eval_set
+from codequarry.data.sources.build_table import build_table
 from codequarry.data.sources.eval_rows import EVAL_SOURCES, get_eval_source
 from codequarry.data.sources.licences import get_licence
 from codequarry.data.sources.places import files_of
@@ -75,15 +76,7 @@ def summary_table(built: Sequence[BuiltSet]) -> str:
         cells.append(
             (one.name, one.task, f"{one.queries:,}", f"{one.documents:,}", one.licence, ", ".join(remarks))
         )
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        padded = [
-            cell.rjust(width) if column in (2, 3) else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)
+    return build_table(cells)
 
 
 def about(row: EvalSource) -> dict[str, Any]:

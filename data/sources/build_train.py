@@ -21,6 +21,7 @@ from tqdm import tqdm
 from codequarry.data.mining.kinds import KINDS
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
+from codequarry.data.sources.build_table import build_table
 from codequarry.data.sources.hub import LOCK, UnreachableError, records_of
 from codequarry.data.sources.licences import get_licence
 from codequarry.data.sources.mined_repositories import MINED_REPOSITORIES, Repository
@@ -155,16 +156,8 @@ def summary_table(build: TrainBuild) -> str:
         cells.append(_row(f"{len(mined)} repositories", tasks, pairs, repeats, "permissive", []))
     total = sum(one.pairs for one in build.built)
     cells.append(_row("together", (), total, sum(one.repeats for one in build.built), "", []))
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        padded = [
-            cell.rjust(width) if column in (2, 3) else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
-    lines += [f"left out: {name}: {reason}" for name, reason in build.left_out.items()]
-    return "\n".join(lines)
+    left_out = [f"left out: {name}: {reason}" for name, reason in build.left_out.items()]
+    return "\n".join([build_table(cells), *left_out])
 
 
 def fingerprint(row: TrainSource | Repository, max_pairs: int) -> str:

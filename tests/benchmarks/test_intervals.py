@@ -25,6 +25,7 @@ def test_sets_count_alike_however_many_queries_they_have() -> None:
     small, large = np.zeros(2), np.ones(1000)
     assert mean_of([[small], [large]]) == 0.5
     assert interval([[small], [large]]) == pytest.approx((0.5, 0.5))
+    assert interval([[small, large]]) == pytest.approx((0.5, 0.5)), "and every part of one set"
 
 
 def test_the_mean_of_two_sets_has_the_interval_of_independent_means() -> None:
