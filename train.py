@@ -3,8 +3,9 @@
     python train.py recipes/mini.toml --out runs/mini                        # one CPU or one GPU
     torchrun --nproc-per-node=8 train.py recipes/0.5b.toml --out runs/0.5b   # eight GPUs
 
-The same command continues a run that was stopped, from its last whole checkpoint. `--set field=value`
-replaces one field of the recipe, `--fresh` throws an earlier run in the same folder away.
+The same command continues a run that was stopped, by Ctrl-C, a crash or a power cut, from its last whole
+checkpoint. `--set field=value` replaces one field of the recipe, `--fresh` throws an earlier run in the same
+folder away. Several machines: see recipes/0.5b.toml.
 """
 
 import argparse
@@ -14,23 +15,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select, source_of, task_of
+from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select, task_of
 from codequarry.data.pair import Pair
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
+from codequarry.data.validation_split import split
+from codequarry.data.what_was_drawn import drawn
+from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.recipes.run_folder import claim, finish, is_finished
 from codequarry.recipes.schema import HardNegatives, Recipe
 
-if TYPE_CHECKING:
-    from codequarry.data.sources.schema import Licence
-    from codequarry.modules.embedder import CodeEmbedder
-
 
 def train(
-    recipe_file: Path, out: Path, *, settings: Sequence[str] = (), fresh: bool = False, skip_bad: bool = False
+    recipe_file: Path,
+    out: Path,
+    *,
+    settings: Sequence[str] = (),
+    fresh: bool = False,
+    skip_bad: bool = False,
+    logs: Sequence[str] = (),
 ) -> None:
     """Train the model of a recipe and leave it in `out`.
 
@@ -40,11 +46,14 @@ def train(
         settings: `field=value` each, over the recipe's own.
         fresh: start over where `out` holds an earlier run.
         skip_bad: count malformed pairs instead of stopping at the first.
+        logs: see `chosen_logs`.
 
-    Raises ValueError for a recipe, data or folder that cannot be used; nothing has been trained by then.
+    Raises ValueError for a recipe, data or folder that cannot be used, before anything is trained, and for
+    a run that had to end, with what it has kept.
     """
     # -- recipe and pairs: everything that can be wrong with the input is found before torch is loaded
     recipe = read_recipe(recipe_file, settings)
+    chosen = chosen_logs(logs)
     data = Path(recipe.data)
     found = read_pair_folders(data, subfolders=recipe.subfolders, skip_bad=skip_bad)
     data_sha256 = fingerprint_folders(data, subfolders=recipe.subfolders)
@@ -56,21 +65,32 @@ def train(
         max_pairs=recipe.max_pairs_per_source,
         seed=recipe.seed,
     )
-    _check_installed()
+    _check_installed(recipe)
 
     import torch
     from accelerate import PartialState
     from sentence_transformers import SentenceTransformerTrainingArguments
-    from sentence_transformers.sentence_transformer.losses import (
-        CachedMultipleNegativesRankingLoss,
-        MatryoshkaLoss,
-    )
     from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
+    from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
+    from codequarry.modules.average import average, float_copy
+    from codequarry.modules.batch_fits import batch_fits
+    from codequarry.modules.best_checkpoint import BestCheckpoint
     from codequarry.modules.checkpoints import newest_complete
-    from codequarry.modules.machine import describe_machine, has_fast_bf16, package_versions
+    from codequarry.modules.curves import write_curves
+    from codequarry.modules.losses.objective import Objective
+    from codequarry.modules.machine import describe_machine, package_versions
+    from codequarry.modules.packing import position_offset, use_packing
+    from codequarry.modules.pair_collator import PairCollator
     from codequarry.modules.pair_trainer import PairTrainer
+    from codequarry.modules.precision import chosen_precision
+    from codequarry.modules.progress import show_progress
+    from codequarry.modules.teachers import vectors_of
+    from codequarry.modules.token_cache import TokenCache
+    from codequarry.modules.training_history import validations
+    from codequarry.modules.validation import ValidationScores
+    from codequarry.recipes.untrained_model import untrained_model
 
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
 
@@ -88,9 +108,24 @@ def train(
         ranks.print(f"{out} is finished. Pass --fresh to train it again.")
         return
 
-    # -- data: one dataset a source and task, each with its share of the batches
+    # -- data: pairs to validate on, and one dataset a source and task with its share of the batches
     if found.skipped:
         ranks.print(f"skipped {found.skipped} malformed pairs.")
+    evaluator = held_out = None
+    if recipe.validation is not None:
+        held_out = split(
+            pairs,
+            per_source_and_task=recipe.validation.pairs_per_source,
+            max_pairs=recipe.validation.max_pairs,
+            share=recipe.validation.share,
+            seed=recipe.seed,
+            progress=ranks.is_main_process,
+        )
+        pairs = held_out.train
+        evaluator = ValidationScores(
+            held_out.by_task, dims=recipe.validation.dims, metric=recipe.validation.metric
+        )
+        ranks.print(f"{len(held_out.validation)} pairs held out to validate on.")
     if recipe.hard_negatives is not None:
         with ranks.main_process_first():
             pairs = _with_negatives(pairs, recipe.hard_negatives, out, device)
@@ -114,21 +149,57 @@ def train(
     # -- model
     set_seed(recipe.seed)
     with ranks.main_process_first():
-        model = _model(recipe, recipe_file, out, pairs, device)
+        texts = (text for pair in pairs for text in (pair.query, pair.document))
+        model = untrained_model(recipe, recipe_file.parent / "backbones.lock.json", out, texts, device)
+    base = float_copy(model) if recipe.average_with_base else None
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = recipe.dropout
+    if recipe.lora is not None:
+        add_adapter(model, **asdict(recipe.lora))
+    not_packed = use_packing(model)
+    if not_packed is not None:
+        ranks.print(f"texts are padded, which is slower: {not_packed}.")
+    architecture = str(getattr(model.config, "model_type", "unknown"))
+    precision = chosen_precision(recipe.precision, device=device, architecture=architecture)
 
     # -- loss
-    info_nce = CachedMultipleNegativesRankingLoss(
+    columns = max(len(dataset.column_names) for dataset in sources.values())
+    most_tokens = recipe.batch_size // ranks.num_processes * columns * recipe.max_length
+    terms = recipe.objective
+    loss = Objective(
         model,
-        scale=1 / recipe.temperature,
-        mini_batch_size=recipe.mini_batch_size,
-        gather_across_devices=ranks.num_processes > 1,
+        temperature=recipe.temperature,
+        dims=recipe.matryoshka_dims,
+        mini_batch_tokens=recipe.mini_batch_tokens,
+        grad_cache=recipe.grad_cache == "on"
+        or (recipe.grad_cache == "auto" and not batch_fits(model, most_tokens, precision, device)),
+        directions=terms.directions,
+        partition=terms.partition,
+        hardness=terms.hardness,
+        hardness_strength=terms.hardness_strength,
+        spread_out=terms.spread_out,
+        same_query=terms.false_negatives.same_query,
+        same_document=terms.false_negatives.same_document,
+        margin=terms.false_negatives.margin,
+        matching=terms.matching.weight if terms.matching else None,
+        final_matching=terms.matching.final_weight if terms.matching else None,
     )
-    loss = MatryoshkaLoss(model, info_nce, list(recipe.matryoshka_dims))
 
     # -- arguments
+    with ranks.main_process_first():
+        checkpoint = newest_complete(out / "checkpoints", check=ranks.is_main_process)
+    validation: dict[str, Any] = {}
+    if recipe.validation is not None:
+        validation = {
+            "eval_strategy": "steps",
+            "eval_on_start": checkpoint is None,
+            "eval_steps": recipe.validation.every_steps,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": recipe.validation.metric,
+            "greater_is_better": True,
+            "restore_callback_states_from_checkpoint": True,
+        }
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=recipe.max_steps,
@@ -138,39 +209,88 @@ def train(
         warmup_steps=round(recipe.warmup_ratio * recipe.max_steps),
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        bf16=recipe.precision == "bf16" or (recipe.precision == "auto" and has_fast_bf16(device)),
-        prompts={
-            name: _column_prompts(model.prompts, name, dataset.column_names)
-            for name, dataset in sources.items()
-        },
+        optim="adamw_torch_fused",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
         dataloader_drop_last=True,
         save_steps=recipe.save_steps,
         save_total_limit=2,  # one to resume from while the next is being written
         logging_steps=recipe.logging_steps,
         seed=recipe.seed,
         use_cpu=device == "cpu",
+        # Collating takes 3 ms of a step of seconds on a CPU, where a worker would take a core from it; of a
+        # GPU's step it is a quarter, as long as texts are new to the token cache.
+        dataloader_num_workers=1 if device == "cuda" else 0,
+        run_name=out.name,
         report_to="none",
+        **validation,
     )
 
     # -- train, from the last whole checkpoint where there is one
-    trainer = PairTrainer(model=model, args=arguments, train_dataset=sources, loss=loss, shares=shares)
-    with ranks.main_process_first():
-        checkpoint = newest_complete(out / "checkpoints")
+    collator = PairCollator(
+        TokenCache(model[0]),  # type: ignore[arg-type]
+        {
+            name: _column_prompts(model.prompts, name, dataset.column_names)
+            for name, dataset in sources.items()
+        },
+        packed=not_packed is None,
+        pad_id=model.tokenizer.pad_token_id,
+        position_offset=position_offset(model),
+    )
+    trainer = PairTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=sources,
+        loss=loss,
+        data_collator=collator,
+        evaluator=evaluator,
+        shares=shares,
+        callbacks=log_callbacks(chosen, out),
+    )
+    if recipe.validation is not None:
+        trainer.add_callback(BestCheckpoint(recipe.validation.patience))
+    show_progress(
+        trainer,
+        pairs_per_step=recipe.batch_size,
+        metric=recipe.validation.metric if recipe.validation else None,
+    )
+    if terms.matching is not None:
+        with ranks.main_process_first():
+            collator.teacher = vectors_of(terms.matching.teacher, trainer.texts_to_draw(), device)
     if checkpoint is not None:
         ranks.print(f"continuing from {checkpoint}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
-    # -- save
+    # -- save: the adapter merged, the base's share added, one plain model
+    if recipe.lora is not None:
+        if ranks.is_main_process:
+            save_adapter(model, out / "adapter", base=recipe.backbone.name, revision=recipe.backbone.revision)
+        merge_adapter(model)
+    if base is not None:
+        average(model, base, recipe.average_with_base)
+    final_scores = evaluator(model) if evaluator is not None else None
     if ranks.is_main_process:
         record = {
-            "recipe": recipe.name,
+            "recipe": asdict(recipe),
             "steps": result.global_step,
-            "seconds": round(result.metrics["train_runtime"], 1),
+            "seconds": round(trainer.seconds, 1),
             "loss": round(result.training_loss, 4),
             "ranks": ranks.num_processes,
-            "precision": "bf16" if arguments.bf16 else "fp32",
+            "precision": precision,
+            "packed": not_packed is None,
+            "grad_cache": loss.uses_gradient_cache,
+            "validation": {
+                "metric": evaluator.primary_metric,
+                "pairs": held_out.validation_counts,
+                "set_aside": held_out.set_aside,
+                "scores": validations(trainer.state.log_history),
+                "best_step": trainer.state.best_global_step,
+                "model": final_scores,
+            }
+            if evaluator is not None and held_out is not None
+            else None,
             "data": [
-                _drawn(name, sizes[name], share, trainer.drawn[name], recipe.batch_size, licences)
+                drawn(name, sizes[name], share, trainer.drawn[name], recipe.batch_size, licences)
                 for name, share in shares.items()
             ],
             "left_out": left_out,
@@ -179,6 +299,10 @@ def train(
             "hardware": describe_machine(),
             "versions": package_versions(),
         }
+        try:
+            write_curves(out, trainer.state.log_history, recipe.name, trainer.args.metric_for_best_model)
+        except ValueError as missing:
+            ranks.print(f"no curves.svg: {missing}")
         finish(out, model, record)
         saved = json.loads((out / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
         assert saved == model.prompts == prompts(), "the prompts of training, of the model and of the tasks"
@@ -186,8 +310,13 @@ def train(
     ranks.wait_for_everyone()
 
 
-def _check_installed() -> None:
-    if missing := [name for name in ("accelerate", "datasets") if find_spec(name) is None]:
+def _check_installed(recipe: Recipe) -> None:
+    needed = ["accelerate", "datasets"]
+    if recipe.objective.matching is not None:
+        needed.append("pyarrow")
+    if recipe.lora is not None:
+        needed.append("peft")
+    if missing := [name for name in needed if find_spec(name) is None]:
         raise ValueError(f"training needs {' and '.join(missing)}: pip install 'codequarry[train]'")
 
 
@@ -208,54 +337,6 @@ def _column_prompts(prompts: Mapping[str, str | None], name: str, columns: Seque
     return {column: query if column == "query" else document for column in columns}
 
 
-def _drawn(
-    name: str, pairs: int, share: float, batches: int, batch_size: int, licences: Mapping[str, "Licence"]
-) -> dict[str, Any]:
-    """What the record says of one source and task; its licence is None where no row of ours has it."""
-    source = source_of(name)
-    return {
-        "source": source,
-        "task": task_of(name),
-        "pairs": pairs,
-        "licence": licences[source].spdx if source in licences else None,
-        "share": round(share, 4),
-        "batches_drawn": batches,
-        "pairs_drawn": batches * batch_size,
-    }
-
-
-def _model(
-    recipe: Recipe, recipe_file: Path, out: Path, pairs: Sequence[Pair], device: str
-) -> "CodeEmbedder":
-    """The untrained model: on pretrained weights, or on random ones that are kept in the run's folder."""
-    from codequarry.modules.build import build_model
-    from codequarry.modules.random_backbone import read_tokenizer, train_tokenizer, write_random_backbone
-
-    backbone, lock = recipe.backbone.name, recipe_file.parent / "backbones.lock.json"
-    if recipe.backbone.weights == "random" and recipe.backbone.shape is not None:
-        folder = out / "backbone"
-        if not folder.exists():
-            tokenizer = (
-                read_tokenizer(recipe.backbone.tokenizer)
-                if recipe.backbone.tokenizer
-                else train_tokenizer(
-                    (text for pair in pairs for text in (pair.query, pair.document)),
-                    recipe.backbone.shape.vocabulary,
-                )
-            )
-            write_random_backbone(folder, recipe.backbone.shape, tokenizer, seed=recipe.seed)
-        backbone = str(folder)
-    return build_model(
-        backbone,
-        pooling=recipe.pooling,
-        max_length=recipe.max_length,
-        dims=recipe.matryoshka_dims,
-        revision=recipe.backbone.revision,
-        lock=lock,
-        device=device,
-    )
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train.py`, which `codequarry train` takes too."""
     parser.add_argument("recipe", help="a recipe file, or mini, nano, 0.5b, 1.5b")
@@ -272,6 +353,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="throw away an earlier run in --out")
     parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
+    parser.add_argument(
+        "--log",
+        dest="logs",
+        action="append",
+        default=[],
+        choices=RUN_LOGS,
+        help="tensorboard, trackio, wandb or none; may be given again. Without it TensorBoard, where it is "
+        "installed; the others may upload",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -282,6 +372,7 @@ def run(arguments: argparse.Namespace) -> None:
         settings=arguments.settings,
         fresh=arguments.fresh,
         skip_bad=arguments.skip_bad,
+        logs=arguments.logs,
     )
 
 

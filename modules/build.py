@@ -12,9 +12,10 @@ from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import TEXT_ONLY, InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.tasks import prompts
 
-PoolingName = Literal["lasttoken", "mean"]
+PoolingName = Literal["lasttoken", "mean", "latentattention"]
 
 # Tokens that families reserve for padding or that never occur in text, best first. Qwen2.5 pads with its
 # end-of-sequence, Llama with nothing.
@@ -36,7 +37,8 @@ def build_model(
 
     Arguments:
         backbone, revision, lock: see `resolve_backbone`.
-        pooling: `lasttoken` for decoders (Qwen2, Qwen3, Gemma, Llama), `mean` for encoders such as BERT.
+        pooling: `lasttoken` for decoders (Qwen2, Qwen3, Gemma, Llama), `mean` for encoders such as BERT,
+            `latentattention` for comparisons: it has weights of its own, and no release can hold it.
         max_length: tokens, special tokens and prefix included; None keeps the tokenizer's own limit.
         dims: Matryoshka dimensions the model is going to be trained for, largest first; () for none.
         dtype: of the weights in memory: `float32`, `bfloat16` or `auto` (as stored).
@@ -70,13 +72,18 @@ def build_model(
                 f"write {hidden} first and each dimension once, e.g. [{hidden}, {hidden // 2}]."
             )
         config.matryoshka_dimensions = list(dims)
-    pool = LastTokenPooling(hidden) if pooling == "lasttoken" else Pooling(hidden, pooling)
     return CodeEmbedder(
-        modules=[transformer, pool, Normalize()],
+        modules=[transformer, _pooling(pooling, hidden), Normalize()],
         prompts=prompts(),
         similarity_fn_name="cosine",
         device=device,
     )
+
+
+def _pooling(name: PoolingName, hidden: int) -> Pooling | LatentAttentionPooling:
+    if name == "lasttoken":
+        return LastTokenPooling(hidden)
+    return LatentAttentionPooling(hidden) if name == "latentattention" else Pooling(hidden, name)
 
 
 def _own_limit(folder: Path) -> int | None:

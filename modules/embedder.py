@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.legacy_config import add_legacy_fields
 from codequarry.modules.saved_as_stock import as_stock
 from codequarry.modules.tasks import SIDES, Side, get_task, prompt_name
@@ -31,6 +32,10 @@ class CodeEmbedder(SentenceTransformer):
     """
 
     saves_stock_classes = True  # what refuse_other_containers looks for
+    # The one class of ours that a folder may name: it has no stock class (see saved_as_stock).
+    _module_classes = {  # noqa: RUF012 (the parent's)
+        f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}": LatentAttentionPooling
+    }
 
     def _post_init(self) -> None:
         for module in self.children():
@@ -101,7 +106,8 @@ class CodeEmbedder(SentenceTransformer):
         """Save as sentence-transformers does, under its own class names, readable by older versions too."""
         with as_stock(self):
             super().save(path, *args, **kwargs)
-        add_legacy_fields(Path(path) / "config.json")
+        if (Path(path) / "config.json").is_file():  # a model with an adapter saves the adapter only
+            add_legacy_fields(Path(path) / "config.json")
 
     def _create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: `model_card` renders the card from results, and the stock one would ask the Hub."""
@@ -118,7 +124,7 @@ class CodeEmbedder(SentenceTransformer):
         digest.update(json.dumps(tokenizer | {"padding": None, "truncation": None}).encode())
         digest.update(f"{self.tokenizer.split_special_tokens} {self.max_seq_length}".encode())
         for module in self.children():
-            if isinstance(module, Pooling):
+            if isinstance(module, Pooling | LatentAttentionPooling):
                 digest.update(repr(sorted(module.get_config_dict().items())).encode())
         return digest.hexdigest()
 

@@ -1,6 +1,8 @@
-"""sentence-transformers' trainer, with our batches, a record of them, and whole checkpoints."""
+"""sentence-transformers' trainer with our batches, whole checkpoints, and an end that loses little."""
 
 import json
+import shutil
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,37 +10,93 @@ from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformerTrainer
-from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
-from codequarry.modules.checkpoints import mark_complete
+from codequarry.modules.adapter import has_adapter, read_adapter
+from codequarry.modules.checkpoints import newest_complete, publish, remove_older, step_of, writing_folder
+from codequarry.modules.finite_steps import FiniteSteps, NotFiniteError, check_weights
+from codequarry.modules.no_text_twice import NoTextTwice
 from codequarry.modules.one_task_per_batch import OneTaskPerBatch
+from codequarry.modules.out_of_room import full_disk_is_told, is_out_of_memory
+from codequarry.modules.stopping import SafeStop, Stopped
 from codequarry.modules.whole_files import write_json
-
-_DRAWN = "drawn.json"
 
 
 class PairTrainer(SentenceTransformerTrainer):
     """`SentenceTransformerTrainer` whose steps hold one source and task, over all ranks.
 
     Expects the training set as a dictionary of datasets, one a source and task, with the columns `query`,
-    `document` and any number of `negative_N`, and `dataloader_drop_last`.
+    `document` and any number of `negative_N`, and `dataloader_drop_last`. A loss may have `progress`, which
+    is set before each step to the share of the steps that are done, and `last_terms`, a dictionary of
+    numbers whose means are logged beside the loss.
+
+    A run that was stopped and goes on from a checkpoint logs and counts what it would have, had it not been
+    stopped.
 
     shares: of the batches, by name of a source; None gives each what its size says.
     drawn: optimiser steps by name of a source, since the run began, whatever stopped it in between.
+    seconds: of training since the run began; what was done after the last checkpoint of a run that was
+        killed is done again and counts once.
     """
 
     def __init__(self, *args: Any, shares: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         self.shares = shares
         self.drawn: Counter[str] = Counter()
+        self.stop = SafeStop()
         super().__init__(*args, **kwargs)
+        self.args.logging_nan_inf_filter = False  # it hides a NaN, and waits for the GPU to do it
+        self.add_callback(self.stop)
+        self._finite = FiniteSteps(at_once=self.args.device.type == "cpu")
+        self._terms: dict[str, Any] = {}  # of the loss, summed since the last log line
+        self._term_steps = 0
+        self._step_loss: Tensor = torch.zeros(())
+        self._writing = False
+        self._began = time.monotonic()  # less what earlier sittings took
+        self._ended: float | None = None
+        self._carried: dict[str, Any] = {}
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train, counting on from what the checkpoint had drawn."""
-        drawn = Path(str(resume_from_checkpoint)) / _DRAWN
-        self.drawn = Counter(json.loads(drawn.read_text("utf-8")) if resume_from_checkpoint else {})
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        """Train, counting on from what the checkpoint had drawn.
+
+        Raises Stopped after Ctrl-C or SIGTERM, and ValueError, with what to do, when a step is not a number,
+        memory runs out or the disk is full. The last checkpoint is whole in each case.
+        """
+        self._carried = self._counted_in(resume_from_checkpoint)
+        self.drawn = Counter(self._carried.get("drawn", {}))
+        self._terms = dict(self._carried.get("terms", {}))
+        self._term_steps = self._carried.get("term_steps", 0)
+        self._began, self._ended = time.monotonic() - self._carried.get("seconds", 0.0), None
+        try:
+            with self.stop:
+                result = super().train(resume_from_checkpoint, *args, **kwargs)
+        except NotFiniteError as error:
+            raise ValueError(
+                f"{error}, and none of it was kept. {self._kept()} The same command would come here again: "
+                f"lower learning_rate (it is {self.args.learning_rate:g}), with --fresh or another --out."
+            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ValueError(
+                f"out of memory in step {self.state.global_step + 1}: {str(error).splitlines()[0]} "
+                f"{self._kept()} Set grad_cache=on or lower mini_batch_tokens: a step computes the same in "
+                "smaller parts, and the run goes on in its folder. Or lower batch_size or "
+                "max_length, with --fresh or another --out."
+            ) from error
+        if self.stop.stopped:
+            raise Stopped(
+                f"stopped after step {self.state.global_step} of {self.state.max_steps}; the same command, "
+                "without --fresh, goes on from there."
+                if self.is_world_process_zero()
+                else ""
+            )
+        return result
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training since the run began."""
+        return (self._ended or time.monotonic()) - self._began
 
     def should_dataset_name_column_be_added(self, *_: Any, **__: Any) -> bool:
         """Yes: without the name nobody knows what was drawn."""
@@ -46,24 +104,31 @@ class PairTrainer(SentenceTransformerTrainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The loss of one step, whose source is counted."""
-        if model.training:
-            self.drawn[inputs["dataset_name"]] += 1
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        if not model.training:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        self.drawn[inputs["dataset_name"]] += 1
+        if hasattr(self.loss, "progress"):
+            self.loss.progress = self.state.global_step / self.state.max_steps
+        loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
+        for name, term in getattr(self.loss, "last_terms", {}).items():
+            self._terms[name] = self._terms.get(name, 0.0) + term
+        self._term_steps += 1
+        self._step_loss = loss.detach()
+        return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log, with the mean of each term of the loss since the last line of it."""
+        if "loss" in logs:
+            self._finite.check()
+            logs |= {name: float(total) / self._term_steps for name, total in self._terms.items()}
+            self._terms, self._term_steps = {}, 0
+        super().log(logs, *args, **kwargs)
 
     def get_batch_sampler(
-        self,
-        dataset: Any,
-        batch_size: int,
-        drop_last: bool,
-        *_: Any,
-        generator: Any = None,
-        seed: int = 0,
-        **__: Any,
-    ) -> NoDuplicatesBatchSampler:
+        self, dataset: Any, batch_size: int, drop_last: bool, *_: Any, seed: int = 0, **__: Any
+    ) -> NoTextTwice:
         """Batches of one source for all ranks together, no text twice in any of them."""
-        return NoDuplicatesBatchSampler(
-            dataset, batch_size * self.args.world_size, drop_last, generator=generator, seed=seed
-        )
+        return NoTextTwice(dataset, batch_size * self.args.world_size, seed)
 
     def get_multi_dataset_batch_sampler(
         self,
@@ -72,15 +137,76 @@ class PairTrainer(SentenceTransformerTrainer):
         generator: torch.Generator | None = None,
         seed: int | None = 0,
     ) -> OneTaskPerBatch:
-        """Those batches, dealt out to the ranks."""
+        """Those batches, dealt out to the ranks; a run is one epoch of them."""
         sources: Any = self.train_dataset
         shares = None if self.shares is None else [self.shares[name] for name in sources]
         return OneTaskPerBatch(
-            dataset, batch_samplers, generator or torch.Generator(), seed or 0, self.args.world_size, shares
+            dataset,
+            batch_samplers,
+            generator or torch.Generator(),
+            seed or 0,
+            self.args.world_size,
+            shares,
+            steps=self.args.max_steps if self.args.max_steps > 0 else None,
         )
+
+    def texts_to_draw(self) -> list[str]:
+        """The texts of all columns that the whole run draws, each once."""
+        batches: Any = self._build_dataloader(
+            self.train_dataset, self.args.per_device_train_batch_size, dataset_kind="train"
+        )
+        texts: list[str] = batches.batch_sampler.drawn_texts(self.args.max_steps)
+        return texts
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Nothing: `model_card` renders cards; this callback would read every text and ask the Hub."""
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        # Called before the optimiser's step, after the gradients of all ranks are one: the last moment.
+        length = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        # float16's scaler leaves out steps that overflow and scales less: there only the loss counts.
+        seen = self._step_loss if self.accelerator.scaler is not None else torch.as_tensor(length)
+        self._finite.see(self.state.global_step + 1, self._step_loss, seen)
+        return length
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self._carry_on()
+        if (
+            not self.control.should_training_stop
+        ):  # else early stopping had ended the run before it was killed
+            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _finalize_training(self, trial: Any, num_train_samples: int, start_time: float) -> Any:
+        self._carry_on()
+        self._ended = time.monotonic()
+        began = time.time() - self.seconds
+        return super()._finalize_training(trial, num_train_samples, began)  # type: ignore[no-untyped-call]
+
+    def _carry_on(self) -> None:
+        # transformers begins its sums anew when it resumes: the first line logged would be a mean of fewer
+        # steps, and the mean loss of the run would be that of its last part.
+        if self._carried:
+            self._tr_loss += self._carried["loss_since_log"]
+            self._total_loss_scalar = self._carried["loss_before"]
+            self._globalstep_last_logged = self._carried["last_logged"]
+            self._initial_global_step = 0
+            self._carried = {}
+
+    def _load_best_model(self) -> None:
+        # sentence-transformers logs what goes wrong here and keeps the last weights
+        assert self.state.best_model_checkpoint is not None
+        self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        embedder: Any = self.model
+        if has_adapter(embedder):
+            read_adapter(embedder, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = Path(super()._get_output_dir(trial))
+        return str(writing_folder(folder) if self._writing else folder)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # transformers calls this on every rank, and sentence-transformers writes without asking which: two
@@ -89,9 +215,67 @@ class PairTrainer(SentenceTransformerTrainer):
             super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # each rank writes its own random state
+        self._finite.check()
+        check_weights(model, self.state.global_step)
+        folder = Path(str(self.args.output_dir))
+        name = f"checkpoint-{self.state.global_step}"
+        written = writing_folder(folder) / name
+        advice = f"{self._kept()} The same command, without --fresh, then goes on."
+        self._writing = True  # transformers writes into `written`, where it finds nothing to rotate
+        try:
+            what = f"the checkpoint of step {self.state.global_step}"
+            with full_disk_is_told(folder, what, advice, self._size()):
+                super()._save_checkpoint(model, trial)
+                write_json(written / _counts_file(self.args.process_index), self._counts())
+                self.accelerator.wait_for_everyone()  # each rank writes its own random state and counts
+                if self.args.should_save:
+                    if self.state.best_global_step == self.state.global_step:
+                        self.state.best_model_checkpoint = str(folder / name)
+                        self.state.save_to_json(str(written / "trainer_state.json"))
+                    publish(written, folder / name)
+        except BaseException:
+            shutil.rmtree(written.parent, ignore_errors=True)  # it takes room, and is of no use
+            raise
+        finally:
+            self._writing = False
         if self.args.should_save:
-            checkpoint = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            write_json(checkpoint / _DRAWN, self.drawn)
-            mark_complete(checkpoint)
+            best = self.state.best_model_checkpoint
+            remove_older(folder, keep=self.args.save_total_limit or 0, best=Path(best) if best else None)
+        self.accelerator.wait_for_everyone()  # a rank that ends here must not take the first one with it
+
+    def _counts(self) -> dict[str, Any]:
+        """What this rank has counted, for `_counted_in`."""
+        return {
+            "drawn": self.drawn,
+            "seconds": round(self.seconds, 3),
+            "terms": {name: float(total) for name, total in self._terms.items()},
+            "term_steps": self._term_steps,
+            "loss_since_log": float(self._tr_loss),
+            "loss_before": self._total_loss_scalar,
+            "last_logged": self._globalstep_last_logged,
+        }
+
+    def _counted_in(self, checkpoint: Any) -> dict[str, Any]:
+        if not checkpoint:
+            return {}
+        file = Path(str(checkpoint)) / _counts_file(self.args.process_index)
+        if not file.is_file():  # there were fewer ranks then
+            file = file.with_name(_counts_file(0))
+        counts: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return counts
+
+    def _kept(self) -> str:
+        """What a run that ends now has kept, as a sentence."""
+        kept = newest_complete(Path(str(self.args.output_dir)), check=False)
+        return f"Step {step_of(kept)} is kept in {kept}." if kept else "No checkpoint had been written yet."
+
+    def _size(self) -> int:
+        """Bytes of a checkpoint, about: the weights, and AdamW's two numbers for each that is trained."""
+        return sum(
+            weight.numel() * weight.element_size() * (3 if weight.requires_grad else 1)
+            for weight in self.model.parameters()
+        )
+
+
+def _counts_file(rank: int) -> str:
+    return f"counts_{rank}.json"

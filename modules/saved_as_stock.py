@@ -3,7 +3,8 @@
 sentence-transformers 6 refuses a folder whose `modules.json` names any other package's class unless the user
 passes `trust_remote_code=True`; LangChain, LlamaIndex and inference servers cannot. So a module of ours names
 a `stock_class` that computes the same vectors; it becomes that class while the model is saved, and ours
-again when a `CodeEmbedder` loads it.
+again when a `CodeEmbedder` loads it. `LatentAttentionPooling` has none, so it is saved as what it is, and no
+release can hold it.
 """
 
 from collections.abc import Iterator

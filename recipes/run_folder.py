@@ -6,11 +6,17 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
+from codequarry.modules.out_of_room import full_disk_is_told
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import recipe_from_record
 from codequarry.recipes.schema import Recipe
 
 _RUN = "recipe.json"
+_CHOICES = "choices.json"
+_REMOVING = ".removing"
+_SAVING = ".saving"
+# How a step is computed, not what: with another value the same run goes on.
+_MAY_CHANGE = ("mini_batch_tokens", "grad_cache")
 
 
 class Savable(Protocol):
@@ -25,20 +31,38 @@ def claim(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -> N
     Arguments: `data_fingerprint` identifies the pairs; `fresh` throws away what the folder holds of an
     earlier run.
 
+    A run may go on with another `mini_batch_tokens` or `grad_cache`, as it must where memory ran out.
+
     Raises ValueError when the folder belongs to another recipe or other pairs (both are named), or holds
     files that no run wrote.
     """
     mine = {"recipe": dataclasses.asdict(recipe), "data_sha256": data_fingerprint}
+    shutil.rmtree(out / _REMOVING, ignore_errors=True)
     if (out / _RUN).is_file():
         if fresh:
-            shutil.rmtree(out)
-        else:
-            _check_same(out, recipe, mine)
-    elif out.is_dir() and any(out.iterdir()):
+            _empty(out)
+        elif _same(out, recipe, mine):
+            return
+    elif out.is_dir() and any(not file.name.startswith(f".{_RUN}.") for file in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no {_RUN}, so no run wrote it: choose another --out.")
-    if not (out / _RUN).is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / _RUN, mine)
+    out.mkdir(parents=True, exist_ok=True)
+    for begun in out.glob(f".{_RUN}.*"):  # a kill came while it was being written
+        begun.unlink()
+    write_json(out / _RUN, mine)
+
+
+def keep_choice(out: Path, name: str, choice: bool) -> bool:
+    """What was chosen when the run in `out` began: `choice` the first time, and the same ever after.
+
+    For what is decided by the machine, such as whether a batch fits into the memory that is free: a run that
+    goes on must compute as it did before, or its losses differ in their last digits.
+    """
+    file = out / _CHOICES
+    choices: dict[str, bool] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if name not in choices:
+        choices[name] = choice
+        write_json(file, choices)
+    return choices[name]
 
 
 def is_finished(out: Path) -> bool:
@@ -51,11 +75,15 @@ def finish(out: Path, model: Savable, record: dict[str, Any]) -> None:
 
     Everything is written into a folder beside and moved, `config.json` last: no loader reads a model
     without it.
+
+    Raises ValueError when the disk is full.
     """
-    beside = out / ".saving"
+    beside = out / _SAVING
     shutil.rmtree(beside, ignore_errors=True)
-    model.save(str(beside))
-    write_json(beside / "training.json", record)
+    advice = "The last checkpoint is whole: make room, and the same command writes the model."
+    with full_disk_is_told(out, "the model", advice):
+        model.save(str(beside))
+        write_json(beside / "training.json", record)
     for file in sorted(beside.iterdir(), key=lambda file: file.name == "config.json"):
         target = out / file.name
         if target.is_dir():
@@ -64,11 +92,30 @@ def finish(out: Path, model: Savable, record: dict[str, Any]) -> None:
     beside.rmdir()
 
 
-def _check_same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> None:
+def _empty(out: Path) -> None:
+    """Remove all of `out` but its recipe, so that a kill on the way leaves an unfinished run, no half model.
+
+    Each entry is moved away whole before anything of it is removed, `config.json` first.
+    """
+    removing = out / _REMOVING
+    removing.mkdir()
+    kept = {_RUN, _REMOVING}
+    for entry in sorted(out.iterdir(), key=lambda entry: entry.name != "config.json"):
+        if entry.name not in kept:
+            entry.replace(removing / entry.name)
+    shutil.rmtree(removing)
+
+
+def _same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> bool:
+    """Whether the folder's record says what `mine` does; False where only what may change has changed.
+
+    Raises ValueError for another recipe or other pairs.
+    """
     theirs = json.loads((out / _RUN).read_text(encoding="utf-8"))
     other = recipe_from_record(theirs["recipe"])
     advice = "Choose another --out, or pass --fresh to throw that run away and start over."
-    if other != recipe:
+    changeable = {name: getattr(recipe, name) for name in _MAY_CHANGE}
+    if dataclasses.replace(other, **changeable) != recipe:
         before, now = dataclasses.asdict(other), dataclasses.asdict(recipe)
         changed = ", ".join(
             f"{name} {before[name]!r} there and {now[name]!r} here"
@@ -81,3 +128,4 @@ def _check_same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> None:
         )
     if theirs["data_sha256"] != mine["data_sha256"]:
         raise ValueError(f"{out} was started on other pairs than {recipe.data} holds now. {advice}")
+    return other == recipe

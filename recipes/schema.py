@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.precision import Precision, WeightsDtype, check_weights
+from codequarry.recipes.adapter import Adapter
+from codequarry.recipes.objective import LossTerms
+from codequarry.recipes.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -48,20 +52,26 @@ class Recipe:
     name: str
     backbone: Backbone
     data: str  # a folder or file of pairs: .jsonl, .jsonl.gz, .parquet
-    pooling: Literal["lasttoken", "mean"]
+    pooling: Literal["lasttoken", "mean", "latentattention"]
     max_length: int  # tokens a text, prefix and special tokens included
     matryoshka_dims: tuple[int, ...]  # numbers a vector, largest first; the first is the hidden size
     batch_size: int  # pairs per optimiser step, over all ranks
     max_steps: int  # optimiser steps
     learning_rate: float  # peak, after warm-up
     temperature: float = 0.05  # divides the cosine similarity
-    mini_batch_size: int = 32  # texts a forward pass inside one step (GradCache); costs time, saves memory
+    objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
+    mini_batch_tokens: int = 2048  # tokens a forward pass, padding not counted; a step has several
+    grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: if it must
     dropout: float = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
     warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
     scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"  # after the warm-up
     weight_decay: float = 0.01  # AdamW's
     max_grad_norm: float = 1.0  # gradients longer than this are scaled down to it
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # autocast; auto: bf16 where the processor has it
+    precision: Precision = "auto"  # of the arithmetic; auto: bf16 where it is faster, else fp32
+    weights: WeightsDtype = "float32"  # in memory; bfloat16 halves them and AdamW's state, and learns less
+    lora: Adapter | None = None  # train an adapter and merge it in the end; None: train every weight
+    average_with_base: float = 0.0  # share of the base's weights in the final ones; 0: the trained ones
+    validation: Validation | None = None  # hold pairs out and choose the checkpoint by them; None: the last
     save_steps: int = 100  # optimiser steps between checkpoints
     logging_steps: int = 10  # optimiser steps between log lines
     seed: int = 42  # of weights, data order, caps and dropout
@@ -78,7 +88,7 @@ class Recipe:
             ("max_length", 32),
             ("batch_size", 2),
             ("max_steps", 1),
-            ("mini_batch_size", 1),
+            ("mini_batch_tokens", 1),
             ("save_steps", 1),
             ("logging_steps", 1),
         ):
@@ -103,6 +113,19 @@ class Recipe:
                 f"temperature = {self.temperature} in recipe {self.name}: it divides a cosine, so a number "
                 "above 0 and at most 1, usually 0.01 to 0.1."
             )
+        if not 0 <= self.average_with_base < 1:
+            raise ValueError(
+                f"average_with_base = {self.average_with_base} in recipe {self.name}: the base's share, from "
+                "0 (the trained weights) to below 1."
+            )
+        if self.average_with_base and self.backbone.weights == "random":
+            raise ValueError(
+                f"average_with_base = {self.average_with_base} in recipe {self.name}: random weights are "
+                "nothing to go back to; leave it out."
+            )
+        check_weights(self.weights, self.precision)
+        if self.validation is not None:
+            self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)
         if not self.matryoshka_dims:
             raise ValueError(
                 f"matryoshka_dims is empty in recipe {self.name}: name at least the hidden size."

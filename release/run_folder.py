@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.modules.tasks import prompts
+from codequarry.release.public_record import public_record
 
 # How sentence-transformers before 5.4 spelled the pooling modes.
 POOLING_FLAGS = {
@@ -21,12 +22,11 @@ POOLING_FLAGS = {
     "lasttoken": "pooling_mode_lasttoken",
 }
 _CLASSES = ["Transformer", "Pooling", "Normalize"]
-_PROVENANCE = ("recipe.json", "training.json")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that `train.py` finished: a saved SentenceTransformer with `recipe.json` and `training.json`.
+    """A folder that `train.py` finished: a saved SentenceTransformer with its record, `training.json`.
 
     >>> run = RunFolder.read(Path("runs/mini"))
     >>> run.pooling, run.max_length, run.dims
@@ -57,14 +57,14 @@ class RunFolder:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """The recipe in `recipe.json`: what the model was asked to be."""
-        recipe: dict[str, Any] = self._json("recipe.json")["recipe"]
+        """The recipe in `training.json`, as a table: what the model was asked to be."""
+        recipe: dict[str, Any] = self.training["recipe"]
         return recipe
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """`training.json`: what was done, on what data, where, and how long it took."""
-        return self._json("training.json")
+        """`training.json`, as the world may read it: what was done, on what data, where, in what time."""
+        return public_record(self._json("training.json"))
 
     @property
     def weight_files(self) -> list[Path]:
@@ -118,7 +118,7 @@ class RunFolder:
             "config_sentence_transformers.json",
             "tokenizer.json",
             "tokenizer_config.json",
-            *_PROVENANCE,
+            "training.json",
         ]
         missing = [name for name in needed if not (self.folder / name).is_file()]
         if not self.weight_files:
@@ -136,7 +136,12 @@ class RunFolder:
         if foreign:
             raise ValueError(
                 f"{self.folder}/modules.json names {foreign[0]}, not a class of sentence-transformers: "
-                "it would load only with trust_remote_code. Save the run through codequarry's CodeEmbedder."
+                "stock libraries and servers would refuse it. "
+                + (
+                    "Latent attention is for comparisons; train with pooling = 'lasttoken' or 'mean'."
+                    if foreign[0].endswith(".LatentAttentionPooling")
+                    else "Save the run through codequarry's CodeEmbedder."
+                )
             )
         if [name.rpartition(".")[2] for name in types] != _CLASSES:
             raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 from codequarry.recipes.read import read_recipe, recipe_from_record, recipe_path
 from codequarry.recipes.schema import HardNegatives
 
-SHIPPED = ["mini", "nano", "0.5b", "1.5b"]
+SHIPPED = ["mini", "own", "nano", "0.5b", "1.5b"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -110,6 +110,6 @@ def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"'micro' is neither a recipe file nor one of 0.5b, 1.5b, mini, nano"
+        ValueError, match=r"'micro' is neither a recipe file nor one of 0.5b, 1.5b, mini, nano, own"
     ):
         recipe_path("micro")

@@ -1,12 +1,14 @@
 import contextlib
+import errno
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.run_folder import claim, finish, is_finished
+from codequarry.recipes.run_folder import claim, finish, is_finished, keep_choice
 
 MINI = read_recipe(recipe_path("mini"))
 
@@ -22,7 +24,7 @@ class Model:
         (folder / "1_Pooling").mkdir(parents=True)
         (folder / "config.json").write_text("{}")
         if self.breaks:
-            raise OSError("No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         (folder / "model.safetensors").write_bytes(b"weights")
 
 
@@ -55,6 +57,67 @@ def test_fresh_starts_over_but_not_in_a_folder_that_no_run_wrote(tmp_path: Path)
     assert (other / "thesis.txt").exists()
 
 
+def test_a_run_goes_on_with_smaller_parts_of_a_step_and_says_so_in_its_folder(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    (tmp_path / "checkpoints").mkdir()
+    smaller = replace(MINI, mini_batch_tokens=128, grad_cache="on")
+    claim(tmp_path, smaller, "data", fresh=False)
+    assert (tmp_path / "checkpoints").exists()
+    assert json.loads((tmp_path / "recipe.json").read_text())["recipe"]["mini_batch_tokens"] == 128
+    with pytest.raises(ValueError, match="max_steps 600 there and 7 here"):
+        claim(tmp_path, replace(smaller, max_steps=7), "data", fresh=False)
+
+
+def test_what_a_run_chose_when_it_began_it_keeps_until_it_is_thrown_away(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    assert keep_choice(tmp_path, "grad_cache", True)
+    assert keep_choice(tmp_path, "grad_cache", False)
+    assert not keep_choice(tmp_path, "other", False)
+    claim(tmp_path, MINI, "data", fresh=True)
+    assert not keep_choice(tmp_path, "grad_cache", False)
+
+
+def test_a_kill_while_the_folder_was_claimed_does_not_lock_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".recipe.json.4711").write_text('{"half": ')
+    claim(out, MINI, "data", fresh=False)
+    assert [file.name for file in out.iterdir()] == ["recipe.json"]
+
+
+@pytest.mark.parametrize("moves", range(5))
+def test_a_kill_while_a_run_is_thrown_away_leaves_no_half_model_and_the_same_command_goes_on(
+    moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after any number of moves, and when what was moved is removed."""
+    claim(tmp_path, MINI, "data", fresh=False)
+    finish(tmp_path, Model(), {})
+    moved: list[str] = []
+    replace_file, remove = Path.replace, shutil.rmtree
+
+    def killed_between(source: Path, target: Path) -> Path:
+        if len(moved) == moves:
+            raise KeyboardInterrupt
+        moved.append(source.name)
+        return replace_file(source, target)
+
+    def killed_within(folder: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise KeyboardInterrupt
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(Path, "replace", killed_between)
+    monkeypatch.setattr(shutil, "rmtree", killed_within)
+    with pytest.raises(KeyboardInterrupt):
+        claim(tmp_path, MINI, "data", fresh=True)
+    monkeypatch.undo()
+    whole = {"1_Pooling", "model.safetensors", "training.json"} <= {file.name for file in tmp_path.iterdir()}
+    assert is_finished(tmp_path) == (moves == 0)
+    assert whole or moves > 1
+    claim(tmp_path, MINI, "data", fresh=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["recipe.json"]
+
+
 def test_finishing_puts_everything_in_place_and_config_json_makes_it_count(tmp_path: Path) -> None:
     claim(tmp_path, MINI, "data", fresh=False)
     assert not is_finished(tmp_path)
@@ -66,9 +129,11 @@ def test_finishing_puts_everything_in_place_and_config_json_makes_it_count(tmp_p
     }  # fmt: skip
 
 
-def test_a_save_that_breaks_leaves_the_run_unfinished_and_can_be_repeated(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_leaves_the_run_unfinished_and_its_saving_can_be_repeated(tmp_path: Path) -> None:
     claim(tmp_path, MINI, "data", fresh=False)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        ValueError, match=r"the model was not written to .*No space left on device; [\d.]+ .B are"
+    ):
         finish(tmp_path, Model(breaks=True), {})
     assert not is_finished(tmp_path)
     finish(tmp_path, Model(), {})

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.release.run_folder import RunFolder
 
 
@@ -13,7 +15,19 @@ def test_a_run_is_read_whole(decoder_run):
     run = RunFolder.read(decoder_run)
     assert (run.pooling, run.max_length, run.hidden_size, run.dims) == ("lasttoken", 64, 64, (64, 32, 16))
     assert run.is_decoder
-    assert run.recipe["name"] == run.training["recipe"] == "nano"
+    assert run.recipe["name"] == run.training["recipe"]["name"] == "nano"
+
+
+def test_the_record_names_no_folder_of_the_trainers_disk(decoder_run):
+    run = RunFolder.read(decoder_run)
+    assert (run.recipe["data"], run.training["data"][0]["source"]) == ("pairs", "here")
+
+
+def test_a_release_is_a_run_again(built, decoder_run):
+    """So that weights kept in bf16 can be trained further, or released with another card."""
+    release, run = RunFolder.read(built), RunFolder.read(decoder_run)
+    assert release.training == run.training
+    assert (release.pooling, release.max_length, release.dims) == (run.pooling, run.max_length, run.dims)
 
 
 def test_an_old_spelling_of_the_pooling_is_read_too(run):
@@ -45,6 +59,14 @@ def test_a_module_class_from_elsewhere_is_refused_by_name(run):
         RunFolder.read(run)
 
 
+def test_a_run_that_pools_with_latents_is_refused_with_the_poolings_that_can_be_released(run):
+    model = CodeEmbedder(str(run))
+    model[1] = LatentAttentionPooling(64)
+    model.save(str(run))
+    with pytest.raises(ValueError, match=r"LatentAttentionPooling.*servers.*pooling = 'lasttoken' or 'mean'"):
+        RunFolder.read(run)
+
+
 def test_a_run_without_normalize_is_refused(run):
     rows = json.loads((run / "modules.json").read_text())
     (run / "modules.json").write_text(json.dumps(rows[:2]))
@@ -66,7 +88,7 @@ def test_a_model_that_reads_through_a_chat_template_is_refused(run):
 
 
 def test_a_recipe_that_contradicts_the_model_is_refused(run):
-    edit(run / "recipe.json", recipe={"name": "nano", "max_length": 512})
+    edit(run / "training.json", recipe={"name": "nano", "max_length": 512})
     with pytest.raises(ValueError, match="recipe says max_length 512, the model 64"):
         RunFolder.read(run)
 

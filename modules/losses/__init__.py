@@ -1,0 +1,1 @@
+"""What a model is trained towards: the objective, its terms, and how they are computed within memory."""

@@ -1,0 +1,205 @@
+"""Run texts without padding: all tokens of a mini-batch in one row, attention inside each text.
+
+Texts of code differ much in length, and padding them to the longest of a batch makes a step compute 1.3 to
+2.5 times the tokens there are. sentence-transformers packs texts only for flash-attention, which no CPU
+has; here the same packed features run on every device, through transformers' own switch for attention
+functions, so no model's code is written again.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from codequarry.modules.embedder import CodeEmbedder
+
+NAME = "packed"
+_HALF = (torch.bfloat16, torch.float16)
+_PACKED_FEATURES = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx"}
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    max_length_q: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of each token to the tokens of its own text, as transformers' models call it.
+
+        softmax(Q_t K_tᵀ · scaling) V_t   for each text t; causal where the module is
+
+    A GPU in half precision takes torch's variable-length flash kernel. Elsewhere the texts are laid into a
+    padded block for this alone, as two batched products: on a CPU the backward pass of torch's fused
+    attention took a third of a whole training step. That block holds a score for each pair of tokens, so
+    its memory grows with the square of the longest text. Padded features go to the stock function.
+
+    Shapes: `query (1, heads, all tokens, size)`, `key` and `value (1, kv_heads, all tokens, size)`,
+    `cu_seq_lens_q (texts + 1,)`, to `(1, all tokens, heads, size)`.
+    """
+    if cu_seq_lens_q is None or max_length_q is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+    causal = bool(getattr(module, "is_causal", True))
+    compute = _by_flash if query.is_cuda and query.dtype in _HALF else _in_blocks
+    return compute(query, key, value, scaling, cu_seq_lens_q, max_length_q, causal), None
+
+
+def _by_flash(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    bounds: Tensor,
+    longest: int,
+    causal: bool,
+) -> Tensor:
+    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    bounds = bounds.int()
+    attended = varlen_attn(
+        q,
+        k,
+        v,
+        bounds,
+        bounds,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(-1, 0) if causal else (-1, -1),
+        enable_gqa=k.shape[1] != q.shape[1],
+    )
+    assert isinstance(attended, Tensor)
+    return attended[None]
+
+
+def _in_blocks(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float | None,
+    bounds: Tensor,
+    longest: int,
+    causal: bool,
+) -> Tensor:
+    heads, tokens, size = query.shape[1:]
+    groups = key.shape[1]  # a key and value head serves heads / groups query heads
+    lengths = bounds[1:] - bounds[:-1]
+    texts = len(lengths)
+    own = torch.repeat_interleave(torch.arange(texts, device=query.device), lengths, output_size=tokens)
+    place = torch.arange(tokens, device=query.device) - bounds[own] + own * longest
+
+    def block(states: Tensor) -> Tensor:  # (1, heads, all tokens, size) to (texts, heads, longest, size)
+        rows = states[0].transpose(0, 1)
+        padded = rows.new_zeros(texts * longest, *rows.shape[1:]).index_copy(0, place, rows)
+        return padded.view(texts, longest, *rows.shape[1:]).transpose(1, 2)
+
+    q = block(query).reshape(texts, groups, heads // groups * longest, size)
+    k, v = block(key), block(value)
+    scores = (q @ k.transpose(-1, -2)).view(texts, groups, heads // groups, longest, longest)
+    positions = torch.arange(longest, device=query.device)
+    if causal:  # what fills a row up stands behind it, where no real token looks
+        hidden = positions > positions[:, None]
+    else:
+        hidden = (positions >= lengths[:, None])[:, None, None, None]
+    scores = (scores * (size**-0.5 if scaling is None else scaling)).masked_fill(hidden, float("-inf"))
+    weights = functional.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+    attended = weights.to(v.dtype).view(texts, groups, -1, longest) @ v
+    rows = attended.view(texts, heads, longest, size).transpose(1, 2).reshape(-1, heads, size)
+    return rows[place][None]
+
+
+def _mask(*, attention_mask: Tensor | None = None, **others: Any) -> Tensor | None:
+    """The stock mask for padded features; packed ones need none."""
+    return None if attention_mask is None else sdpa_mask(attention_mask=attention_mask, **others)
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, _mask)
+
+
+def use_packing(model: CodeEmbedder) -> str | None:
+    """Let the model take packed features, and say why where it cannot: None when it can.
+
+    Whether an architecture computes the same is not looked up but tried: three texts, packed and padded,
+    must give the same vectors. Sliding windows, for one, are not known to this attention. Padded features
+    work as before.
+    """
+    transformer: Any = model[0]
+    before = transformer.model.config._attn_implementation
+    try:
+        transformer.model.set_attn_implementation(NAME)
+    except (ValueError, AttributeError) as error:
+        return f"{type(transformer.model).__name__} does not let its attention be exchanged: {error}"
+    parameters = transformer.model_forward_params
+    if parameters is not None:
+        transformer.model_forward_params = parameters | _PACKED_FEATURES
+    difference = _difference(model)
+    # bfloat16 weights round the same sums in another order.
+    allowed = 1e-5 if next(model.parameters()).dtype == torch.float32 else 3e-2
+    if difference <= allowed:
+        return None
+    transformer.model.set_attn_implementation(before)
+    transformer.model_forward_params = parameters
+    return f"packed and padded vectors of {type(transformer.model).__name__} differ by {difference:.1g}"
+
+
+def position_offset(model: CodeEmbedder) -> int:
+    """The position of a text's first token: 0, or `padding_idx + 1` in models of RoBERTa's family."""
+    transformer: Any = model[0]
+    return int(transformer._infer_flatten_position_offset())
+
+
+def packed(rows: list[list[int]], offset: int = 0) -> dict[str, Any]:
+    """Packed features of the token ids of several texts; shapes as in `PairCollator`."""
+    lengths = torch.tensor([len(row) for row in rows])
+    bounds = functional.pad(lengths.cumsum(0), (1, 0)).int()
+    longest = int(lengths.max())
+    return {
+        "input_ids": torch.tensor([[token for row in rows for token in row]]),
+        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None] + offset,
+        "seq_idx": torch.repeat_interleave(torch.arange(len(rows), dtype=torch.int32), lengths)[None],
+        "cu_seq_lens_q": bounds,
+        "cu_seq_lens_k": bounds,
+        "max_length_q": longest,
+        "max_length_k": longest,
+        "modality": "text",
+    }
+
+
+def _difference(model: CodeEmbedder) -> float:
+    """The largest difference between packed and padded vectors of texts of 8, 60 and 240 tokens."""
+    transformer: Any = model[0]
+    known = len(transformer.tokenizer)
+    longest = min(240, transformer.max_seq_length or 240)
+    draw = torch.Generator().manual_seed(0)
+    rows = [
+        torch.randint(0, known, (length,), generator=draw).tolist()
+        for length in (8, 60, longest)
+        if length <= longest
+    ]
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    with torch.no_grad():
+        vectors = []
+        for features in (
+            packed(rows, position_offset(model)),
+            {"input_ids": ids, "attention_mask": mask.long(), "modality": "text"},
+        ):
+            on_device = {
+                name: value.to(model.device) if isinstance(value, Tensor) else value
+                for name, value in features.items()
+            }
+            vectors.append(model(on_device)["sentence_embedding"].float())
+    for module, training in modes:
+        module.training = training
+    return float((vectors[0] - vectors[1]).abs().max())

@@ -1,0 +1,118 @@
+"""Make rows of texts into the batch of a step: token ids, who is who, and what a teacher thinks of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codequarry.modules.teacher_vectors import TeacherVectors
+from codequarry.modules.text_hash import text_ids
+from codequarry.modules.token_cache import Ids, TokenCache
+
+_DATASET_NAME = "dataset_name"  # sentence-transformers' own column
+
+
+@dataclass
+class PairCollator:
+    """The `data_collator` of a `PairTrainer`: rows of one source in, features of every column out.
+
+    Arguments:
+        tokens: where token ids come from.
+        prompts: the prefix of each column, by name of the source: as `prompts` of the training arguments.
+        packed: no padding: all texts of a column in one row, one after the other, for a model whose
+            attention knows where each begins (`modules/packing.py`, or flash attention). False pads on the
+            right.
+        pad_id: of the tokenizer; fills padded rows.
+        position_offset: position of a text's first token where texts are packed: 0, or `padding_idx + 1`
+            in models of RoBERTa's family.
+        teacher: adds the teacher's vectors of the bare texts; None: no teacher.
+
+    Rows are put in the order of their documents, the longest first, so that the mini-batches of a cached
+    loss hold texts of one length and the largest one comes first: where memory is short, a step fails at
+    its beginning.
+
+    Call it with rows such as `{"query": …, "document": …, "negative_1": …, "dataset_name": …}`. The batch
+    has for each column, in their order:
+        `{column}_input_ids`: int64, `(batch, tokens)`; packed `(1, all tokens)`.
+        `{column}_attention_mask`: int64, `(batch, tokens)`; padded only.
+        `{column}_position_ids`, `{column}_seq_idx` `(1, all tokens)`, `{column}_cu_seq_lens_q` and `_k`
+            `(batch + 1,)`, `{column}_max_length_q` and `_k`: packed only.
+        `{column}_modality`: `"text"`.
+        `{column}_text_id`: int64, `(batch,)`: of the bare text, see `text_ids`.
+        `{column}_teacher`: float32, `(batch, teacher's dim)`; with a teacher only.
+    A loss takes the last two out before it calls the model.
+
+    Raises ValueError for rows of several sources, a source or column without a prompt, an empty text, and a
+    text that the teacher has no vector of.
+    """
+
+    tokens: TokenCache
+    prompts: Mapping[str, Mapping[str, str]]
+    packed: bool
+    pad_id: int
+    position_offset: int = 0
+    teacher: TeacherVectors | None = None
+    valid_label_columns: Sequence[str] = field(default=(), init=False)  # which the trainer asks for
+
+    def __call__(self, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """The batch of these rows."""
+        names = {row[_DATASET_NAME] for row in rows}
+        if len(names) != 1:
+            raise ValueError(f"a batch holds rows of {len(names)} sources, {sorted(names)}: pass one's.")
+        name = names.pop()
+        columns = [column for column in rows[0] if column != _DATASET_NAME]
+        texts = {column: [row[column] for row in rows] for column in columns}
+        ids = {column: self._ids(name, column, texts[column]) for column in columns}
+        order = sorted(range(len(rows)), key=lambda row: -len(ids["document"][row]))
+        batch: dict[str, Any] = {_DATASET_NAME: name}
+        for column in columns:
+            in_order = [texts[column][row] for row in order]
+            features = self._features([ids[column][row] for row in order])
+            features["text_id"] = torch.from_numpy(text_ids(in_order))
+            if self.teacher is not None:
+                features["teacher"] = torch.from_numpy(self.teacher.of(in_order))
+            batch |= {f"{column}_{key}": value for key, value in features.items()}
+        return batch
+
+    def _ids(self, name: str, column: str, texts: Sequence[str]) -> list[Ids]:
+        try:
+            prompt = self.prompts[name][column]
+        except KeyError:
+            raise ValueError(
+                f"no prompt is known for column {column!r} of {name!r}: pass one, or '' for none."
+            ) from None
+        try:
+            return self.tokens.token_ids(texts, prompt)
+        except ValueError as error:
+            raise ValueError(f"column {column!r} of {name!r}: {error}") from error
+
+    def _features(self, ids: Sequence[Ids]) -> dict[str, Any]:
+        lengths = np.array([len(text) for text in ids])
+        return (self._pack if self.packed else self._pad)(ids, lengths) | {"modality": "text"}
+
+    def _pad(self, ids: Sequence[Ids], lengths: "np.ndarray[Any, Any]") -> dict[str, Any]:
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        padded = np.full(mask.shape, self.pad_id, dtype=np.int64)
+        padded[mask] = np.concatenate(ids)
+        return {"input_ids": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask).long()}
+
+    def _pack(self, ids: Sequence[Ids], lengths: "np.ndarray[Any, Any]") -> dict[str, Any]:
+        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        positions = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths) + self.position_offset
+        bounds = torch.from_numpy(ends)
+        return {
+            "input_ids": _one_row(np.concatenate(ids).astype(np.int64)),
+            "position_ids": _one_row(positions.astype(np.int64)),
+            "seq_idx": _one_row(np.repeat(np.arange(len(ids), dtype=np.int32), lengths)),
+            "cu_seq_lens_q": bounds,
+            "cu_seq_lens_k": bounds,
+            "max_length_q": int(lengths.max()),
+            "max_length_k": int(lengths.max()),
+        }
+
+
+def _one_row(values: "np.ndarray[Any, Any]") -> Tensor:
+    return torch.from_numpy(values)[None]

@@ -1,0 +1,117 @@
+"""In which number format a step computes: bf16 where the hardware has it, float16 only where it is safe.
+
+float16 ends at 65,504. Some architectures have activations beyond that; theirs become infinite and the loss
+NaN, often only for a few texts and after hours. bf16 has float32's range and no such end.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from codequarry.modules.machine import has_fast_bf16
+
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Compute = Literal["bf16", "fp16", "fp32"]
+WeightsDtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Float16Overflow:
+    """An architecture that is known to leave float16's range.
+
+    architecture: `model_type` in its config.json.
+    seen: what was seen, in words that end a sentence.
+    source: where.
+    """
+
+    architecture: str
+    seen: str
+    source: str
+
+
+FLOAT16_OVERFLOWS = (
+    Float16Overflow(
+        "qwen2",
+        "Qwen2-1.5B gave NaN from layer 1 on",
+        "https://github.com/QwenLM/Qwen3/issues/826",
+    ),
+    Float16Overflow(
+        "qwen3",
+        "Qwen3-Embedding-8B gave NaN for texts that begin with 'import', and its authors advise bf16 or fp32",
+        "https://github.com/QwenLM/Qwen3-Embedding/issues/164",
+    ),
+    Float16Overflow(
+        "gemma2",
+        "vLLM refuses it for numerical instability",
+        "https://github.com/vllm-project/vllm/blob/main/vllm/config/model.py",
+    ),
+    Float16Overflow(
+        "gemma3",
+        "its activations pass 65,504, since token embeddings are multiplied by the root of the hidden size",
+        "https://github.com/huggingface/transformers/pull/37226",
+    ),
+    Float16Overflow(
+        "gemma3_text",
+        "EmbeddingGemma's activations reach 800,000",
+        "https://github.com/unslothai/unsloth/pull/4014",
+    ),
+    Float16Overflow(
+        "glm4",
+        "vLLM refuses it for numerical instability",
+        "https://github.com/vllm-project/vllm/blob/main/vllm/config/model.py",
+    ),
+)
+
+
+def check_float16(architecture: str) -> None:
+    """Raise ValueError for an architecture (`config.model_type`) that is known to overflow in float16."""
+    for row in FLOAT16_OVERFLOWS:
+        if row.architecture == architecture:
+            raise ValueError(
+                f"precision = 'fp16' with a {architecture} backbone: {row.seen} ({row.source}). "
+                "Pass precision = 'bf16', or 'fp32' where the hardware has no bf16."
+            )
+
+
+def chosen_precision(precision: Precision, *, device: str, architecture: str) -> Compute:
+    """What a step computes in.
+
+    Arguments:
+        precision: `auto` is bf16 where the device is faster at it, else fp32; never fp16.
+        device: `cpu`, `cuda`, …
+        architecture: `model_type` of the backbone's configuration.
+
+    Raises ValueError for fp16 on anything but a CUDA device or with an architecture that overflows in it,
+    and for bf16 on a CUDA device that only emulates it. bf16 on any CPU is allowed: it is slow without the
+    instructions, and right.
+
+    >>> chosen_precision("auto", device="cpu", architecture="qwen2")
+    """
+    if precision == "auto":
+        return "bf16" if has_fast_bf16(device) else "fp32"
+    if precision == "fp16":
+        check_float16(architecture)
+        if not device.startswith("cuda"):
+            raise ValueError(
+                f"precision = 'fp16' on {device}: float16 trains on CUDA devices only. Pass 'bf16' or 'fp32'."
+            )
+    if precision == "bf16" and device.startswith("cuda") and not has_fast_bf16(device):
+        safe = all(row.architecture != architecture for row in FLOAT16_OVERFLOWS)
+        instead = "'fp32' or 'fp16'" if safe else "'fp32'"
+        raise ValueError(f"precision = 'bf16', which this GPU only emulates: pass {instead}.")
+    return precision
+
+
+def check_weights(weights: WeightsDtype, precision: Precision) -> None:
+    """Raise ValueError for weights in bf16 under a precision that they cannot be computed in.
+
+    Weights in bf16 take AdamW's two moments with them: 6 bytes a weight where float32 takes 12. But they have
+    eight bits, and a step of 1e-5 is often less than half the last of them: of 10⁶ weights drawn from
+    N(0, 0.02²), 8% changed in a step, and after 100 steps the way they had gone had cosine 0.37 with the way
+    of float32 ones (measured; 0.91 at 1e-4). Where memory is short, freeze them and train a LoRA adapter,
+    whose weights are float32.
+    """
+    if weights == "bfloat16" and precision in ("fp16", "fp32"):
+        raise ValueError(
+            f"weights = 'bfloat16' with precision = {precision!r}: weights in bf16 compute in bf16. Pass "
+            "precision = 'bf16', or weights = 'float32'."
+        )

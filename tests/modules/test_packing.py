@@ -1,0 +1,131 @@
+"""Packed texts: the same vectors and gradients as padded ones."""
+
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from codequarry.modules import packing
+from codequarry.modules.build import build_model
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.packing import packed, use_packing
+
+TEXTS = ["def f(x):\n    return x", "a", "parse a date " * 30, "# comment\nclass A:\n    pass\n" * 3]
+
+
+@pytest.fixture(params=["encoder, mean", "decoder, last token", "decoder, latent attention"])
+def model(request: pytest.FixtureRequest, minilm: Path, small_decoder: Path) -> CodeEmbedder:
+    if request.param.startswith("encoder"):
+        return build_model(str(minilm), pooling="mean", max_length=128)
+    pooling = "lasttoken" if "last" in request.param else "latentattention"
+    return build_model(str(small_decoder), pooling=pooling, max_length=128)  # type: ignore[arg-type]
+
+
+def both_forms(model: CodeEmbedder) -> tuple[dict[str, Any], dict[str, Any]]:
+    padded = model[0].preprocess(TEXTS, prompt="Candidate code snippet:\n")
+    rows = [
+        ids[mask.bool()].tolist()
+        for ids, mask in zip(padded["input_ids"], padded["attention_mask"], strict=True)
+    ]
+    return packed(rows), padded
+
+
+def vectors_and_gradients(model: CodeEmbedder, features: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+    model.zero_grad()
+    vectors = model(dict(features))["sentence_embedding"]
+    (vectors * torch.linspace(-1, 1, vectors.numel()).view_as(vectors)).sum().backward()
+    weights = model.named_parameters()
+    return vectors.detach(), {name: own.grad.clone() for name, own in weights if own.grad is not None}
+
+
+def test_packed_and_padded_texts_have_the_same_vectors_and_gradients(model: CodeEmbedder) -> None:
+    in_one_row, in_a_block = both_forms(model)
+    expected, expected_gradients = vectors_and_gradients(model, in_a_block)  # stock attention
+    assert use_packing(model) is None
+    assert model[0].model.config._attn_implementation == packing.NAME
+    found, gradients = vectors_and_gradients(model, in_one_row)
+    assert (found - expected).abs().max() < 1e-6
+    assert gradients.keys() == expected_gradients.keys()
+    # A key's bias shifts all scores of a softmax alike: its gradient is nothing but rounding.
+    least = 1e-3 * max(gradient.norm() for gradient in expected_gradients.values())
+    for name, gradient in gradients.items():
+        expected_gradient = expected_gradients[name]
+        assert (gradient - expected_gradient).norm() < 1e-4 * max(expected_gradient.norm(), least), name
+
+
+def test_a_packed_text_does_not_see_its_neighbours(model: CodeEmbedder) -> None:
+    assert use_packing(model) is None
+    in_one_row, _ = both_forms(model)
+    together = model(dict(in_one_row))["sentence_embedding"]
+    bounds = in_one_row["cu_seq_lens_q"].tolist()
+    ids = in_one_row["input_ids"][0].tolist()
+    for text, (start, end) in enumerate(pairwise(bounds)):
+        alone = model(packed([ids[start:end]]))["sentence_embedding"]
+        assert (alone - together[text]).abs().max() < 1e-6
+
+
+def test_a_model_that_takes_packed_texts_still_encodes_padded_ones(model: CodeEmbedder) -> None:
+    before = model.encode_document(TEXTS, task="nl2code")
+    assert use_packing(model) is None
+    after = model.encode_document(TEXTS, task="nl2code")
+    assert abs(after - before).max() < 1e-6
+
+
+def test_an_architecture_that_would_compute_something_else_is_left_as_it_was(
+    small_decoder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sliding"
+    shutil.copytree(small_decoder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    layers = ["sliding_attention"] * config["num_hidden_layers"]
+    config |= {"use_sliding_window": True, "sliding_window": 4, "layer_types": layers, "max_window_layers": 0}
+    (folder / "config.json").write_text(json.dumps(config))
+    model = build_model(str(folder), max_length=128)
+    before = model.encode_document(TEXTS, task="nl2code")
+    reason = use_packing(model)
+    assert reason is not None
+    assert "Qwen2Model differ by" in reason
+    assert model[0].model.config._attn_implementation != packing.NAME
+    assert (model.encode_document(TEXTS, task="nl2code") == before).all()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("groups", [4, 2])
+def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
+    causal: bool, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel itself runs on GPUs only: here a plain reading of its documentation stands for it."""
+
+    def documented(
+        query: Tensor, key: Tensor, value: Tensor, bounds_q: Tensor, bounds_k: Tensor, longest_q: int,
+        longest_k: int, *, scale: float, window_size: tuple[int, int], enable_gqa: bool,
+    ) -> Tensor:  # fmt: skip
+        assert torch.equal(bounds_q, bounds_k)
+        assert bounds_q.dtype == torch.int32
+        assert longest_q == longest_k == 5
+        ends = bounds_q.tolist()
+        parts = [
+            scaled_dot_product_attention(
+                *(states[start:end].transpose(0, 1)[None] for states in (query, key, value)),
+                is_causal={(-1, 0): True, (-1, -1): False}[window_size],
+                scale=scale,
+                enable_gqa=enable_gqa,
+            )[0].transpose(0, 1)
+            for start, end in pairwise(ends)
+        ]
+        return torch.cat(parts)
+
+    monkeypatch.setattr(packing, "varlen_attn", documented)
+    draw = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, 9, 8, generator=draw)
+    key, value = (torch.randn(1, groups, 9, 8, generator=draw) for _ in range(2))
+    bounds = torch.tensor([0, 3, 4, 9])
+    by_flash = packing._by_flash(query, key, value, 0.3, bounds, 5, causal)
+    in_blocks = packing._in_blocks(query, key, value, 0.3, bounds, 5, causal)
+    assert torch.allclose(by_flash, in_blocks, atol=1e-6)

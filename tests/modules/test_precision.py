@@ -1,0 +1,62 @@
+import pytest
+from transformers import CONFIG_MAPPING
+
+from codequarry.modules import precision
+from codequarry.modules.precision import FLOAT16_OVERFLOWS, check_float16, check_weights, chosen_precision
+
+
+@pytest.mark.parametrize("row", FLOAT16_OVERFLOWS, ids=lambda row: row.architecture)
+def test_a_row_names_an_architecture_of_transformers_and_a_source(row: precision.Float16Overflow) -> None:
+    assert row.architecture in CONFIG_MAPPING
+    assert row.source.startswith("https://github.com/")
+    with pytest.raises(ValueError, match=f"'fp16' with a {row.architecture} backbone: .*{row.source}.*bf16"):
+        check_float16(row.architecture)
+    with pytest.raises(ValueError, match="'fp16'"):
+        chosen_precision("fp16", device="cuda", architecture=row.architecture)
+
+
+def test_an_architecture_is_in_the_table_once() -> None:
+    assert len({row.architecture for row in FLOAT16_OVERFLOWS}) == len(FLOAT16_OVERFLOWS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "fast_bf16", "expected"),
+    [
+        ("auto", "cpu", True, "bf16"),
+        ("auto", "cpu", False, "fp32"),
+        ("auto", "cuda", True, "bf16"),
+        ("auto", "cuda", False, "fp32"),
+        ("bf16", "cpu", False, "bf16"),
+        ("fp16", "cuda", False, "fp16"),
+        ("fp32", "cuda", True, "fp32"),
+    ],
+)
+def test_auto_is_bf16_where_the_hardware_has_it_and_never_float16(
+    asked: precision.Precision, device: str, fast_bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast_bf16)
+    assert chosen_precision(asked, device=device, architecture="bert") == expected
+
+
+@pytest.mark.parametrize(
+    ("architecture", "advice"), [("bert", "pass 'fp32' or 'fp16'"), ("qwen2", "pass 'fp32'[.]$")]
+)
+def test_bf16_on_a_gpu_that_emulates_it_is_refused_with_what_works(
+    architecture: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: False)
+    with pytest.raises(ValueError, match=advice):
+        chosen_precision("bf16", device="cuda:0", architecture=architecture)
+
+
+def test_float16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(ValueError, match="CUDA devices only"):
+        chosen_precision("fp16", device="cpu", architecture="bert")
+
+
+@pytest.mark.parametrize("other", ["fp16", "fp32"])
+def test_bf16_weights_are_not_computed_in_another_format(other: precision.Precision) -> None:
+    check_weights("bfloat16", "auto")
+    check_weights("float32", other)
+    with pytest.raises(ValueError, match=f"precision = '{other}'"):
+        check_weights("bfloat16", other)
