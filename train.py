@@ -10,7 +10,6 @@ folder away. Several machines: see recipes/0.5b.toml.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -24,8 +23,9 @@ from codequarry.data.validation_split import split
 from codequarry.data.what_was_drawn import drawn
 from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
+from codequarry.modules.told_in_a_sentence import told_in_a_sentence
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.run_folder import claim, finish, is_finished
+from codequarry.recipes.run_folder import claim, finish, is_finished, keep_choice
 from codequarry.recipes.schema import HardNegatives, Recipe
 
 
@@ -166,14 +166,19 @@ def train(
     # -- loss
     columns = max(len(dataset.column_names) for dataset in sources.values())
     most_tokens = recipe.batch_size // ranks.num_processes * columns * recipe.max_length
+    with ranks.main_process_first():
+        # free memory differs from one sitting of a run to the next, and what a step rounds must not
+        grad_cache = recipe.grad_cache == "on" or (
+            recipe.grad_cache == "auto"
+            and keep_choice(out, "grad_cache", not batch_fits(model, most_tokens, precision, device))
+        )
     terms = recipe.objective
     loss = Objective(
         model,
         temperature=recipe.temperature,
         dims=recipe.matryoshka_dims,
         mini_batch_tokens=recipe.mini_batch_tokens,
-        grad_cache=recipe.grad_cache == "on"
-        or (recipe.grad_cache == "auto" and not batch_fits(model, most_tokens, precision, device)),
+        grad_cache=grad_cache,
         directions=terms.directions,
         partition=terms.partition,
         hardness=terms.hardness,
@@ -278,7 +283,7 @@ def train(
             "ranks": ranks.num_processes,
             "precision": precision,
             "packed": not_packed is None,
-            "grad_cache": loss.uses_gradient_cache,
+            "grad_cache": grad_cache,
             "validation": {
                 "metric": evaluator.primary_metric,
                 "pairs": held_out.validation_counts,
@@ -354,7 +359,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="throw away an earlier run in --out")
     parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
     parser.add_argument(
-        "--log",
+        "--report-to",
         dest="logs",
         action="append",
         default=[],
@@ -381,7 +386,5 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    try:
+    with told_in_a_sentence():
         run(parser.parse_args())
-    except ValueError as error:
-        sys.exit(f"error: {error}")
