@@ -1,7 +1,6 @@
 """The command `codequarry`: search your code, mine pairs from it, train on them, score, release."""
 
 import argparse
-import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,32 +14,17 @@ from codequarry.data.cleaning import command as clean
 from codequarry.data.mining import command as mine
 from codequarry.data.sources import command as sources
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
+from codequarry.modules.told_in_a_sentence import told_in_a_sentence
 
 if TYPE_CHECKING:
     from codequarry.modules.embedder import CodeEmbedder
-
-_PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb; a mistake of the user's ends with a sentence and exit code 1, not with a traceback."""
     arguments = _parser().parse_args(argv)
-    try:
+    with told_in_a_sentence():
         arguments.verb(arguments)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    except BrokenPipeError:  # `codequarry search … | head` closed our output
-        sys.stderr.close()
-    except OSError as error:
-        if error.errno not in _PLACE_ERRORS:
-            raise
-        place = error.filename or "a file"
-        sys.exit(
-            f"error: {place}: {error.strerror}. What stood there before is as it was. Make room, or pass "
-            "another place for what is written; the same command then goes on."
-        )
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -65,6 +49,7 @@ def _release_build(arguments: argparse.Namespace) -> None:
         arguments.run,
         arguments.out,
         dtype=arguments.dtype,
+        in_memory=arguments.in_memory,
         results=arguments.results,
         replace=arguments.replace,
     )
@@ -160,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         verbs,
         "train",
         "train a model by a recipe; the same command resumes",
-        "codequarry train mini --out runs/mini --set data=pairs/train --set max_steps=200",
+        "codequarry train own --out runs/own --set data=pairs/train --set max_steps=200",
     )
     train.add_arguments(verb)
     verb.set_defaults(verb=train.run)
@@ -185,7 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("run", type=Path, help="the folder that training left")
     build.add_argument("--out", type=Path, required=True, help="the release folder")
     build.add_argument(
-        "--dtype", choices=["fp32", "bf16"], default="fp32", help="of the weights (default: fp32)"
+        "--dtype", choices=["fp32", "bf16"], default="fp32", help="of the weights on disk (default: fp32)"
+    )
+    build.add_argument(
+        "--in-memory",
+        choices=["fp32", "bf16"],
+        help="of the weights once loaded, unless the reader says otherwise (default: as on disk)",
     )
     build.add_argument(
         "--results", type=Path, help="a file that `codequarry benchmark --out` wrote, for the card"

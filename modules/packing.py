@@ -49,6 +49,8 @@ def packed_attention(
     if cu_seq_lens_q is None or max_length_q is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     causal = bool(getattr(module, "is_causal", True))
+    # Under autocast a rotary embedding leaves queries and keys in float32 where values are in bfloat16.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     compute = _by_flash if query.is_cuda and query.dtype in _HALF else _in_blocks
     return compute(query, key, value, scaling, cu_seq_lens_q, max_length_q, causal), None
 
@@ -101,17 +103,20 @@ def _in_blocks(
         padded = rows.new_zeros(texts * longest, *rows.shape[1:]).index_copy(0, place, rows)
         return padded.view(texts, longest, *rows.shape[1:]).transpose(1, 2)
 
-    q = block(query).reshape(texts, groups, heads // groups * longest, size)
+    q = block(query * (size**-0.5 if scaling is None else scaling))
     k, v = block(key), block(value)
-    scores = (q @ k.transpose(-1, -2)).view(texts, groups, heads // groups, longest, longest)
     positions = torch.arange(longest, device=query.device)
     if causal:  # what fills a row up stands behind it, where no real token looks
         hidden = positions > positions[:, None]
     else:
         hidden = (positions >= lengths[:, None])[:, None, None, None]
-    scores = (scores * (size**-0.5 if scaling is None else scaling)).masked_fill(hidden, float("-inf"))
-    weights = functional.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
-    attended = weights.to(v.dtype).view(texts, groups, -1, longest) @ v
+    # Autocast would turn the scores into float32 and keep them twice more for the backward pass: they are
+    # the largest tensors of a layer. The softmax sums in float32 anyway.
+    with torch.autocast(query.device.type, enabled=False):
+        scores = q.reshape(texts, groups, heads // groups * longest, size) @ k.transpose(-1, -2)
+        scores = scores.view(texts, groups, heads // groups, longest, longest)
+        weights = functional.softmax(scores.masked_fill_(hidden, float("-inf")), dim=-1)
+        attended = weights.view(texts, groups, -1, longest) @ v
     rows = attended.view(texts, heads, longest, size).transpose(1, 2).reshape(-1, heads, size)
     return rows[place][None]
 

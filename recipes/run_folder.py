@@ -51,14 +51,14 @@ def claim(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -> N
     write_json(out / _RUN, mine)
 
 
-def keep_choice(out: Path, name: str, choice: bool) -> bool:
+def keep_choice(out: Path, name: str, choice: int) -> int:
     """What was chosen when the run in `out` began: `choice` the first time, and the same ever after.
 
-    For what is decided by the machine, such as whether a batch fits into the memory that is free: a run that
-    goes on must compute as it did before, or its losses differ in their last digits.
+    For what is decided by the machine, such as how much fits into the memory that is free: a run that goes on
+    must compute as it did before, or its losses differ in their last digits.
     """
     file = out / _CHOICES
-    choices: dict[str, bool] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    choices: dict[str, int] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     if name not in choices:
         choices[name] = choice
         write_json(file, choices)

@@ -1,4 +1,4 @@
-"""Run folder in, release folder out: laid out, with card, licence, golden vectors and manifest.
+"""Run folder in, release folder out: laid out, with card, licence, record, golden vectors and manifest.
 
 A release appears under its name in one rename. Whatever a killed build left beside it is cleared away, or put
 back, by the next one.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import codequarry
 from codequarry.model_card.render import render
+from codequarry.modules.whole_files import write_json
 from codequarry.release.card_fields import card_of
 from codequarry.release.golden import write_golden
 from codequarry.release.layout import Dtype, write_layout
@@ -23,6 +24,7 @@ def build(
     out: Path,
     *,
     dtype: Dtype = "fp32",
+    in_memory: Dtype | None = None,
     results: Path | None = None,
     replace: bool = False,
     progress: bool = True,
@@ -32,6 +34,7 @@ def build(
     Arguments:
         out: the release's folder; it must not exist, unless `replace`.
         dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors).
+        in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
         results: a results file for the card; None, and the card says "not measured".
         replace: take the place of an older release in `out`, in one step at the end.
         progress: say on stderr what is being done.
@@ -46,12 +49,14 @@ def build(
     building, old = out.with_name(f".{out.name}.building"), out.with_name(f".{out.name}.old")
     _clear_leftovers(out, building, old)
     _refuse_existing(out, replace)
-    card = render(card_of(source, load_as=f"path/to/{out.name}", dtype=dtype, results=results))
+    card = card_of(source, load_as=f"path/to/{out.name}", dtype=dtype, in_memory=in_memory, results=results)
+    rendered = render(card)
 
     building.mkdir(parents=True)
     _say(progress, "weights, tokenizer and configuration")
-    write_layout(source, building, dtype=dtype)
-    (building / "README.md").write_text(card, encoding="utf-8")
+    write_layout(source, building, dtype=dtype, in_memory=in_memory)
+    write_json(building / "training.json", source.training)
+    (building / "README.md").write_text(rendered, encoding="utf-8")
     shutil.copyfile(_licence(), building / "LICENSE")
     _say(progress, "golden vectors")
     write_golden(building)

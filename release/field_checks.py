@@ -169,7 +169,8 @@ def _weights(folder: Path, config: dict[str, Any]) -> list[str]:
     except (OSError, SafetensorError) as error:
         return [f"model.safetensors cannot be read: {error}."]
     found = {names.get(kind, kind) for kind in kinds if not kind.startswith(("I", "U", "BOOL"))}
-    if found != {config.get("dtype")}:
+    # bfloat16 on disk may be float32 in memory, which holds it exactly; the other way numbers are lost.
+    if found != {config.get("dtype")} and (found, config.get("dtype")) != ({"bfloat16"}, "float32"):
         return [
             f"model.safetensors holds {', '.join(sorted(found))}, config.json says {config.get('dtype')!r}."
         ]

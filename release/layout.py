@@ -28,17 +28,23 @@ REQUIREMENTS = {
 }
 
 
-def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32") -> None:
+def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32", in_memory: Dtype | None = None) -> None:
     """Write weights, tokenizer and every configuration file of `run` into the empty folder `out`.
 
     dtype: of the weights on disk; the vectors of `bf16` weights differ a little from those of the run.
+    in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
 
-    Raises ValueError where the run holds what the layout cannot say (see `RunFolder`), or an unknown dtype.
+    Raises ValueError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
+    weights that would be larger on disk than in memory.
     """
-    if dtype not in TORCH_NAMES:
-        raise ValueError(f"dtype {dtype!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
+    in_memory = in_memory or dtype
+    for name in (dtype, in_memory):
+        if name not in TORCH_NAMES:
+            raise ValueError(f"dtype {name!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
+    if dtype == "fp32" and in_memory == "bf16":
+        raise ValueError("fp32 on disk and bf16 in memory is half the file for nothing: pass dtype 'bf16'.")
     _write_weights(run, out / "model.safetensors", dtype)
-    _write_config(run, out / "config.json", dtype)
+    _write_config(run, out / "config.json", in_memory)
     write_tokenizer(run.folder, out, max_length=run.max_length)
     write_json(
         out / "modules.json",
@@ -72,11 +78,12 @@ def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32") -> None:
     )
 
 
-def _write_config(run: RunFolder, path: Path, dtype: Dtype) -> None:
+def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
+    # Every reader turns the weights into the type named here: transformers 4 and 5, and servers.
     # `dims` and the pooling were read from this same file by RunFolder; they are written anew so that they
     # also stand in the release of a run which left one of them out.
     config = dict(run.config) | {
-        "dtype": TORCH_NAMES[dtype],
+        "dtype": TORCH_NAMES[in_memory],
         "matryoshka_dimensions": list(run.dims),
         "use_cache": False,
     }

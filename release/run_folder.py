@@ -58,7 +58,12 @@ class RunFolder:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The recipe in `training.json`, as a table: what the model was asked to be."""
-        recipe: dict[str, Any] = self.training["recipe"]
+        recipe: dict[str, Any] | None = self.training.get("recipe")
+        if not isinstance(recipe, dict):
+            raise ValueError(
+                f"{self.folder}/training.json should hold the whole recipe and holds {recipe!r}, as older "
+                "runs did: train it again."
+            )
         return recipe
 
     @cached_property

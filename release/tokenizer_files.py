@@ -34,7 +34,8 @@ def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
     pipeline = json.loads((run / "tokenizer.json").read_text(encoding="utf-8"))
     # A server that reads this file alone would cut or fill every text as the last call before saving did.
     pipeline["truncation"] = pipeline["padding"] = None
-    (out / "tokenizer.json").write_text(json.dumps(pipeline, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(pipeline, ensure_ascii=False, separators=(",", ":"))
+    (out / "tokenizer.json").write_text(text + "\n", encoding="utf-8")
 
     saved = json.loads((run / "tokenizer_config.json").read_text(encoding="utf-8"))
     # transformers 4 dies of a list under transformers 5's name; both read the old name.

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,11 @@ def test_release_from_the_command_ends_with_1_once_a_byte_is_changed(
 ) -> None:
     recipe = read_recipe(recipe_path("mini"))
     claim(tmp_path / "run", recipe, "none", fresh=False)
-    finish(tmp_path / "run", build_model(str(minilm), pooling="mean", dims=recipe.matryoshka_dims), {})
-    main(["release", "build", str(tmp_path / "run"), "--out", str(tmp_path / "release"), "--dtype", "bf16"])
+    model = build_model(str(minilm), pooling="mean", dims=recipe.matryoshka_dims)
+    finish(tmp_path / "run", model, {"recipe": asdict(recipe)})
+    built = ["--out", str(tmp_path / "release"), "--dtype", "bf16", "--in-memory", "fp32"]
+    main(["release", "build", str(tmp_path / "run"), *built])
+    assert json.loads((tmp_path / "release/config.json").read_text())["dtype"] == "float32"
     main(["release", "verify", str(tmp_path / "release")])
     assert "release: verified" in capsys.readouterr().out
     card = tmp_path / "release/README.md"

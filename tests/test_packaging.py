@@ -56,7 +56,7 @@ def _package_files(package: str) -> list[str]:
     folder = ROOT.joinpath(*package.split(".")[1:])
     data = PROJECT["tool"]["setuptools"]["package-data"].get(package, [])
     files = [*folder.glob("*.py"), *(file for pattern in data for file in folder.glob(pattern))]
-    return [str(file.relative_to(ROOT)) for file in files]
+    return [str(file.relative_to(ROOT)) for file in files if file.is_file()]
 
 
 def test_every_constraint_admits_what_is_installed_here() -> None:

@@ -15,25 +15,26 @@ Features = dict[str, Any]
 class MiniBatchLoss(CachedLossMixin, nn.Module):
     """A loss on whole-batch embeddings; who derives from it writes `of_embeddings` and calls `over`.
 
-    Two ways to the same gradient. With `grad_cache`, sentence-transformers' GradCache (Gao et al. 2021, arXiv
-    2101.06983): embed without gradients, differentiate the loss by the embeddings, embed again mini-batch
-    by mini-batch with gradients. Memory is that of one mini-batch, and texts are embedded twice. Without,
-    every mini-batch is embedded once and kept until the backward pass: less time where the batch fits.
+    Two ways to the same gradient. A large batch goes through sentence-transformers' GradCache (Gao et al.
+    2021, arXiv 2101.06983): embed without gradients, differentiate the loss by the embeddings, embed again
+    mini-batch by mini-batch with gradients. Memory is that of one mini-batch, and texts are embedded twice.
+    In a small one every mini-batch is embedded once and kept until the backward pass: less time, where the
+    batch fits.
 
     Arguments:
         model: what embeds; its output holds `sentence_embedding (texts, dim)`.
         mini_batch_tokens: tokens a forward pass, padding not counted; a longer text goes alone.
-        grad_cache: see above.
+        graph_tokens: a batch of more tokens goes through GradCache; 0: each does; None: none does.
     """
 
-    def __init__(self, model: nn.Module, *, mini_batch_tokens: int, grad_cache: bool) -> None:
+    def __init__(self, model: nn.Module, *, mini_batch_tokens: int, graph_tokens: int | None) -> None:
         super().__init__()
         if mini_batch_tokens < 1:
             raise ValueError(f"mini_batch_tokens = {mini_batch_tokens}: at least 1.")
         self.model = model
         self.mini_batch_num_tokens = mini_batch_tokens
         self.mini_batch_size = 1  # of the parent, which reads it only where no tokens are given
-        self.uses_gradient_cache = grad_cache
+        self.graph_tokens = graph_tokens
 
     def of_embeddings(self, embeddings: list[Tensor], known: Any) -> Tensor:
         """The loss from one `(texts, dim)` tensor a column, and from what `over` was told beside them."""
@@ -47,6 +48,9 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
             known: passed on to `of_embeddings` as it is.
         """
         columns = list(columns)
+        self.uses_gradient_cache = self.graph_tokens is not None and (
+            sum(column["input_ids"].numel() for column in columns) > self.graph_tokens
+        )
         if self.uses_gradient_cache:
             loss: Tensor = self.forward_cached(columns, known)
             return loss

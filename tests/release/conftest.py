@@ -17,7 +17,7 @@ PATTERN = (
 
 
 def save_run(folder, modules, dims, name):
-    """Save a SentenceTransformer and the two records of a training beside it."""
+    """Save a SentenceTransformer and the record of a training beside it."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(modules=modules, prompts=prompts(), similarity_fn_name="cosine", device="cpu")
@@ -25,10 +25,10 @@ def save_run(folder, modules, dims, name):
     model.save(str(folder))
     edit(folder / "tokenizer_config.json", split_special_tokens=True)
     recipe = {"name": name, "max_length": model.max_seq_length, "matryoshka_dims": dims, "temperature": 0.05}
-    (folder / "recipe.json").write_text(json.dumps({"recipe": recipe, "data_sha256": "0" * 64}))
-    data = [{"source": "here", "task": "nl2code", "pairs": 12}]
+    recipe["data"] = str(folder.parent / "pairs")
+    data = [{"source": str(folder.parent / "here"), "task": "nl2code", "pairs": 12}]
     (folder / "training.json").write_text(
-        json.dumps({"recipe": name, "steps": 3, "seconds": 9.5, "data": data})
+        json.dumps({"recipe": recipe, "steps": 3, "seconds": 9.5, "data": data})
     )
 
 

@@ -28,6 +28,7 @@ def test_a_release_holds_these_files_and_no_others(built):
         "sentence_bert_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
+        "training.json",
     ]
     assert check_manifest(built) == []
 

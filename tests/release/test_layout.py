@@ -91,6 +91,22 @@ def test_bf16_weights_are_the_run_rounded(decoder_run, tmp_path):
     assert config["torch_dtype"] == config["dtype"] == "bfloat16"
 
 
+def test_bf16_on_disk_may_be_float32_in_memory(decoder_run, tmp_path):
+    write_layout(RunFolder.read(decoder_run), tmp_path, dtype="bf16", in_memory="fp32")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
+    config = read(tmp_path / "config.json")
+    assert config["torch_dtype"] == config["dtype"] == "float32"
+    loaded = SentenceTransformer(str(tmp_path), device="cpu").state_dict()
+    run = load_file(decoder_run / "model.safetensors")
+    assert all(torch.equal(loaded[f"0.model.{key}"], run[key].bfloat16().float()) for key in run)
+
+
+def test_weights_that_would_shrink_on_loading_are_refused(decoder_run, tmp_path):
+    with pytest.raises(ValueError, match="half the file for nothing: pass dtype 'bf16'"):
+        write_layout(RunFolder.read(decoder_run), tmp_path, in_memory="bf16")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_in_several_files_become_one(run, tmp_path):
     from safetensors.torch import save_file
 

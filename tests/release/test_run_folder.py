@@ -43,6 +43,12 @@ def test_an_unfinished_run_is_refused_with_the_way_to_finish_it(run, name):
         RunFolder.read(run)
 
 
+def test_a_record_without_the_recipe_is_refused(run):
+    edit(run / "training.json", recipe="nano")
+    with pytest.raises(ValueError, match=r"the whole recipe and holds 'nano', .*: train it again"):
+        RunFolder.read(run)
+
+
 def test_other_prompts_are_refused_by_name(run):
     path = run / "config_sentence_transformers.json"
     saved = json.loads(path.read_text())["prompts"]

