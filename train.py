@@ -80,6 +80,7 @@ def train(
     from codequarry.modules.best_checkpoint import BestCheckpoint
     from codequarry.modules.checkpoints import newest_complete
     from codequarry.modules.curves import write_curves
+    from codequarry.modules.fast_fp32 import use_fast_fp32
     from codequarry.modules.losses.objective import Objective
     from codequarry.modules.machine import describe_machine, package_versions
     from codequarry.modules.packing import position_offset, use_packing
@@ -167,6 +168,8 @@ def train(
         ranks.print(f"texts are padded, which is slower: {not_packed}.")
     architecture = str(getattr(model.config, "model_type", "unknown"))
     precision = chosen_precision(recipe.precision, device=device, architecture=architecture)
+    if device == "cpu" and precision == "fp32":
+        use_fast_fp32()
 
     # -- loss
     with ranks.main_process_first():

@@ -119,7 +119,8 @@ def batch_shares(
         weights: factors by source or by `source:task`, `*` for any letters: `"*/*"` are all mined
             repositories, `"*:qa"` is a task. All that fit a part are multiplied; 0 leaves it out.
 
-    Raises ValueError for a weight of something that is not there, and when nothing is left.
+    Raises ValueError for a weight of something that is not there, unless it has a `*`, and when nothing is
+    left.
     """
     weights = dict(weights or {})
     fitting = {
@@ -127,7 +128,7 @@ def batch_shares(
         for name in weights
     }
     for name, parts in fitting.items():
-        if not parts:
+        if not parts and "*" not in name:
             near = difflib.get_close_matches(name, {*sizes, *map(source_of, sizes)}, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the sources are {', '.join(sorted(sizes))}."
             raise ValueError(f"source_weights names {name!r}, which no pair comes from: {hint}")

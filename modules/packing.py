@@ -17,6 +17,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.last_rows import LastRows
+from codequarry.modules.last_token_pooling import LastTokenPooling
 
 NAME = "packed"
 _HALF = (torch.bfloat16, torch.float16)
@@ -107,18 +109,18 @@ def _in_blocks(
     k, v = block(key), block(value)
     positions = torch.arange(longest, device=query.device)
     if causal:  # what fills a row up stands behind it, where no real token looks
-        hidden = positions > positions[:, None]
+        hidden = (positions > positions[:, None]).repeat(heads // groups, 1)
     else:
-        hidden = (positions >= lengths[:, None])[:, None, None, None]
+        hidden = (positions >= lengths[:, None])[:, None, None]
     # Autocast would turn the scores into float32 and keep them twice more for the backward pass: they are
     # the largest tensors of a layer. The softmax sums in float32 anyway.
     with torch.autocast(query.device.type, enabled=False):
         scores = q.reshape(texts, groups, heads // groups * longest, size) @ k.transpose(-1, -2)
-        scores = scores.view(texts, groups, heads // groups, longest, longest)
-        weights = functional.softmax(scores.masked_fill_(hidden, float("-inf")), dim=-1)
-        attended = weights.view(texts, groups, -1, longest) @ v
+        # Out of autograd's sight: where a weight is 0 the softmax lets no gradient through by itself.
+        scores.detach().masked_fill_(hidden, float("-inf"))
+        attended = functional.softmax(scores, dim=-1) @ v
     rows = attended.view(texts, heads, longest, size).transpose(1, 2).reshape(-1, heads, size)
-    return rows[place][None]
+    return rows.index_select(0, place)[None]
 
 
 def _mask(*, attention_mask: Tensor | None = None, **others: Any) -> Tensor | None:
@@ -135,7 +137,8 @@ def use_packing(model: CodeEmbedder) -> str | None:
 
     Whether an architecture computes the same is not looked up but tried: three texts, packed and padded,
     must give the same vectors. Sliding windows, for one, are not known to this attention. Padded features
-    work as before.
+    work as before. A decoder with last-token pooling skips what nobody reads (`LastRows`), if that too gives
+    the same.
     """
     transformer: Any = model[0]
     before = transformer.model.config._attn_implementation
@@ -146,14 +149,21 @@ def use_packing(model: CodeEmbedder) -> str | None:
     parameters = transformer.model_forward_params
     if parameters is not None:
         transformer.model_forward_params = parameters | _PACKED_FEATURES
-    difference = _difference(model)
     # bfloat16 weights round the same sums in another order.
     allowed = 1e-5 if next(model.parameters()).dtype == torch.float32 else 3e-2
-    if difference <= allowed:
-        return None
-    transformer.model.set_attn_implementation(before)
-    transformer.model_forward_params = parameters
-    return f"packed and padded vectors of {type(transformer.model).__name__} differ by {difference:.1g}"
+    difference = _difference(model)
+    if difference > allowed:
+        transformer.model.set_attn_implementation(before)
+        transformer.model_forward_params = parameters
+        return f"packed and padded vectors of {type(transformer.model).__name__} differ by {difference:.1g}"
+    if isinstance(model[1], LastTokenPooling):
+        try:
+            last_rows = LastRows(transformer.model.layers[-1])
+        except AttributeError:
+            return None  # an architecture with other names; it computes all rows
+        if _difference(model) > allowed:
+            last_rows.remove()
+    return None
 
 
 def position_offset(model: CodeEmbedder) -> int:

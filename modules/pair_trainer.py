@@ -109,7 +109,9 @@ class PairTrainer(SentenceTransformerTrainer):
         self.drawn[inputs["dataset_name"]] += 1
         if hasattr(self.loss, "progress"):
             self.loss.progress = self.state.global_step / self.state.max_steps
-        loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
+        # Around all mini-batches, so that autocast casts each weight once a step and not once a mini-batch.
+        with self.accelerator.autocast():
+            loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
         for name, term in getattr(self.loss, "last_terms", {}).items():
             self._terms[name] = self._terms.get(name, 0.0) + term
         self._term_steps += 1

@@ -33,7 +33,7 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     Arguments:
         path: a TOML file.
         settings: `field=value` each, nested ones with a dot, values as TOML writes them; a bare word is a
-            string.
+            string, and `none` leaves out a table or number that may be left out (`validation=none`).
 
     Raises ValueError for TOML that does not parse, an unknown or missing field (with the nearest right
     name) and a value of the wrong type.
@@ -91,9 +91,9 @@ def _build(schema: type[Any], table: dict[str, Any], where: str) -> Any:
 def _value(kind: Any, value: Any, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        if value is None:
-            return None
         (kind,) = [argument for argument in arguments if argument is not type(None)]
+        if value is None or (value == "none" and kind is not str):  # TOML has no word for nothing
+            return None
         return _value(kind, value, where)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _build(kind, value, where)  # type: ignore[arg-type]

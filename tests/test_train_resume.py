@@ -37,7 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         f"data={data}", "backbone.shape.hidden_size=64", "backbone.shape.layers=2", "backbone.shape.heads=4",
         "backbone.shape.intermediate_size=128", "backbone.shape.vocabulary=600", "matryoshka_dims=[64, 16]",
         "max_length=96", "batch_size=8", "mini_batch_tokens=256", "grad_cache=on", "precision=fp32",
-        f"max_steps={STEPS}", "save_steps=2", "logging_steps=3",
+        f"max_steps={STEPS}", "save_steps=2", "logging_steps=3", "validation=none",
     ]  # fmt: skip
 
 

@@ -80,6 +80,7 @@ def ablate(
             f"pooling={pooling}",
             f"seed={seed}",
             f"max_steps={steps}",
+            "validation=none",  # scored below, on pairs that no run has seen
         ]
         train(recipe_path(recipe), folder, settings=[*settings, *own])
 

@@ -35,6 +35,7 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
         self.mini_batch_num_tokens = mini_batch_tokens
         self.mini_batch_size = 1  # of the parent, which reads it only where no tokens are given
         self.graph_tokens = graph_tokens
+        self.uses_gradient_cache = graph_tokens == 0  # of the last batch
 
     def of_embeddings(self, embeddings: list[Tensor], known: Any) -> Tensor:
         """The loss from one `(texts, dim)` tensor a column, and from what `over` was told beside them."""

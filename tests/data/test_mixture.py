@@ -78,6 +78,7 @@ def test_a_weight_with_a_star_is_one_of_all_that_fit() -> None:
         {"owner/one:qa": 0.25, "owner/two:nl2code": 0.25, "tldr:nl2code": 0.5}
     )
     assert batch_shares(sizes, 0.5, {"*:nl2code": 0}) == {"owner/one:qa": 1.0}
+    assert batch_shares({"tldr:qa": 9}, 0.5, {"*/*": 0.5}) == {"tldr:qa": 1.0}
 
 
 @pytest.mark.parametrize(

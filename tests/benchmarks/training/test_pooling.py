@@ -17,7 +17,7 @@ from codequarry.data.pair_files import read_pairs, write_pairs
 SMALL = [
     "backbone.shape.hidden_size=64", "backbone.shape.layers=2", "backbone.shape.heads=8",
     "backbone.shape.intermediate_size=128", "backbone.shape.vocabulary=600", "matryoshka_dims=[64, 16]",
-    "max_length=96", "batch_size=8", "save_steps=2", "precision=fp32",
+    "max_length=96", "batch_size=8", "save_steps=2", "precision=fp32", "validation=none",
 ]  # fmt: skip
 
 

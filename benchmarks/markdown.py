@@ -1,0 +1,15 @@
+"""Tables as Markdown writes them."""
+
+from collections.abc import Collection, Sequence
+
+
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], words: Collection[str] = ()) -> str:
+    """A table with its first column, and those whose heads are `words`, on the left; numbers on the right.
+
+    >>> print(markdown_table(["model", "seconds"], [["nano", "1.5"]]))
+    | model | seconds |
+    | --- | --: |
+    | nano | 1.5 |
+    """
+    rule = ["---" if number == 0 or name in words else "--:" for number, name in enumerate(head)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
