@@ -7,6 +7,8 @@ float32. So the word is given, a few products are compared with float64, and it 
 rounded.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,8 @@ _ALLOWED = 1e-5  # of the largest result; float32 is at 1e-6 here, bf16 at 1e-3
 
 def use_fast_fp32() -> bool:
     """Switch this process to oneDNN's float32 products if they are exact, and say whether they are."""
-    matmul = torch.backends.mkldnn.matmul
+    onednn: Any = torch.backends.mkldnn
+    matmul = onednn.matmul
     before = matmul.fp32_precision
     matmul.fp32_precision = "bf16"
     if _error() <= _ALLOWED:

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from codequarry.benchmarks.training.step_by_step import take_turns
 from codequarry.data.pair import Pair
 from codequarry.data.pair_folders import read_pair_folders
 from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.told_in_a_sentence import told_in_a_sentence
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 
@@ -254,7 +254,5 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    try:
+    with told_in_a_sentence():
         run(parser.parse_args())
-    except ValueError as error:
-        sys.exit(f"error: {error}")

@@ -11,7 +11,6 @@ command goes on where it was stopped: a finished run is not trained again.
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from codequarry.data.mixture import known_licences, select
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.data.pair_folders import HELD_OUT, fingerprint_folders, read_pair_folders
 from codequarry.data.validation_split import split
+from codequarry.modules.told_in_a_sentence import told_in_a_sentence
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.recipes.schema import Recipe
@@ -251,7 +251,5 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    try:
+    with told_in_a_sentence():
         run(parser.parse_args())
-    except ValueError as error:
-        sys.exit(f"error: {error}")
