@@ -26,6 +26,12 @@ def test_every_table_of_benchmarks_is_its_results_file_rendered() -> None:
         assert score_table(benchmark) in README, benchmark.title
 
 
+def test_the_kills_are_those_of_their_results() -> None:
+    kills = json.loads((ROOT / "benchmarks/results/training-kills.json").read_text("utf-8"))
+    assert kills["same_losses"] and kills["same_weights"] and kills["same_batches"]
+    assert f"{len(kills['kills'])}\nkills at random moments, all equal" in README
+
+
 def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
     for task in TASKS.values():
         names = ", ".join(f"`{prompt_name(task.name, side)}`" for side in SIDES)
