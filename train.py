@@ -18,6 +18,7 @@ from typing import Any
 
 from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select, task_of
 from codequarry.data.pair import Pair
+from codequarry.data.pair_files import write_pairs
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
 from codequarry.data.validation_split import split
 from codequarry.data.what_was_drawn import drawn
@@ -130,6 +131,8 @@ def train(
         )
         ranks.print(f"{len(held_out.validation)} pairs held out to validate on.")
         validated_on = {"pairs": held_out.validation_counts, "set_aside": held_out.set_aside}
+        if ranks.is_main_process:
+            write_pairs(out / "validation/pairs.jsonl.gz", held_out.validation)
         del held_out
     if recipe.hard_negatives is not None:
         with ranks.main_process_first():

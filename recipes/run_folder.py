@@ -65,6 +65,14 @@ def keep_choice(out: Path, name: str, choice: int) -> int:
     return choices[name]
 
 
+def recipe_of(out: Path) -> Recipe:
+    """The recipe of the run in `out`. Raises ValueError for a folder that no run wrote."""
+    file = out / _RUN
+    if not file.is_file():
+        raise ValueError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
+    return recipe_from_record(json.loads(file.read_text(encoding="utf-8"))["recipe"])
+
+
 def is_finished(out: Path) -> bool:
     """Whether `out` holds a finished model; `config.json` is put there last."""
     return (out / "config.json").is_file()

@@ -28,7 +28,7 @@ def test_every_table_of_benchmarks_is_its_results_file_rendered() -> None:
 
 def test_the_kills_are_those_of_their_results() -> None:
     kills = json.loads((ROOT / "benchmarks/results/training-kills.json").read_text("utf-8"))
-    assert kills["same_losses"] and kills["same_weights"] and kills["same_batches"]
+    assert all(kills[f"same_{what}"] for what in ("losses", "weights", "batches"))
     assert f"{len(kills['kills'])}\nkills at random moments, all equal" in README
 
 
