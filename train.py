@@ -21,7 +21,7 @@ from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
 from codequarry.data.validation_split import split
-from codequarry.data.what_was_drawn import drawn
+from codequarry.data.what_is_drawn import announced, drawn
 from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
 from codequarry.modules.told_in_a_sentence import told_in_a_sentence
@@ -151,8 +151,8 @@ def train(
     sizes = {name: len(dataset) for name, dataset in sources.items()}
     shares = batch_shares(sizes, recipe.mixture_exponent, recipe.source_weights)
     sources = {name: dataset for name, dataset in sources.items() if name in shares}
-    for name, share in shares.items():
-        ranks.print(f"{name}: {sizes[name]} pairs, {share:.1%} of the batches")
+    for line in announced(sizes, shares):
+        ranks.print(line)
 
     # -- model
     set_seed(recipe.seed)
