@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from sentence_transformers.base.losses import CachedLossMixin, RandContext
+from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -49,9 +50,7 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
             known: passed on to `of_embeddings` as it is.
         """
         columns = list(columns)
-        self.uses_gradient_cache = self.graph_tokens is not None and (
-            sum(column["input_ids"].numel() for column in columns) > self.graph_tokens
-        )
+        self.uses_gradient_cache = self.graph_tokens is not None and most_tokens(columns) > self.graph_tokens
         if self.uses_gradient_cache:
             loss: Tensor = self.forward_cached(columns, known)
             return loss
@@ -108,6 +107,21 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
 
     def _unsynchronised(self) -> Any:
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+
+
+def most_tokens(columns: list[Features]) -> int:
+    """Tokens of the batch, padding counted, on the rank that has most.
+
+    Every rank must take the same way to the gradient: where one embeds twice and the other once, they wait
+    for each other for ever.
+    """
+    ids = [column["input_ids"] for column in columns]
+    tokens = sum(one.numel() for one in ids)
+    if get_world_size() == 1:
+        return tokens
+    most = torch.tensor(tokens, device=ids[0].device)
+    torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
+    return int(most)
 
 
 class _FirstPass:
