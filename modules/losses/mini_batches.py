@@ -121,7 +121,7 @@ def most_tokens(columns: list[Features]) -> int:
         return tokens
     most = torch.tensor(tokens, device=ids[0].device)
     torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
-    return int(most)
+    return int(most.item())
 
 
 class _FirstPass:
