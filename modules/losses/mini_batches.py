@@ -116,7 +116,7 @@ def most_tokens(columns: list[Features]) -> int:
     for each other for ever.
     """
     ids = [column["input_ids"] for column in columns]
-    tokens = sum(one.numel() for one in ids)
+    tokens: int = sum(one.numel() for one in ids)
     if get_world_size() == 1:
         return tokens
     most = torch.tensor(tokens, device=ids[0].device)
