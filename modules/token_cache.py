@@ -51,8 +51,8 @@ class TokenCache:
     much. A file that is damaged or cannot be written costs one warning, and the texts are tokenised.
 
     >>> cache = TokenCache(model[0])
-    >>> [len(ids) for ids in cache.token_ids(["def f(): ..."], prompt="Candidate code snippet:\\n")]
-    [13]
+    >>> [len(ids) for ids in cache.token_ids(["def f(): ..."], prompt="passage: ")]
+    [12]
     """
 
     def __init__(self, transformer: InstructionPrefix, folder: Path | None = None) -> None:

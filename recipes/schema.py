@@ -124,11 +124,11 @@ class Recipe:
                 "nothing to go back to; leave it out."
             )
         check_weights(self.weights, self.precision)
-        if self.validation is not None:
-            self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)
         if not self.matryoshka_dims:
             raise ValueError(
                 f"matryoshka_dims is empty in recipe {self.name}: name at least the hidden size."
             )
+        if self.validation is not None:
+            self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)
         if self.backbone.weights == "random" and self.backbone.shape is None:
             raise ValueError(f"random weights in recipe {self.name} need a [backbone.shape] table.")

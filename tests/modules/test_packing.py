@@ -28,7 +28,7 @@ def model(request: pytest.FixtureRequest, minilm: Path, small_decoder: Path) -> 
 
 
 def both_forms(model: CodeEmbedder) -> tuple[dict[str, Any], dict[str, Any]]:
-    padded = model[0].preprocess(TEXTS, prompt="Candidate code snippet:\n")
+    padded = model[0].preprocess(TEXTS, prompt="passage: ")
     rows = [
         ids[mask.bool()].tolist()
         for ids, mask in zip(padded["input_ids"], padded["attention_mask"], strict=True)

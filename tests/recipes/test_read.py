@@ -52,7 +52,7 @@ def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
 
 def test_a_mixture_with_weights_and_negatives_survives_json(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    text = recipe_path("mini").read_text(encoding="utf-8")
+    text = recipe_path("own").read_text(encoding="utf-8")
     file.write_text(
         text + '\n[source_weights]\ntldr = 2\n"wikisql:nl2code" = 0.5\n[hard_negatives]\nmodel = "mini"\n'
     )
