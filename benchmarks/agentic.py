@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     from transformers.utils.logging import disable_progress_bar
 
-    from codequarry.benchmarks.command import cache_folder, out_folder, written_command
+    from codequarry.benchmarks.command import out_folder, vectors_folder, written_command
     from codequarry.benchmarks.file_scores import score_files
     from codequarry.benchmarks.quality import Row, score_table, with_means
     from codequarry.benchmarks.score import BM25, FUSED, PLAIN, contenders
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
         queries=arguments.queries, passages=arguments.documents, mirrors=arguments.mirrors
     ):
         rows += score_files(
-            commits, models, out=out, cache=cache_folder(arguments), compute=arguments.compute
+            commits, models, out=out, cache=vectors_folder(arguments), compute=arguments.compute
         )
         notes.append(
             f"{commits.found.name}: {len(commits.found.queries)} commits, {commits.oldest} to "

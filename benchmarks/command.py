@@ -1,13 +1,13 @@
 """`codequarry benchmark`: its options, and what it does with them."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codequarry.benchmarks import own_repository
+from codequarry.modules.cache_folder import cache_folder
 from codequarry.modules.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -121,14 +121,9 @@ def out_folder(arguments: argparse.Namespace) -> Path:
     return _CHECKOUT if _CHECKOUT.is_dir() else Path("results")
 
 
-def cache_folder(arguments: argparse.Namespace) -> Path:
+def vectors_folder(arguments: argparse.Namespace) -> Path:
     """Where vectors are kept: `--cache`, else `vectors` in CODEQUARRY_CACHE or the user's cache folder."""
-    from platformdirs import user_cache_dir
-
-    if arguments.cache is not None:
-        return Path(arguments.cache)
-    chosen = os.environ.get("CODEQUARRY_CACHE") or user_cache_dir("codequarry", appauthor=False)
-    return Path(chosen) / "vectors"
+    return cache_folder("vectors") if arguments.cache is None else Path(arguments.cache)
 
 
 def written_command(words: Sequence[str] | None = None) -> str:
@@ -146,7 +141,7 @@ def _score(arguments: argparse.Namespace) -> None:
     from codequarry.benchmarks.significance import table as comparison_table
     from codequarry.benchmarks.summary import write_summary
 
-    out, cache = out_folder(arguments), cache_folder(arguments)
+    out, cache = out_folder(arguments), vectors_folder(arguments)
     sets, benchmark = _sets(arguments)
     disable_progress_bar()  # of every file that transformers reads; those of long work stay
     models = contenders(_models(arguments))

@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     from transformers.utils.logging import disable_progress_bar
 
-    from codequarry.benchmarks.command import cache_folder, out_folder, written_command
+    from codequarry.benchmarks.command import out_folder, vectors_folder, written_command
     from codequarry.benchmarks.file_scores import score_files
     from codequarry.benchmarks.quality import score_table
     from codequarry.benchmarks.score import contenders, score
@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
         documents=arguments.documents,
         mirrors=arguments.mirrors,
     )
-    settings: Mapping[str, Any] = {"cache": cache_folder(arguments), "compute": arguments.compute}
+    settings: Mapping[str, Any] = {"cache": vectors_folder(arguments), "compute": arguments.compute}
     rows = []
     if found.functions is not None:
         rows += score([found.functions.found], models, **settings)

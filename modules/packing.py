@@ -19,6 +19,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_rows import LastRows
 from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.token_features import packed, padded
 
 NAME = "packed"
 _HALF = (torch.bfloat16, torch.float16)
@@ -172,23 +173,6 @@ def position_offset(model: CodeEmbedder) -> int:
     return int(transformer._infer_flatten_position_offset())
 
 
-def packed(rows: list[list[int]], offset: int = 0) -> dict[str, Any]:
-    """Packed features of the token ids of several texts; shapes as in `PairCollator`."""
-    lengths = torch.tensor([len(row) for row in rows])
-    bounds = functional.pad(lengths.cumsum(0), (1, 0)).int()
-    longest = int(lengths.max())
-    return {
-        "input_ids": torch.tensor([[token for row in rows for token in row]]),
-        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None] + offset,
-        "seq_idx": torch.repeat_interleave(torch.arange(len(rows), dtype=torch.int32), lengths)[None],
-        "cu_seq_lens_q": bounds,
-        "cu_seq_lens_k": bounds,
-        "max_length_q": longest,
-        "max_length_k": longest,
-        "modality": "text",
-    }
-
-
 def _difference(model: CodeEmbedder) -> float:
     """The largest difference between packed and padded vectors of texts of 8, 60 and 240 tokens."""
     transformer: Any = model[0]
@@ -200,16 +184,11 @@ def _difference(model: CodeEmbedder) -> float:
         for length in (8, 60, longest)
         if length <= longest
     ]
-    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-    mask = torch.arange(ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad():
         vectors = []
-        for features in (
-            packed(rows, position_offset(model)),
-            {"input_ids": ids, "attention_mask": mask.long(), "modality": "text"},
-        ):
+        for features in (packed(rows, position_offset(model)), padded(rows)):
             on_device = {
                 name: value.to(model.device) if isinstance(value, Tensor) else value
                 for name, value in features.items()

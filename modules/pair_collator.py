@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from codequarry.modules.teacher_vectors import TeacherVectors
 from codequarry.modules.text_hash import text_ids
 from codequarry.modules.token_cache import Ids, TokenCache
+from codequarry.modules.token_features import packed, padded
 
 _DATASET_NAME = "dataset_name"  # sentence-transformers' own column
 
@@ -90,29 +89,4 @@ class PairCollator:
             raise ValueError(f"column {column!r} of {name!r}: {error}") from error
 
     def _features(self, ids: Sequence[Ids]) -> dict[str, Any]:
-        lengths = np.array([len(text) for text in ids])
-        return (self._pack if self.packed else self._pad)(ids, lengths) | {"modality": "text"}
-
-    def _pad(self, ids: Sequence[Ids], lengths: "np.ndarray[Any, Any]") -> dict[str, Any]:
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.full(mask.shape, self.pad_id, dtype=np.int64)
-        padded[mask] = np.concatenate(ids)
-        return {"input_ids": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask).long()}
-
-    def _pack(self, ids: Sequence[Ids], lengths: "np.ndarray[Any, Any]") -> dict[str, Any]:
-        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        positions = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths) + self.position_offset
-        bounds = torch.from_numpy(ends)
-        return {
-            "input_ids": _one_row(np.concatenate(ids).astype(np.int64)),
-            "position_ids": _one_row(positions.astype(np.int64)),
-            "seq_idx": _one_row(np.repeat(np.arange(len(ids), dtype=np.int32), lengths)),
-            "cu_seq_lens_q": bounds,
-            "cu_seq_lens_k": bounds,
-            "max_length_q": int(lengths.max()),
-            "max_length_k": int(lengths.max()),
-        }
-
-
-def _one_row(values: "np.ndarray[Any, Any]") -> Tensor:
-    return torch.from_numpy(values)[None]
+        return packed(ids, self.position_offset) if self.packed else padded(ids, self.pad_id)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from platformdirs import user_cache_dir
 from tqdm import tqdm
 
+from codequarry.modules.cache_folder import cache_folder
 from codequarry.modules.text_hash import text_sha256
 from codequarry.modules.whole_files import write_json
 
@@ -28,12 +28,8 @@ _HASH = 32  # bytes
 
 
 def teacher_folder(fingerprint: str) -> Path:
-    """Where the vectors of a teacher are kept for all runs of this machine.
-
-    `teachers` in the folder of the environment variable CODEQUARRY_CACHE, or else in the user's cache folder.
-    """
-    chosen = os.environ.get("CODEQUARRY_CACHE") or user_cache_dir("codequarry", appauthor=False)
-    return Path(chosen).expanduser() / "teachers" / fingerprint[:32]
+    """Where the vectors of a teacher are kept for all runs of this machine: see `cache_folder`."""
+    return cache_folder("teachers") / fingerprint[:32]
 
 
 def write_teacher_vectors(

@@ -10,7 +10,6 @@ import copy
 import hashlib
 import json
 import logging
-import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
@@ -22,8 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tokenizers
-from platformdirs import user_cache_dir
 
+from codequarry.modules.cache_folder import cache_folder
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.text_hash import text_sha256
 
@@ -57,8 +56,7 @@ class TokenCache:
 
     def __init__(self, transformer: InstructionPrefix, folder: Path | None = None) -> None:
         self._transformer = _without_weights(transformer)
-        chosen = os.environ.get("CODEQUARRY_CACHE") or user_cache_dir("codequarry", appauthor=False)
-        self.path = (folder or Path(chosen) / "tokens").expanduser() / f"{_identity(transformer)}.sqlite"
+        self.path = (folder or cache_folder("tokens")).expanduser() / f"{_identity(transformer)}.sqlite"
         self._checked: set[str] = set()  # prompts that the transformer accepts
         self._usable = True
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from platformdirs import user_cache_dir
+from codequarry.modules.cache_folder import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,7 @@ def database_path(root: Path, cache: Path | None = None) -> Path:
     cache: the folder for indexes; None for the one in the environment variable CODEQUARRY_CACHE, or else
     the user's cache folder.
     """
-    chosen = os.environ.get("CODEQUARRY_CACHE") or user_cache_dir("codequarry", appauthor=False)
-    folder = cache or Path(chosen)
+    folder = cache or cache_folder()
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:24]
     return folder.expanduser() / f"{name}.sqlite"
 

@@ -14,7 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from codequarry.modules import packing
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.packing import packed, use_packing
+from codequarry.modules.packing import use_packing
+from codequarry.modules.token_features import packed
 
 TEXTS = ["def f(x):\n    return x", "a", "parse a date " * 30, "# comment\nclass A:\n    pass\n" * 3]
 

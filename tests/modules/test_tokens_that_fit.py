@@ -14,7 +14,8 @@ KEPT = """
 import sys, torch
 from codequarry.modules.tokens_that_fit import bytes_per_token
 from codequarry.modules.build import build_model
-from codequarry.modules.packing import packed, use_packing
+from codequarry.modules.packing import use_packing
+from codequarry.modules.token_features import packed
 
 kept = {}
 def pack(tensor):
