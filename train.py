@@ -24,7 +24,7 @@ from codequarry.data.validation_split import split
 from codequarry.data.what_is_drawn import announced, drawn
 from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.recipes.run_folder import claim, finish, is_finished, keep_choice
 from codequarry.recipes.schema import HardNegatives, Recipe
@@ -388,9 +388,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    with told_in_a_sentence():
-        run(parser.parse_args())
+    run_program(__doc__, add_arguments, run)

@@ -1,8 +1,9 @@
 """How a program of ours ends when something is wrong: with a sentence and an exit code, not a traceback."""
 
+import argparse
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
@@ -34,3 +35,18 @@ def told_in_a_sentence() -> Iterator[None]:
         if str(stop):
             print(stop, file=sys.stderr)
         sys.exit(_INTERRUPTED)
+
+
+def run_program(
+    about: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], None],
+) -> None:
+    """Be a program: read its options from the command line and run it, `told_in_a_sentence`.
+
+    Arguments: `about`, the file's docstring, for `--help`.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    with told_in_a_sentence():
+        run(parser.parse_args())

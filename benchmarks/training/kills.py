@@ -23,6 +23,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from codequarry.modules.told_in_a_sentence import run_program
+
 Phase = Literal["start-up", "steps", "checkpoint", "final save"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
@@ -294,8 +296,4 @@ def _word(same: bool) -> str:
 
 
 if __name__ == "__main__":
-    command_line = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(command_line)
-    run(command_line.parse_args())
+    run_program(__doc__, add_arguments, run)

@@ -26,7 +26,7 @@ from codequarry.benchmarks.training.step_by_step import take_turns
 from codequarry.data.pair import Pair
 from codequarry.data.pair_folders import read_pair_folders
 from codequarry.modules.decoder_shape import DecoderShape
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 
@@ -250,9 +250,4 @@ def _trained(recipe: str, weights: str | None, lora: bool) -> Trained:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    with told_in_a_sentence():
-        run(parser.parse_args())
+    run_program(__doc__, add_arguments, run)

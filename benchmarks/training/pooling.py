@@ -23,7 +23,7 @@ from codequarry.data.mixture import known_licences, select
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.data.pair_folders import HELD_OUT, fingerprint_folders, read_pair_folders
 from codequarry.data.validation_split import split
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.recipes.schema import Recipe
@@ -247,9 +247,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    with told_in_a_sentence():
-        run(parser.parse_args())
+    run_program(__doc__, add_arguments, run)

@@ -22,7 +22,7 @@ from typing import Any
 import codequarry
 from codequarry.benchmarks.command import out_folder, written_command
 from codequarry.benchmarks.markdown import markdown_table
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 
@@ -144,9 +144,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    with told_in_a_sentence():
-        run(parser.parse_args())
+    run_program(__doc__, add_arguments, run)

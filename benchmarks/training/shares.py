@@ -17,7 +17,7 @@ from codequarry.benchmarks.command import out_folder, written_command
 from codequarry.benchmarks.markdown import markdown_table
 from codequarry.data.pair_files import read_pairs
 from codequarry.modules.score_names import MEAN, score_name
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.run_folder import recipe_of
 
@@ -117,9 +117,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    with told_in_a_sentence():
-        run(parser.parse_args())
+    run_program(__doc__, add_arguments, run)

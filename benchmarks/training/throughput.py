@@ -39,7 +39,7 @@ from codequarry.benchmarks.training.speed_tables import (
 from codequarry.benchmarks.training.step_by_step import Trained, take_turns
 from codequarry.data.pair import Pair
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
 
@@ -327,9 +327,4 @@ def _command() -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
-    with told_in_a_sentence():
-        run(parser.parse_args())
+    run_program(__doc__, add_arguments, run)

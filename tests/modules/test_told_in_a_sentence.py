@@ -1,11 +1,13 @@
 """How a program ends when something is wrong."""
 
+import argparse
 import errno
+import sys
 
 import pytest
 
 from codequarry.modules.stopping import Stopped
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.modules.told_in_a_sentence import run_program, told_in_a_sentence
 
 
 def ended(error: BaseException) -> object:
@@ -37,3 +39,19 @@ def test_our_own_mistakes_keep_their_traceback() -> None:
         raise OSError(errno.EIO, "odd")
     with pytest.raises(KeyError), told_in_a_sentence():
         raise KeyError("x")
+
+
+def test_a_program_reads_its_options_and_ends_with_its_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: argparse.Namespace) -> None:
+        raise ValueError(f"{arguments.steps} steps are too many.")
+
+    monkeypatch.setattr(sys, "argv", ["program", "--steps", "9"])
+    with pytest.raises(SystemExit) as end:
+        run_program("What it does.", lambda parser: parser.add_argument("--steps", type=int) and None, run)
+    assert end.value.code == "error: 9 steps are too many."
+    monkeypatch.setattr(sys, "argv", ["program", "--help"])
+    with pytest.raises(SystemExit):
+        run_program("What it does.", lambda parser: None, run)
+    assert "What it does." in capsys.readouterr().out
