@@ -350,7 +350,7 @@ def _column_prompts(prompts: Mapping[str, str | None], name: str, columns: Seque
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train.py`, which `codequarry train` takes too."""
-    parser.add_argument("recipe", help="a recipe file, or mini, nano, 0.5b, 1.5b")
+    parser.add_argument("recipe", help="a recipe file, or mini, own, nano, 0.5b, 1.5b")
     parser.add_argument(
         "--out", type=Path, required=True, help="the run's folder; in the end it is the model"
     )

@@ -72,8 +72,9 @@ def run(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     from transformers.utils.logging import disable_progress_bar
 
-    from codequarry.benchmarks.command import out_folder, vectors_folder, written_command
+    from codequarry.benchmarks.command import out_folder, vectors_folder
     from codequarry.benchmarks.file_scores import score_files
+    from codequarry.benchmarks.origin import written_command
     from codequarry.benchmarks.quality import Row, score_table, with_means
     from codequarry.benchmarks.score import BM25, FUSED, PLAIN, contenders
     from codequarry.benchmarks.summary import summary_name, write_results

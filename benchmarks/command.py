@@ -1,12 +1,12 @@
 """`codequarry benchmark`: its options, and what it does with them."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codequarry.benchmarks import own_repository
+from codequarry.benchmarks.origin import written_command
 from codequarry.modules.cache_folder import cache_folder
 from codequarry.modules.tasks import TASKS
 
@@ -126,12 +126,6 @@ def vectors_folder(arguments: argparse.Namespace) -> Path:
     return cache_folder("vectors") if arguments.cache is None else Path(arguments.cache)
 
 
-def written_command(words: Sequence[str] | None = None) -> str:
-    """The command line as results files keep it: a folder of this machine by its last name only."""
-    given = sys.argv[1:] if words is None else words
-    return " ".join(["codequarry", *(_without_folders(word) for word in given)])
-
-
 def _score(arguments: argparse.Namespace) -> None:
     from transformers.utils.logging import disable_progress_bar
 
@@ -227,11 +221,6 @@ def _language_table(lines: Sequence[dict[str, Any]]) -> str:
         if line["model"] == names[0]
     ]
     return "\n".join([head, "-" * len(head), *rows])
-
-
-def _without_folders(word: str) -> str:
-    option, equals, value = word.rpartition("=")
-    return f"{option}{equals}{Path(value).name}" if value.startswith("/") else word
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -61,11 +61,12 @@ class Contender:
 def load_contender(name: str, device: str | None = None) -> Contender:
     """The model called `name`: `mini`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
 
-    A model with the prompts of our five tasks is loaded by `codequarry.load`, any other as a plain
-    `SentenceTransformer`. `device` is as there. Raises ValueError for whatever cannot be loaded.
+    A model with the prompts of our five tasks is a `CodeEmbedder`, any other a plain `SentenceTransformer`.
+    `device` is as there. Raises ValueError for whatever cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
+    from codequarry.modules.embedder import CodeEmbedder
     from codequarry.modules.load import load
 
     if name == "mini":
@@ -79,7 +80,9 @@ def load_contender(name: str, device: str | None = None) -> Contender:
     if folder.exists() and not (folder / "modules.json").is_file():
         raise ValueError(f"{name} holds no finished model: modules.json is missing.")
     try:
-        model = SentenceTransformer(path, device=device)
+        model: SentenceTransformer = CodeEmbedder(path, device=device)  # reads the poolings of ours as well
+        if not _has_our_prompts(model):
+            model = SentenceTransformer(path, device=device)
     except Exception as error:  # a damaged file raises whatever its own reader does
         reason = next(iter(str(error).splitlines()), "")
         raise ValueError(
@@ -90,7 +93,7 @@ def load_contender(name: str, device: str | None = None) -> Contender:
         label = BASELINE
     else:  # a folder of this machine is called by its own name alone
         label = folder.name if folder.is_absolute() else name.rstrip("/")
-    return contender(label, load(path, device=device) if _has_our_prompts(model) else model)
+    return contender(label, model)
 
 
 def contender(label: str, model: "SentenceTransformer") -> Contender:

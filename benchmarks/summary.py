@@ -6,19 +6,18 @@ results/<owner>__<model>/<revision>/<set>.json   MTEB's own, one a set
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from codequarry.benchmarks.contenders import Contender
 from codequarry.benchmarks.intervals import ROUNDS, SEED
+from codequarry.benchmarks.origin import origin
 from codequarry.benchmarks.precision import CALIBRATED_ON, RANGES_FILE
 from codequarry.benchmarks.quality import Row
 from codequarry.benchmarks.score import Measured
 from codequarry.benchmarks.searchers import place_of
 from codequarry.benchmarks.significance import Comparison
-from codequarry.modules.machine import describe_machine, package_versions
 from codequarry.modules.whole_files import write_json
 
 _PACKAGES = ("mteb", "bm25s", "numpy")
@@ -31,15 +30,13 @@ def write_results(
 
     benchmark, command: what was scored and how, as a reader would repeat it. more: further sections.
     """
-    record = {
+    record: dict[str, Any] = {
         "benchmark": benchmark,
-        "command": command,
-        "date": date.today().isoformat(),
-        "hardware": describe_machine(),
-        "versions": package_versions() | {name: version(name) for name in _PACKAGES},
+        **origin(command),
         "rows": [row.record() for row in rows],
         **(more or {}),
     }
+    record["versions"] |= {name: version(name) for name in _PACKAGES}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
 

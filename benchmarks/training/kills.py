@@ -258,7 +258,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Kill, compare, print and write `training-kills.json`; exit code 1 where a run differs."""
-    from codequarry.benchmarks.command import out_folder, written_command
+    from codequarry.benchmarks.command import out_folder
+    from codequarry.benchmarks.origin import written_command
     from codequarry.benchmarks.summary import write_results
 
     # What a killed process leaves in shared memory is removed by a tracker, which warns of it in the end.
@@ -273,12 +274,11 @@ def run(arguments: argparse.Namespace) -> None:
             told=partial(print, flush=True),
         )
     path = out_folder(arguments) / "training-kills.json"
-    program = "python -m codequarry.benchmarks.training.kills"
     write_results(
         path,
         [],
         benchmark="a training run, killed at random moments, beside one that was not",
-        command=written_command().replace("codequarry", program, 1),
+        command=written_command("python -m codequarry.benchmarks.training.kills"),
         more=asdict(outcome),
     )
     phases = ", ".join(f"{sum(kill.phase == phase for kill in outcome.kills)} in {phase}" for phase in PHASES)

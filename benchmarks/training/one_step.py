@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from codequarry.benchmarks.command import written_command
 from codequarry.benchmarks.markdown import markdown_table
+from codequarry.benchmarks.origin import origin, written_command
 from codequarry.benchmarks.training.contender import Contender
 from codequarry.benchmarks.training.sample import drawn, write_cut_recipe
 from codequarry.benchmarks.training.step_by_step import take_turns
@@ -218,14 +218,12 @@ def run(arguments: argparse.Namespace) -> None:
             tokenizer=arguments.tokenizer and arguments.tokenizer.resolve(),
             threads=arguments.threads,
         )
-    from codequarry.modules.machine import describe_machine, package_versions
-
-    row = asdict(found) | {
-        "command": written_command().replace("codequarry", _PROGRAM, 1),
+    row = {
+        **asdict(found),
+        **origin(written_command(_PROGRAM)),
+        "threads": arguments.threads,
         "load_before": round(before, 2),
         "load_after": round(os.getloadavg()[0], 2),
-        "hardware": describe_machine() | {"threads": arguments.threads},
-        "versions": package_versions(),
     }
     record: dict[str, Any] = {"measured": "one training step", "rows": []}
     if arguments.out.is_file():

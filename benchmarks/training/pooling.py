@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from codequarry.benchmarks.command import out_folder, written_command
+from codequarry.benchmarks.command import out_folder
 from codequarry.benchmarks.contenders import contender
+from codequarry.benchmarks.markdown import markdown_table
+from codequarry.benchmarks.origin import written_command
 from codequarry.benchmarks.quality import MEAN, Row, pair_sets
 from codequarry.data.mixture import known_licences, select
 from codequarry.data.pair_files import read_pairs, write_pairs
@@ -140,19 +142,14 @@ def conclusion(poolings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return sentences
 
 
-def table(poolings: Mapping[str, Mapping[str, Any]]) -> str:
-    """Means over seeds in percent, with the standard deviation behind them."""
+def pooling_table(poolings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Means over seeds in percent, with the standard deviation behind them, as a Markdown table."""
     scores = ("ndcg@10", "mrr@10", "recall@1")
-    head = f"{'pooling':<16}" + "".join(
-        f"{name:>15}" for name in ("nDCG@10", "MRR@10", "recall@1", "seconds")
-    )
-    lines = [head, "-" * len(head)]
+    lines = []
     for pooling, found in poolings.items():
-        cells = (f"{100 * found[name]['mean']:.1f} ± {100 * found[name]['deviation']:.1f}" for name in scores)
-        lines.append(
-            f"{pooling:<16}" + "".join(f"{cell:>15}" for cell in (*cells, f"{found['seconds']:.0f}"))
-        )
-    return "\n".join(lines)
+        cells = (f"{100 * found[name]['mean']:.1f} ±{100 * found[name]['deviation']:.1f}" for name in scores)
+        lines.append([f"`{pooling}`", *cells, f"{found['seconds']:.0f}"])
+    return markdown_table(["pooling", "nDCG@10", "MRR@10", "recall@1", "seconds a run"], lines)
 
 
 def _over_seeds(scores: Mapping[int, float]) -> dict[str, Any]:
@@ -226,14 +223,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     poolings = summary(trained)
     sentences = conclusion(poolings)
-    print(f"\n{table(poolings)}\n")
+    print(f"\n{pooling_table(poolings)}\n")
     print("\n".join(sentences))
     path = out_folder(arguments) / RESULTS
     write_results(
         path,
         rows,
         benchmark="poolings on pairs held out of the training sources",
-        command=written_command().replace("codequarry", _PROGRAM, 1),
+        command=written_command(_PROGRAM),
         more={
             "recipe": arguments.recipe,
             "steps": arguments.steps,

@@ -15,13 +15,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import codequarry
-from codequarry.benchmarks.command import out_folder, written_command
+from codequarry.benchmarks.command import out_folder
 from codequarry.benchmarks.markdown import markdown_table
+from codequarry.benchmarks.origin import origin, written_command
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
@@ -110,8 +110,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train on one rank and on two, print the table and write the results."""
-    from codequarry.modules.machine import describe_machine, package_versions
-
     settings = [*arguments.settings, f"data={json.dumps(str(arguments.data))}"]
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -127,10 +125,8 @@ def run(arguments: argparse.Namespace) -> None:
             for ranks in (1, 2)
         ]
     record = {
-        "command": written_command().replace("codequarry", _PROGRAM, 1),
-        "date": date.today().isoformat(),
-        "hardware": describe_machine() | {"load_before": round(load, 2)},
-        "versions": package_versions(),
+        **origin(written_command(_PROGRAM)),
+        "load_before": round(load, 2),
         "recipe": arguments.recipe,
         "steps": arguments.steps,
         "threads_a_rank": arguments.threads,

@@ -9,12 +9,12 @@ the run never drew tell more than pairs of its own: what a fine-tuning forgets l
 import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from codequarry.benchmarks.command import out_folder, written_command
+from codequarry.benchmarks.command import out_folder
 from codequarry.benchmarks.markdown import markdown_table
+from codequarry.benchmarks.origin import origin, written_command
 from codequarry.data.pair_files import read_pairs
 from codequarry.modules.score_names import MEAN, score_name
 from codequarry.modules.told_in_a_sentence import run_program
@@ -95,8 +95,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score every share, print the table and write the results."""
-    from codequarry.modules.machine import describe_machine, package_versions
-
     rows = scores_by_share(
         arguments.run,
         {folder.name: folder for folder in arguments.pairs},
@@ -106,10 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     path = out_folder(arguments) / RESULTS
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {
-        "command": written_command().replace("codequarry", _PROGRAM, 1),
-        "date": date.today().isoformat(),
-        "hardware": describe_machine(),
-        "versions": package_versions(),
+        **origin(written_command(_PROGRAM)),
         "scores": rows,
     }
     write_json(path, record)

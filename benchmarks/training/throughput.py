@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from codequarry.benchmarks.command import written_command
+from codequarry.benchmarks.origin import written_command
 from codequarry.benchmarks.training.contender import Contender
 from codequarry.benchmarks.training.published import PUBLISHED
 from codequarry.benchmarks.training.roof import Format, Roof, clock_of, step_flops
@@ -293,7 +293,7 @@ def run(arguments: argparse.Namespace) -> None:
         pairs = pairs or read_pair_folders(arguments.data, subfolders=True).pairs
         with tempfile.TemporaryDirectory(dir=arguments.work) as work:
             measured = measure(part, pairs, plan, Path(work), device)
-        record["parts"][part.name] = about | {"command": _command()} | measured
+        record["parts"][part.name] = about | {"command": written_command(_PROGRAM)} | measured
         _write(arguments.out, record)
         for sentence in warnings_of(measured, part.name, plan.threads):
             print(f"warning: {sentence}", file=sys.stderr)
@@ -320,10 +320,6 @@ def _write(path: Path, record: dict[str, Any]) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
-
-
-def _command() -> str:
-    return written_command().replace("codequarry", _PROGRAM, 1)
 
 
 if __name__ == "__main__":

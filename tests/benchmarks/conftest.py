@@ -45,5 +45,5 @@ def minilm_contender() -> Contender:
 
 @pytest.fixture(scope="session")
 def prompted() -> Contender:
-    """The same weights with the prompts of our five tasks."""
+    """A model with the prompts of our five tasks: the one that comes with the package."""
     return load_contender("mini")

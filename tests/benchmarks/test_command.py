@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from codequarry.__main__ import main
-from codequarry.benchmarks.command import add_arguments, run, written_command
-from codequarry.benchmarks.contenders import Contender
+from codequarry.benchmarks.command import add_arguments, run
 from codequarry.data.eval_set import EvalSet, write_eval_set
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
@@ -157,11 +156,6 @@ def test_no_sets_and_no_model_are_sentences(sets: Path) -> None:
 def test_options_that_mean_nothing_end_at_once(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         benchmark("mini", *words)
-
-
-def test_a_written_command_names_no_folder_of_this_machine(minilm_contender: Contender) -> None:
-    words = ["benchmark", "runs/mini", "--data", "/home/me/eval", "--out=/tmp/x"]
-    assert written_command(words) == "codequarry benchmark runs/mini --data eval --out=x"
 
 
 def test_a_file_is_no_place_for_results(sets: Path, tmp_path: Path) -> None:

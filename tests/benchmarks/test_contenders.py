@@ -51,6 +51,15 @@ def test_a_saved_model_of_ours_is_loaded_with_its_prompts_under_its_folders_name
     assert place_of(found).name == "codequarry/run"
 
 
+def test_a_model_with_a_pooling_that_stock_sentence_transformers_lacks_is_scored_too(
+    small_decoder: Path, tmp_path: Path
+) -> None:
+    build_model(str(small_decoder), pooling="latentattention", dims=(64,)).save(str(tmp_path / "latent"))
+    found = load_contender(str(tmp_path / "latent"))
+    assert found.ours
+    assert found.dims == 64
+
+
 @pytest.mark.parametrize("name", ["./absent", "/absent/model", "nonsense"])
 def test_a_model_that_is_not_there_is_a_sentence(name: str) -> None:
     with pytest.raises(ValueError, match=r"is not here. Pass 'mini', 'all-MiniLM-L6-v2', a model folder"):
