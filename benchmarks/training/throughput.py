@@ -67,12 +67,13 @@ class Part:
 class Plan:
     """How a part is measured.
 
-    steps, warm_up: measured steps of each trainer, and those before them. threads: of a CPU. tokenizer: a
-    folder, for random weights; None trains one on the pairs. settings: `field=value`, over each recipe's own.
+    steps, warm_up: measured steps of each trainer, and those before them, in which memory still grows: a page
+    that is new costs as much as many that are there. threads: of a CPU. tokenizer: a folder, for random
+    weights; None trains one on the pairs. settings: `field=value`, over each recipe's own.
     """
 
     steps: int = 10
-    warm_up: int = 2
+    warm_up: int = 6
     threads: int = 1
     tokenizer: Path | None = None
     settings: tuple[str, ...] = ()
