@@ -70,14 +70,7 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     return _hub_folder(name, revision, lock)
 
 
-def mini_is_here() -> bool:
-    """Whether the trained model lies in the package."""
-    return (MINI_FOLDER / "config.json").is_file()
-
-
 def _mini_folder() -> Path:
-    if not mini_is_here():  # until it is trained
-        return resolve_backbone(EMBEDDED_BASE)
     missing = [name for name in ("config.json", "model.safetensors") if not (MINI_FOLDER / name).is_file()]
     if missing:
         raise ValueError(

@@ -1,14 +1,10 @@
 """`codequarry.load`: a model by name, folder or Hub name, ready to embed."""
 
-import logging
 from pathlib import Path
 
-from codequarry.modules.backbone import EMBEDDED_BASE, MINI, mini_is_here, resolve_backbone
-from codequarry.modules.build import build_model
+from codequarry.modules.backbone import MINI, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import prompts
-
-logger = logging.getLogger(__name__)
 
 
 def load(
@@ -35,13 +31,7 @@ def load(
 
     >>> model = load("runs/mini", dims=128)
     """
-    if name_or_path == MINI and not mini_is_here():  # until it is trained
-        logger.warning(
-            "mini has not been trained yet: this is its base, %s, untrained for code.", EMBEDDED_BASE
-        )
-        model = build_model(EMBEDDED_BASE, pooling="mean", device=device)
-    else:
-        model = _read(name_or_path, revision, device)
+    model = _read(name_or_path, revision, device)
     _check_prompts(name_or_path, model)
     if dims is not None:
         model.check_dims(dims)

@@ -4,17 +4,13 @@ import json
 import subprocess
 import sys
 
-import pytest
 import torch
 
 import codequarry
-from codequarry.modules.backbone import MINI_FOLDER, mini_is_here
+from codequarry.modules.backbone import MINI_FOLDER
 from codequarry.release.field_checks import check_fields
 from codequarry.release.manifest import check_manifest
 from codequarry.release.tokenizer_checks import check_tokenizer
-
-if not mini_is_here():
-    pytest.skip("mini is not trained yet", allow_module_level=True)
 
 
 def test_it_is_the_release_that_was_built() -> None:

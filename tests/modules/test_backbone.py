@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from codequarry.modules import backbone
-from codequarry.modules.backbone import EMBEDDED_BASE, MINI, PACKAGED, mini_is_here, resolve_backbone
+from codequarry.modules.backbone import EMBEDDED_BASE, MINI, PACKAGED, resolve_backbone
 
 COMMIT = "a" * 40
 
@@ -59,15 +59,12 @@ def test_mini_is_the_folder_in_the_package_whatever_lies_here(
 def test_a_mini_without_its_weights_names_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "config.json").touch()
     monkeypatch.setattr(backbone, "MINI_FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"has no config\.json and no model\.safetensors"):
+        resolve_backbone(MINI)
+    (tmp_path / "config.json").touch()
     with pytest.raises(ValueError, match=r"has no model\.safetensors\. Install codequarry anew"):
         resolve_backbone(MINI)
-
-
-@pytest.mark.skipif(mini_is_here(), reason="mini is trained")
-def test_until_mini_is_trained_its_name_is_that_of_the_base(minilm: Path) -> None:
-    assert resolve_backbone(MINI) == minilm
 
 
 def test_a_name_that_is_neither_folder_nor_hub_name_is_refused() -> None:

@@ -1,5 +1,4 @@
 import json
-import logging
 import socket
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from safetensors.torch import load_file, save_file
 
 import codequarry
 from codequarry.modules import backbone
-from codequarry.modules.backbone import mini_is_here
 from codequarry.modules.build import build_model
 
 
@@ -37,14 +35,6 @@ def test_mini_is_read_from_the_package_into_float32_without_the_network(
     for name, tensor in weights.items():
         assert torch.equal(loaded[f"0.model.{name}"], tensor.bfloat16().float())
     assert model.encode_query(["sort a list"], task="code2nl").shape == (1, 16)
-
-
-@pytest.mark.skipif(mini_is_here(), reason="mini is trained")
-def test_mini_is_the_verified_base_until_one_is_trained_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        model = codequarry.load("mini")
-    assert "mini has not been trained yet" in caplog.text
-    assert model.encode_query(["sort a list"], task="code2nl").shape == (1, 384)
 
 
 def test_dims_are_checked_against_the_trained_ones(small_decoder: Path, tmp_path: Path) -> None:
