@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         verbs,
         "train",
         "train a model by a recipe; the same command resumes",
-        "codequarry train own --out runs/own --set data=pairs/train --set max_steps=200",
+        "codequarry train own --out runs/own --set data=pairs/train",
     )
     train.add_arguments(verb)
     verb.set_defaults(verb=train.run)
@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         steps,
         "build",
         "make the release of a finished run",
-        "codequarry release build runs/mini --out releases/mini --results results.json",
+        "codequarry release build runs/own --out releases/own --results results/runs__own.json",
     )
     build.add_argument("run", type=Path, help="the folder that training left")
     build.add_argument("--out", type=Path, required=True, help="the release folder")
@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         steps,
         "verify",
         "check every file, field and vector of a release",
-        "codequarry release verify releases/mini",
+        "codequarry release verify releases/own",
         "Exits with 1 and names what is wrong, if anything is.\n",
     )
     verify.add_argument("folder", type=Path, help="the release folder")
