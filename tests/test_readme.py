@@ -5,6 +5,7 @@ from pathlib import Path
 from codequarry.__main__ import _parser
 from codequarry.benchmarks.quality import Row, table
 from codequarry.benchmarks.report import read_benchmarks, score_table
+from codequarry.benchmarks.training.one_step import step_table
 from codequarry.benchmarks.training.scaling import scaling_table
 from codequarry.benchmarks.training.speed_tables import speed_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
@@ -29,7 +30,7 @@ def test_every_table_of_benchmarks_is_its_results_file_rendered() -> None:
 
 
 def test_every_table_of_training_is_its_results_rendered() -> None:
-    tables = {"throughput": speed_table, "scaling": scaling_table}
+    tables = {"throughput": speed_table, "one-step": step_table, "scaling": scaling_table}
     for name, table_of in tables.items():
         results = ROOT / f"benchmarks/results/training-{name}.json"
         assert table_of(json.loads(results.read_text(encoding="utf-8"))) in README, name

@@ -164,7 +164,8 @@ def step_table(record: Mapping[str, Any]) -> str:
         "pairs",
         "tokens",
         "seconds a step",
-        "peak memory",
+        "memory before it",
+        "peak with it",
         "until the model is saved",
     ]
     lines = [
