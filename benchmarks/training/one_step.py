@@ -41,9 +41,9 @@ _SETTINGS: dict[Trained, tuple[str, ...]] = {
 }
 
 _PEAKS = {
-    "peak memory before training": "memory_before",
-    "with the step": "memory_step",
-    "with the saving": "memory_end",
+    "memory before it": "memory_before",
+    "peak with it": "memory_step",
+    "until the model is saved": "memory_end",
 }
 
 
@@ -158,16 +158,7 @@ def _disk(shape: DecoderShape, trained: Trained) -> int:
 
 def step_table(record: Mapping[str, Any]) -> str:
     """The results as a Markdown table, for the terminal and the README."""
-    head = [
-        "model",
-        "trained",
-        "pairs",
-        "tokens",
-        "seconds a step",
-        "memory before it",
-        "peak with it",
-        "until the model is saved",
-    ]
+    head = ["model", "trained", "pairs", "tokens", "seconds a step", *_PEAKS]
     lines = [
         [
             f"`{row['recipe']}`",
