@@ -39,11 +39,11 @@ def drawn(pairs: Sequence[Pair], recipe: Recipe, steps: int, lengths: Lengths = 
 
     Arguments:
         pairs: all there are; mined negatives are left out, so that a pair is two texts.
-        recipe: batch size, `mixture_exponent`, licences and seed are its.
+        recipe: batch size, `mixture_exponent`, `source_weights`, licences and seed are its.
         steps: optimiser steps.
         lengths: `real`, or `longest`: every text repeated until it is longer than `max_length` tokens.
 
-    Raises ValueError where no source and task fills a batch.
+    Raises ValueError where no source and task fills a batch, or weights leave none.
     """
     allowed, _ = select(pairs, licences=known_licences(), allowed=recipe.licences)
     groups: dict[str, list[Pair]] = defaultdict(list)
@@ -55,7 +55,7 @@ def drawn(pairs: Sequence[Pair], recipe: Recipe, steps: int, lengths: Lengths = 
             f"no source and task among {len(allowed):,} pairs fills one batch of {recipe.batch_size}: pass "
             "more of them with --data."
         )
-    shares = batch_shares(sizes, recipe.mixture_exponent)
+    shares = batch_shares(sizes, recipe.mixture_exponent, recipe.source_weights)
     chance = random.Random(recipe.seed)
     parts = Counter(chance.choices(list(shares), weights=list(shares.values()), k=steps))
     found = []

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_steps_are_drawn_as_the_mixture_draws_them_and_bring_their_pairs(
     few = drawn(some_pairs, recipe, 1)
     assert len(few.pairs) == 4 * recipe.batch_size
     assert drawn(some_pairs, recipe, 1) == few
+
+
+def test_a_recipe_s_weights_count(some_pairs: list[Pair], recipe: Recipe) -> None:
+    weighted = replace(recipe, source_weights={"a": 0.1})
+    sample = drawn(some_pairs, weighted, 400)
+    shares = batch_shares({"a:nl2code": 120, "b:code2nl": 60}, recipe.mixture_exponent, {"a": 0.1})
+    assert sample.parts["a:nl2code"] / 400 == pytest.approx(shares["a:nl2code"], abs=0.08)
+    assert drawn(some_pairs, replace(recipe, source_weights={"*:code2nl": 0.0}), 5).parts == {"a:nl2code": 5}
 
 
 def test_longest_texts_are_their_own_repeated(some_pairs: list[Pair], recipe: Recipe) -> None:
