@@ -25,7 +25,7 @@ from codequarry.data.what_is_drawn import announced, drawn
 from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
 from codequarry.modules.told_in_a_sentence import run_program
-from codequarry.recipes.read import read_recipe, recipe_path
+from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.recipes.run_folder import claim, finish, is_finished, keep_choice
 from codequarry.recipes.schema import HardNegatives, Recipe
 
@@ -354,14 +354,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="the run's folder; in the end it is the model"
     )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        metavar="FIELD=VALUE",
-        action="append",
-        default=[],
-        help="replace one field of the recipe, e.g. --set max_steps=20; may be given again",
-    )
+    offer_settings(parser)
     parser.add_argument("--fresh", action="store_true", help="throw away an earlier run in --out")
     parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
     parser.add_argument(

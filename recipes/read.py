@@ -1,5 +1,6 @@
 """Read a recipe from its TOML file, refusing what the schema does not know."""
 
+import argparse
 import dataclasses
 import difflib
 import tomllib
@@ -25,6 +26,18 @@ def recipe_path(name_or_path: str) -> Path:
         return shipped / f"{name_or_path}.toml"
     names = sorted(file.stem for file in shipped.glob("*.toml"))
     raise ValueError(f"{name_or_path!r} is neither a recipe file nor one of {', '.join(names)}.")
+
+
+def offer_settings(parser: argparse.ArgumentParser) -> None:
+    """Give a program `--set FIELD=VALUE`, which may be repeated; `settings` of its arguments has them."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="replace one field of the recipe, e.g. --set max_steps=20; may be given again",
+    )
 
 
 def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:

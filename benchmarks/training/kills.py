@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from codequarry.modules.told_in_a_sentence import run_program
+from codequarry.recipes.read import offer_settings
 
 Phase = Literal["start-up", "steps", "checkpoint", "final save"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -244,14 +245,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a recipe file, or mini, nano, …; best a small and short one")
     parser.add_argument("--kills", type=int, default=20, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        metavar="FIELD=VALUE",
-        action="append",
-        default=[],
-        help="replace one field of the recipe; may be given again",
-    )
+    offer_settings(parser)
     parser.add_argument("--work", type=Path, help="where the runs are left (default: removed at the end)")
     parser.add_argument("--out", type=Path, help="folder of the results (default: benchmarks/results)")
 

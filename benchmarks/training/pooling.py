@@ -27,7 +27,7 @@ from codequarry.data.pair_folders import HELD_OUT, fingerprint_folders, read_pai
 from codequarry.data.validation_split import split
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
-from codequarry.recipes.read import read_recipe, recipe_path
+from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.recipes.schema import Recipe
 from codequarry.train import train
 
@@ -202,9 +202,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs-per-source", type=int, default=200, help="drawn from one source and task, at most"
     )
-    parser.add_argument(
-        "--set", dest="settings", metavar="FIELD=VALUE", action="append", default=[], help="as in training"
-    )
+    offer_settings(parser)
     parser.add_argument("--out", type=Path, help=f"folder for {RESULTS} (default: benchmarks/results)")
 
 

@@ -24,7 +24,7 @@ from codequarry.benchmarks.markdown import markdown_table
 from codequarry.benchmarks.origin import origin, written_command
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
-from codequarry.recipes.read import read_recipe, recipe_path
+from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 
 RESULTS = "training-scaling.json"
 _PROGRAM = "python -m codequarry.benchmarks.training.scaling"
@@ -102,9 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="nano", help="a recipe file or a shipped recipe's name")
     parser.add_argument("--steps", type=int, default=20, help="optimiser steps of each run")
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
-    parser.add_argument(
-        "--set", dest="settings", metavar="FIELD=VALUE", action="append", default=[], help="as in training"
-    )
+    offer_settings(parser)
     parser.add_argument("--out", type=Path, help=f"folder for {RESULTS} (default: benchmarks/results)")
 
 

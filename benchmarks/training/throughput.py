@@ -41,7 +41,7 @@ from codequarry.data.pair import Pair
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
-from codequarry.recipes.read import read_recipe, recipe_path
+from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 
 RESULTS = Path("benchmarks/results/training-throughput.json")
 # How far two losses of a batch may be apart, as a share of their mean: rounding, grown over some steps.
@@ -253,9 +253,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warm-up", type=int, default=Plan.warm_up, help="steps before them")
     parser.add_argument("--threads", type=int, default=Plan.threads, help="of the CPU (default: %(default)s)")
     parser.add_argument("--tokenizer", type=Path, help="folder of one, for random weights (default: trained)")
-    parser.add_argument(
-        "--set", dest="settings", metavar="FIELD=VALUE", action="append", default=[], help="as in training"
-    )
+    offer_settings(parser)
     parser.add_argument("--work", type=Path, help="where weights and runs lie meanwhile (default: temporary)")
     parser.add_argument("--fresh", action="store_true", help="measure again what the results hold")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the results file (default: %(default)s)")
