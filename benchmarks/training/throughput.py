@@ -3,11 +3,10 @@
     python -m codequarry.benchmarks.training.throughput --data clean
 
 Both trainers see the same batches and begin with the same weights, and take turns step by step. Batches are
-drawn with each recipe's weights, which name sources of the mixture; on pairs of your own pass
-`--set source_weights={}`. On a CPU
-`mini` and `nano` are measured, where a step takes seconds; on a GPU the true shapes of `0.5b` and `1.5b` with
-random weights, one trainer after the other. What is measured already is kept: the same command goes on where
-it was stopped, and `--models` measures a part.
+drawn with each recipe's weights, which name sources of the mixture; on pairs of your own pass `--set
+source_weights={}`. On a CPU `mini` and `nano` are measured, where a step takes seconds; on a GPU the true
+shapes of `0.5b` and `1.5b` with random weights, one trainer after the other. What is measured already is
+kept: the same command goes on where it was stopped, and `--models` measures a part.
 """
 
 import argparse
