@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
@@ -44,11 +45,13 @@ def write_random_backbone(
     *,
     seed: int,
     dtype: str = "float32",
+    as_bag_of_words: bool = False,
 ) -> Path:
     """Write configuration, random weights and tokenizer to `folder`, whole or not at all.
 
-    Arguments: `seed` decides the weights; `dtype` is theirs on disk. A folder that exists is kept: it is
-    the one an interrupted run started from.
+    Arguments: `seed` decides the weights; `dtype` is theirs on disk; `as_bag_of_words` says that training
+    begins here (see `_as_bag_of_words`), where False leaves transformers' own weights, in which every part
+    of the architecture shows. A folder that exists is kept: it is the one an interrupted run started from.
     """
     if folder.exists():
         return folder
@@ -69,10 +72,29 @@ def write_random_backbone(
     )
     beside = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(beside, ignore_errors=True)
-    Qwen2Model._from_config(config, dtype=dtype).save_pretrained(beside)
+    model = Qwen2Model._from_config(config, dtype=dtype)
+    if as_bag_of_words:
+        _as_bag_of_words(model)
+    model.save_pretrained(beside)
     tokenizer.save_pretrained(beside)
     beside.replace(folder)
     return folder
+
+
+@torch.no_grad()
+def _as_bag_of_words(model: Qwen2Model) -> None:
+    """Make the last token's state nearly the mean of the tokens before it, so that texts which share words
+    are near each other before the first step.
+
+    Token embeddings get deviation 1, or what the layers add drowns them; that of the end of sequence is 0,
+    so it attends to all tokens alike and holds only what attention brings; MLPs begin by adding nothing.
+    Without this an hour of training hardly leaves chance (benchmarks/LOG.md).
+    """
+    tokens = model.embed_tokens.weight
+    tokens.div_(model.config.initializer_range)
+    tokens[model.config.eos_token_id] = 0
+    for layer in model.layers:
+        layer.mlp.down_proj.weight.zero_()
 
 
 def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:

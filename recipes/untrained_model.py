@@ -36,7 +36,9 @@ def untrained_model(
                 if recipe.backbone.tokenizer
                 else train_tokenizer(texts, recipe.backbone.shape.vocabulary)
             )
-            write_random_backbone(folder, recipe.backbone.shape, tokenizer, seed=recipe.seed)
+            write_random_backbone(
+                folder, recipe.backbone.shape, tokenizer, seed=recipe.seed, as_bag_of_words=True
+            )
         backbone = str(folder)
     return build_model(
         backbone,

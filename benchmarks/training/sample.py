@@ -86,7 +86,7 @@ def write_backbone(folder: Path, recipe: Recipe, pairs: Sequence[Pair], tokenize
             (text for pair in some for text in (pair.query, pair.document)), shape.vocabulary
         )
     )
-    return write_random_backbone(folder, shape, known, seed=recipe.seed)
+    return write_random_backbone(folder, shape, known, seed=recipe.seed, as_bag_of_words=True)
 
 
 def write_cut_recipe(folder: Path, recipe: Recipe, sample: Sample, backbone: Path) -> Path:
