@@ -93,8 +93,9 @@ def _as_bag_of_words(model: Qwen2Model) -> None:
     tokens = model.embed_tokens.weight
     tokens.div_(model.config.initializer_range)
     tokens[model.config.eos_token_id] = 0
-    for layer in model.layers:
-        layer.mlp.down_proj.weight.zero_()
+    for name, weights in model.named_parameters():
+        if name.endswith("mlp.down_proj.weight"):
+            weights.zero_()
 
 
 def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
