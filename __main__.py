@@ -1,8 +1,7 @@
 """The command `codequarry`: search your code, mine pairs from it, train on them, score, release."""
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,11 @@ from codequarry.data import negatives_command as negatives
 from codequarry.data.cleaning import command as clean
 from codequarry.data.mining import command as mine
 from codequarry.data.sources import command as sources
+from codequarry.integrations.serve import command as serve
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
 from codequarry.modules.told_in_a_sentence import told_in_a_sentence
+from codequarry.release import command as release_command
+from codequarry.release import publish_command
 
 if TYPE_CHECKING:
     from codequarry.modules.embedder import CodeEmbedder
@@ -41,29 +43,12 @@ def _negatives(arguments: argparse.Namespace) -> None:
     negatives.run(arguments, _load)
 
 
-def _release_build(arguments: argparse.Namespace) -> None:
-    from codequarry.release.build import build
+def _quietly(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    def quiet_run(arguments: argparse.Namespace) -> None:
+        _quiet()
+        run(arguments)
 
-    _quiet()
-    build(
-        arguments.run,
-        arguments.out,
-        dtype=arguments.dtype,
-        in_memory=arguments.in_memory,
-        results=arguments.results,
-        replace=arguments.replace,
-    )
-    print(f"built {arguments.out}; next: codequarry release verify {arguments.out}")
-
-
-def _release_verify(arguments: argparse.Namespace) -> None:
-    from codequarry.release.verify import verify
-
-    _quiet()
-    verification = verify(arguments.folder, pythons=arguments.pythons)
-    print(verification.table())
-    if not verification.ok:
-        sys.exit(1)
+    return quiet_run
 
 
 def _load(name: str, dims: int | None = None) -> "CodeEmbedder":
@@ -161,45 +146,41 @@ def _parser() -> argparse.ArgumentParser:
 
     release = verbs.add_parser("release", help="build a folder that every runtime reads, and prove it")
     steps = release.add_subparsers(required=True, metavar="STEP")
-    build = _verb(
-        steps,
-        "build",
-        "make the release of a finished run",
-        "codequarry release build runs/own --out releases/own --results results/runs__own.json",
-    )
-    build.add_argument("run", type=Path, help="the folder that training left")
-    build.add_argument("--out", type=Path, required=True, help="the release folder")
-    build.add_argument(
-        "--dtype", choices=["fp32", "bf16"], default="fp32", help="of the weights on disk (default: fp32)"
-    )
-    build.add_argument(
-        "--in-memory",
-        choices=["fp32", "bf16"],
-        help="of the weights once loaded, unless the reader says otherwise (default: as on disk)",
-    )
-    build.add_argument(
-        "--results", type=Path, help="a file that `codequarry benchmark --out` wrote, for the card"
-    )
-    build.add_argument("--replace", action="store_true", help="replace a release that is there")
-    build.set_defaults(verb=_release_build)
+    build = _verb(steps, "build", "make the release of a finished run", release_command.BUILD_EXAMPLE)
+    release_command.add_build_arguments(build)
+    build.set_defaults(verb=_quietly(release_command.run_build))
     verify = _verb(
         steps,
         "verify",
-        "check every file, field and vector of a release",
-        "codequarry release verify releases/own",
-        "Exits with 1 and names what is wrong, if anything is.\n",
+        "check every file, field and vector of a release, in every runtime",
+        release_command.VERIFY_EXAMPLE,
+        release_command.VERIFY_MORE,
     )
-    verify.add_argument("folder", type=Path, help="the release folder")
-    verify.add_argument(
-        "--python",
-        dest="pythons",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PYTHON",
-        help="also reload it with this Python, e.g. one with an older sentence-transformers",
+    release_command.add_verify_arguments(verify)
+    verify.set_defaults(verb=_quietly(release_command.run_verify))
+    publish = _verb(
+        steps,
+        "publish",
+        "put a release on the Hub, and tag it once it is proven there",
+        publish_command.EXAMPLE,
+        publish_command.MORE,
     )
-    verify.set_defaults(verb=_release_verify)
+    publish_command.add_arguments(publish)
+    publish.set_defaults(verb=_quietly(publish_command.run))
+
+    verb = _verb(verbs, "serve", "answer with vectors over HTTP", serve.EXAMPLE, serve.MORE)
+    serve.add_arguments(verb)
+    verb.set_defaults(verb=_quietly(serve.run))
+
+    card = _verb(
+        verbs,
+        "card",
+        "write a release's card anew, with what has been measured since",
+        release_command.CARD_EXAMPLE,
+        release_command.CARD_MORE,
+    )
+    release_command.add_card_arguments(card)
+    card.set_defaults(verb=release_command.run_card)
     return parser
 
 

@@ -22,12 +22,20 @@ class Card:
         there. base_licence: SPDX; None where it is not known here.
     random_start: training began with random weights, so there is no base model.
     training_data: rows of `source`, `task`, `pairs`, `licence` (SPDX; None for your own code), `pairs_drawn`.
+    decontamination: the report of `codequarry data clean`: `in`, `out`, `why`, `languages`, `limits`, and
+        `eval_sets` of `texts` and `removed`.
     hyperparameters: recipe field to value, fields of tables with dots. scores: name to value, on pairs held
         out of the training data. steps, seconds: optimiser steps and wall time of the training.
     hardware, versions: of the training.
     results: a results file of the benchmarks, read as it is: `benchmark`, `command`, `date`, `hardware`,
-        `versions` and `rows` of `model`, `set`, `task`, `queries`, `documents`, `ndcg@10`, `mrr@10`,
-        `recall@1`.
+        `versions`, `model` (the label of this model's own rows), `speed`, `rows` of `model`, `set`, `task`,
+        `queries`, `documents`, `ndcg@10`, `low`, `high`, `mrr@10`, `recall@1`, and more such rows with a
+        `variant` in `dims`, `precisions` and `prompts`; `languages`: rows of `language`, `set`, `queries`,
+        `ndcg@10`. A row may say `in_mean` (False: left out of means), and `dataset` and `dataset_revision`
+        (where its texts are on the Hub).
+    verification: what `codequarry release verify` found: `command`, `date`, `hardware`, `exceptions`
+        (sentences), and `rows` of `runtime`, `version`, `precision`, `worst_cosine`,
+        `worst_absolute_difference`, `ok`.
     datasets: Hub names of the training data sets, where it came from the Hub.
     """
 
@@ -45,6 +53,7 @@ class Card:
     base_licence: str | None = None
     random_start: bool = False
     training_data: tuple[Mapping[str, Any], ...] = ()
+    decontamination: Mapping[str, Any] | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     steps: int | None = None
@@ -52,4 +61,10 @@ class Card:
     hardware: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] | None = None
+    verification: Mapping[str, Any] | None = None
     datasets: tuple[str, ...] = ()
+
+
+def on_the_hub(name: str | None) -> bool:
+    """Whether a model's name is one of the Hub, `owner/model`, rather than a folder or `mini`."""
+    return name is not None and name.count("/") == 1 and not name.startswith((".", "/", "~"))

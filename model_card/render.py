@@ -1,19 +1,18 @@
-"""Join a card's fields with the template: YAML for the Hub, Markdown for people."""
+"""Join a card's fields with the templates: YAML for the Hub, Markdown for people."""
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from codequarry.model_card.card import NOT_MEASURED, Card
-from codequarry.model_card.training_sources import by_licence, by_source, pairs_in, share_alike
-from codequarry.modules.tasks import TASKS, prompts
+from codequarry.model_card import in_words, removed_texts, score_tables, training_sources
+from codequarry.model_card.card import Card, on_the_hub
+from codequarry.model_card.header import header
+from codequarry.model_card.papers import taken_and_left
+from codequarry.modules.tasks import DEFAULT_TASK, TASKS, prompt_name, prompts
 
-_TEMPLATE = Path(__file__).with_name("template.md")
-_TAGS = ["sentence-transformers", "code", "code-search", "feature-extraction", "text-embeddings-inference"]
-_SCORE = re.compile(r"(\w+?)(?:_(\d+))?_ndcg@10")  # of validation: task, numbers a vector
-_METRICS = ("ndcg@10", "mrr@10", "recall@1")
+_FOLDER = Path(__file__).parent
+# A query and what it should find, for the snippets: one side each.
+_QUERY, _DOCUMENT = "parse an ISO 8601 date", "def parse(s): return date.fromisoformat(s)"
 
 
 def render(card: Card) -> str:
@@ -25,89 +24,40 @@ def render(card: Card) -> str:
     ...             pooling="mean", dtype="bf16", in_memory="fp32")).startswith("---")
     True
     """
-    from huggingface_hub import ModelCard, ModelCardData
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    header = ModelCardData(
-        language=["en", "code"],
-        license="apache-2.0",
-        library_name="sentence-transformers",
-        pipeline_tag="feature-extraction",
-        tags=_TAGS,
-        base_model=card.base_model if _on_the_hub(card.base_model) else None,
-        datasets=list(card.datasets) or None,
+    templates = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,  # a name that a template misspells is an error, not a blank
+        autoescape=False,  # Markdown, not HTML
     )
-    made: ModelCard = ModelCard.from_template(
-        header,
-        template_path=str(_TEMPLATE),
+    query, document = prompt_name(DEFAULT_TASK, "query"), prompt_name(DEFAULT_TASK, "document")
+    text = templates.get_template("template.md").render(
         card=card,
-        tasks=list(TASKS.values()),
-        prompts={name: json.dumps(text, ensure_ascii=False) for name, text in prompts().items()},
-        result_rows=_result_rows(card.results),
-        base=f"[{card.base_model}](https://huggingface.co/{card.base_model})"
-        if _on_the_hub(card.base_model)
-        else f"`{card.base_model}`, which comes with codequarry",
-        pairs=f"{pairs_in(card.training_data):,}",
-        by_licence=by_licence(card.training_data),
-        by_source=by_source(card.training_data),
-        share_alike=share_alike(card.training_data),
-        score_rows=_score_rows(card.scores),
+        header=header(card),
+        results=card.results or {},
         fields=card.hyperparameters,
-        time=_time(card.seconds),
-        measured=_measured,
-        listed=_listed,
+        tasks=list(TASKS.values()),
+        prompts={name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts().items()},
+        query=_QUERY,
+        document=_DOCUMENT,
+        query_prompt=query,
+        document_prompt=document,
+        prompted_query=json.dumps(prompts()[query] + _QUERY),
+        prompted_document=json.dumps(prompts()[document] + _DOCUMENT),
+        base=f"[{card.base_model}](https://huggingface.co/{card.base_model})"
+        if on_the_hub(card.base_model)
+        else f"`{card.base_model}`, which comes with codequarry",
+        served_as=card.load_as if on_the_hub(card.load_as) else "/model",
+        taken_and_left=taken_and_left,
+        words=in_words,
+        removed=removed_texts,
+        scores=score_tables,
+        sources=training_sources,
+        verified_in={str(row.get("runtime")).lower() for row in (card.verification or {}).get("rows") or ()},
     )
-    # What the template leaves out leaves its blank lines behind.
-    return re.sub(r"\n{3,}", "\n\n", str(made)).rstrip() + "\n"
-
-
-def _measured(value: Any) -> str:
-    """The value in words, "not measured" where there is none."""
-    if value is None or value == "" or value == {} or value == () or value == []:
-        return NOT_MEASURED
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
-
-
-def _listed(values: Mapping[str, Any] | None) -> str:
-    """`key value` pairs in one line."""
-    words = [
-        f"{key.replace('_', ' ')} {_measured(value)}"
-        for key, value in (values or {}).items()
-        if value is not None
-    ]
-    return ", ".join(words) or NOT_MEASURED
-
-
-def _result_rows(results: Mapping[str, Any] | None) -> list[list[str]]:
-    rows = (results or {}).get("rows") or []
-    return [
-        [_measured(row.get("model")), row.get("set") or _measured(row.get("task"))]
-        + [_measured(row.get(key)) for key in ("task", "queries", "documents")]
-        + [f"{row[metric]:.3f}" if row.get(metric) is not None else NOT_MEASURED for metric in _METRICS]
-        for row in rows
-    ]
-
-
-def _score_rows(scores: Mapping[str, float]) -> list[list[str]]:
-    """A header and a row a task, with a column a number of dimensions; [] where nothing was scored."""
-    found = {name: match for name in scores if (match := _SCORE.fullmatch(name))}
-    sizes = list(dict.fromkeys(match[2] for match in found.values()))
-    tasks = list(dict.fromkeys(match[1] for match in found.values()))
-    value = {(match[1], match[2]): f"{scores[name]:.3f}" for name, match in found.items()}
-    header = ["task", *(f"{size} dims" if size else "whole vectors" for size in sizes)]
-    rows = [[task, *(value.get((task, size), NOT_MEASURED) for size in sizes)] for task in tasks]
-    return [header, *rows] if rows else []
-
-
-def _on_the_hub(name: str | None) -> bool:
-    return name is not None and "/" in name
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return NOT_MEASURED
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} seconds"
-    return f"{minutes} minutes" if minutes < 120 else f"{seconds / 3600:.1f} hours"
+    # What the templates leave out leaves its blank lines behind.
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"

@@ -6,6 +6,7 @@ back, by the next one.
 
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -13,10 +14,14 @@ import codequarry
 from codequarry.model_card.render import render
 from codequarry.modules.whole_files import write_json
 from codequarry.release.card_fields import card_of
+from codequarry.release.eval_results import write_eval_results
 from codequarry.release.golden import write_golden
-from codequarry.release.layout import Dtype, write_layout
+from codequarry.release.hub_handler import HANDLER, handler_source
+from codequarry.release.layout import write_layout
 from codequarry.release.manifest import MANIFEST, write_manifest
+from codequarry.release.onnx_export import OnnxPrecision, export_onnx, refuse_missing
 from codequarry.release.run_folder import RunFolder
+from codequarry.release.weights import LARGEST_SHARD, Dtype
 
 
 def build(
@@ -25,7 +30,10 @@ def build(
     *,
     dtype: Dtype = "fp32",
     in_memory: Dtype | None = None,
+    largest_shard: int = LARGEST_SHARD,
+    onnx: Sequence[OnnxPrecision] = (),
     results: Path | None = None,
+    decontamination: Path | None = None,
     replace: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -35,7 +43,9 @@ def build(
         out: the release's folder; it must not exist, unless `replace`.
         dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors).
         in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
-        results: a results file for the card; None, and the card says "not measured".
+        largest_shard: bytes of a file of weights, at most; larger weights become several files.
+        onnx: precisions, `fp32` or `int8`, in which the whole model is exported beside the weights.
+        results, decontamination: for the card, as in `card_of`; where None, it says "not measured".
         replace: take the place of an older release in `out`, in one step at the end.
         progress: say on stderr what is being done.
 
@@ -44,20 +54,34 @@ def build(
 
     >>> build(Path("runs/mini"), Path("releases/mini"), results=Path("benchmarks/results/mini.json"))
     """
+    refuse_missing(onnx)
     source = RunFolder.read(run)
     out = Path(out).resolve()
     building, old = out.with_name(f".{out.name}.building"), out.with_name(f".{out.name}.old")
     _clear_leftovers(out, building, old)
     _refuse_existing(out, replace)
-    card = card_of(source, load_as=f"path/to/{out.name}", dtype=dtype, in_memory=in_memory, results=results)
+    card = card_of(
+        source,
+        load_as=f"path/to/{out.name}",
+        dtype=dtype,
+        in_memory=in_memory,
+        results=results,
+        decontamination=decontamination,
+    )
     rendered = render(card)
 
     building.mkdir(parents=True)
     _say(progress, "weights, tokenizer and configuration")
-    write_layout(source, building, dtype=dtype, in_memory=in_memory)
+    write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=largest_shard)
     write_json(building / "training.json", source.training)
     (building / "README.md").write_text(rendered, encoding="utf-8")
+    if card.results is not None:
+        write_eval_results(building, card.results)
     shutil.copyfile(_licence(), building / "LICENSE")
+    shutil.copyfile(handler_source(), building / HANDLER)
+    if onnx:
+        _say(progress, f"ONNX, {' and '.join(onnx)}")
+        export_onnx(building, onnx)
     _say(progress, "golden vectors")
     write_golden(building)
     write_manifest(building)

@@ -1,7 +1,8 @@
-"""Fill a model card from a run folder and a results file."""
+"""Fill a model card from a run folder and what was measured: results, decontamination, verification."""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import codequarry
 from codequarry.model_card.card import Card
 from codequarry.modules.backbone import MINI, PACKAGED
-from codequarry.release.layout import Dtype
+from codequarry.release.public_record import public_record
 from codequarry.release.run_folder import RunFolder
+from codequarry.release.weights import Dtype
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 # Told elsewhere in the card, or of no interest to its reader.
@@ -19,15 +21,24 @@ _LICENCES = {row.name: row.licence for row in PACKAGED} | {MINI: "Apache-2.0"}
 
 
 def card_of(
-    run: RunFolder, *, load_as: str, dtype: Dtype, in_memory: Dtype | None, results: Path | None
+    run: RunFolder,
+    *,
+    load_as: str,
+    dtype: Dtype,
+    in_memory: Dtype | None,
+    results: Path | None = None,
+    decontamination: Path | None = None,
+    verification: Path | None = None,
 ) -> Card:
-    """The card of `run`; what neither it nor `results` says is left open.
+    """The card of `run`; what neither it nor the files say is left open.
 
     load_as: what a user is to pass to `SentenceTransformer`.
     dtype, in_memory: of the weights, as in `build`.
-    results: a results file of the benchmarks; None when nothing was measured.
+    results: a file that `codequarry benchmark --out` wrote; None when nothing was measured.
+    decontamination: the report that `codequarry data clean` wrote of the run's training data; None for none.
+    verification: a file that `codequarry release verify --out` wrote; None when no runtime was checked.
 
-    Raises ValueError when `results` is not such a file.
+    Raises ValueError for a file that is not of its kind, and for a report of other training data.
     """
     recipe, record = run.recipe, run.training
     backbone: dict[str, Any] = recipe.get("backbone") or {}
@@ -50,15 +61,17 @@ def card_of(
         base_revision=backbone.get("revision"),
         random_start=random_start,
         training_data=tuple(record.get("data", ())),
+        decontamination=_report_of(record, decontamination) if decontamination is not None else None,
         hyperparameters=dict(
             _fields({name: value for name, value in recipe.items() if name not in _NOT_HYPERPARAMETERS})
         ),
-        scores=record.get("scores") or {},
+        scores=(record.get("validation") or {}).get("model") or {},
         steps=record.get("steps"),
         seconds=record.get("seconds"),
         hardware=record.get("hardware", {}),
         versions=record.get("versions", {}),
-        results=_read_results(results) if results is not None else None,
+        results=_read(results, "codequarry benchmark") if results is not None else None,
+        verification=_read(verification, "codequarry release verify") if verification is not None else None,
     )
 
 
@@ -83,13 +96,37 @@ def _parameters(run: RunFolder) -> int:
     return total
 
 
-def _read_results(path: Path) -> dict[str, Any]:
+def _read(path: Path, written_by: str) -> dict[str, Any]:
+    """A file of measurements, which are its `rows`."""
+    found = _json(path)
+    rows = found.get("rows") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} has no rows: pass a file that `{written_by}` wrote.")
+    return public_record(found)
+
+
+def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The report of cleaning in `path`, if it can be that of the training data in `record`."""
+    report = _json(path)
+    if not isinstance(report, dict) or not {"in", "out", "why", "eval_sets", "sources"} <= report.keys():
+        raise ValueError(f"{path} is no report of cleaning: pass one that `codequarry data clean` wrote.")
+    used, left = Counter[str](), Counter[str]()
+    for row in record.get("data", ()):
+        used[row["source"]] += int(row["pairs"])
+    for name, found in report["sources"].items():
+        (public_name,) = public_record({name: None})  # as the record has it, without folders
+        left[public_name] += int(found["out"])
+    for source, pairs in used.items():
+        if pairs > left[source]:
+            raise ValueError(
+                f"{path} is the report of other data: the run was trained on {pairs:,} pairs of {source}, "
+                f"and cleaning left {left[source]:,}. Pass the report that stands beside this run's data."
+            )
+    return public_record(report)
+
+
+def _json(path: Path) -> Any:
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a results file ({type(error).__name__}: {error})."
-        ) from error
-    if not isinstance(results, dict) or not isinstance(results.get("rows"), list):
-        raise ValueError(f"{path} has no rows: pass a file that `codequarry benchmark` wrote.")
-    return results
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error

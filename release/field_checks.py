@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.modules.tasks import prompts
+from codequarry.release.hub_handler import HANDLER, handler_source
 from codequarry.release.layout import LEGACY_PREFIX, MODULES
 from codequarry.release.run_folder import POOLING_FLAGS
+from codequarry.release.weights import check_weight_files
 
 
 class _Files(dict[str, Any]):
@@ -37,7 +39,7 @@ def check_fields(folder: Path) -> list[str]:
     )
     problems += _dims(files["config.json"])
     problems += _old_spellings(files["config.json"])
-    problems += _weights(folder, files["config.json"])
+    problems += check_weight_files(folder, files["config.json"])
     problems += _no_code(folder, files)
     problems += _no_chat_template(folder, files["tokenizer_config.json"])
     if files["tokenizer_config.json"].get("split_special_tokens") is not True:
@@ -159,30 +161,18 @@ def _old_spellings(config: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _weights(folder: Path, config: dict[str, Any]) -> list[str]:
-    from safetensors import SafetensorError, safe_open
-
-    names = {"F32": "float32", "BF16": "bfloat16"}
-    try:
-        with safe_open(folder / "model.safetensors", framework="numpy") as weights:
-            kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        return [f"model.safetensors cannot be read: {error}."]
-    found = {names.get(kind, kind) for kind in kinds if not kind.startswith(("I", "U", "BOOL"))}
-    # bfloat16 on disk may be float32 in memory, which holds it exactly; the other way numbers are lost.
-    if found != {config.get("dtype")} and (found, config.get("dtype")) != ({"bfloat16"}, "float32"):
-        return [
-            f"model.safetensors holds {', '.join(sorted(found))}, config.json says {config.get('dtype')!r}."
-        ]
-    return []
-
-
 def _no_code(folder: Path, files: _Files) -> list[str]:
     keyed = [name for name in ("config.json", "tokenizer_config.json") if "auto_map" in files[name]]
-    scripts = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
-    return [f"{name} has auto_map, which makes readers run remote code." for name in keyed] + [
-        f"{name} is code; a release holds none." for name in scripts
-    ]
+    scripts = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.py"))}
+    handler = scripts.pop(HANDLER, None)
+    problems = [f"{name} has auto_map, which makes readers run remote code." for name in keyed]
+    problems += [f"{name} is code; a release holds none but {HANDLER}." for name in scripts]
+    if handler is not None and handler.read_bytes() != handler_source().read_bytes():
+        problems.append(
+            f"{HANDLER} is not that of the codequarry installed here, and an inference endpoint would run "
+            "it: read it, or verify with the version that built the release, which its card names."
+        )
+    return problems
 
 
 def _no_chat_template(folder: Path, tokenizer: dict[str, Any]) -> list[str]:

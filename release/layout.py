@@ -6,16 +6,13 @@ of them, with the same vectors, so that is what a release holds.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from codequarry.modules.legacy_config import add_legacy_fields
 from codequarry.modules.tasks import prompts
 from codequarry.modules.whole_files import write_json
 from codequarry.release.run_folder import POOLING_FLAGS, RunFolder
 from codequarry.release.tokenizer_files import write_tokenizer
-
-Dtype = Literal["fp32", "bf16"]
-TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
+from codequarry.release.weights import LARGEST_SHARD, TORCH_NAMES, Dtype, write_weights
 
 # (class, folder) in the order a text meets them, by the names they had in sentence-transformers before 5.4.
 MODULES = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
@@ -28,11 +25,19 @@ REQUIREMENTS = {
 }
 
 
-def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32", in_memory: Dtype | None = None) -> None:
+def write_layout(
+    run: RunFolder,
+    out: Path,
+    *,
+    dtype: Dtype = "fp32",
+    in_memory: Dtype | None = None,
+    largest_shard: int = LARGEST_SHARD,
+) -> None:
     """Write weights, tokenizer and every configuration file of `run` into the empty folder `out`.
 
     dtype: of the weights on disk; the vectors of `bf16` weights differ a little from those of the run.
     in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
+    largest_shard: bytes of a file of weights, at most.
 
     Raises ValueError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
     weights that would be larger on disk than in memory.
@@ -43,7 +48,7 @@ def write_layout(run: RunFolder, out: Path, *, dtype: Dtype = "fp32", in_memory:
             raise ValueError(f"dtype {name!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
     if dtype == "fp32" and in_memory == "bf16":
         raise ValueError("fp32 on disk and bf16 in memory is half the file for nothing: pass dtype 'bf16'.")
-    _write_weights(run, out / "model.safetensors", dtype)
+    write_weights(run.weight_files, out, dtype, largest_shard)
     _write_config(run, out / "config.json", in_memory)
     write_tokenizer(run.folder, out, max_length=run.max_length)
     write_json(
@@ -91,20 +96,6 @@ def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
         config["is_causal"] = True
     write_json(path, config)
     add_legacy_fields(path)
-
-
-def _write_weights(run: RunFolder, path: Path, dtype: Dtype) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    target = getattr(torch, TORCH_NAMES[dtype])
-    tensors = {
-        name: tensor.to(target).contiguous() if tensor.is_floating_point() else tensor
-        for shard in run.weight_files
-        for name, tensor in load_file(shard).items()
-    }
-    save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # safetensors leaves it to its owner alone; a server often runs as somebody else
 
 
 def _versions() -> dict[str, str]:

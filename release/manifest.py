@@ -37,7 +37,7 @@ def check_manifest(folder: Path) -> list[str]:
         actual = (folder / name).stat().st_size
         if actual != size:
             problems.append(f"{name} has {actual:,} bytes, {MANIFEST} says {size:,}.")
-        elif _entry(folder / name)["sha256"] != digest:
+        elif file_sha256(folder / name) != digest:
             problems.append(f"{name} has changed: its sha256 is not the one in {MANIFEST}.")
     return problems
 
@@ -47,7 +47,11 @@ def _names(folder: Path) -> list[str]:
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
 
 
-def _entry(path: Path) -> dict[str, int | str]:
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, as hexadecimal digits."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"size": path.stat().st_size, "sha256": digest}
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(path: Path) -> dict[str, int | str]:
+    return {"size": path.stat().st_size, "sha256": file_sha256(path)}

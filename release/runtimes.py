@@ -1,6 +1,6 @@
-"""Reload a release in a fresh process of any Python that has sentence-transformers, and judge the answer.
+"""Load a release in a fresh process of every runtime that an interpreter has, and judge its vectors.
 
-The process runs `reload_stock.py` alone in an empty folder, so that nothing of codequarry can help it.
+A process runs one of `runners` alone in an empty folder, so that nothing of codequarry can help it.
 """
 
 import json
@@ -8,44 +8,49 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-# The largest difference of any number of a unit vector, where the weights are computed with in float32.
-# Measured: 1.4e-6 at most, over batch sizes, dimensions, and sentence-transformers 3.4.1 and 6.2.
-FP32_TOLERANCE = 1e-5
-# The smallest cosine to the float32 vector, where they are computed with in bfloat16.
-# Measured: 0.99995 at worst with all-MiniLM-L6-v2.
-BF16_COSINE = 0.999
+import numpy as np
 
-# Where an older sentence-transformers answers otherwise by design: kind of text → (major version from which
-# on it must agree, why). Seen with 3.4.1.
-_KNOWN_DIFFERENCES: Mapping[str, tuple[int, str]] = {
-    "outer_whitespace": (
-        6,
-        "strips white space around a text before it is tokenised, so a text that begins or ends with it "
-        "has another vector there",
-    ),
-}
+from codequarry.release import runners
+from codequarry.release.compare import Distance, distances
+from codequarry.release.tolerances import TOLERANCES, known_difference
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of runtime: its name, the program that runs it, the packages it takes, the file it reads."""
+
+    name: str
+    program: str
+    packages: tuple[str, ...]
+    reads: str = "model*.safetensors"
+
+
+KINDS = (
+    Kind("sentence-transformers", "with_sentence_transformers.py", ("sentence_transformers",)),
+    Kind("transformers", "with_transformers.py", ("transformers", "torch")),
+    Kind("onnxruntime", "with_onnxruntime.py", ("onnxruntime", "transformers"), "onnx/*.onnx"),
+    Kind("openvino", "with_openvino.py", ("openvino", "transformers"), "onnx/model.onnx"),
+)
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What one Python made of a release.
+    """What one runtime made of a release, in one precision.
 
-    python: the interpreter. versions: of Python, sentence-transformers, transformers and torch in it.
-    loaded_as: the type it computes in, as it loads the folder by itself.
+    kind: such as `sentence-transformers`. versions: of it and what it stands on; {} if it did not get so far.
     worst_absolute_difference, worst_cosine: over the texts that are held to a tolerance.
     problems, exceptions: sentences that name this runtime.
     """
 
+    kind: str
     python: Path
+    precision: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    loaded_as: str = ""
     worst_absolute_difference: float = float("nan")
     worst_cosine: float = float("nan")
     problems: tuple[str, ...] = ()
@@ -54,82 +59,114 @@ class Runtime:
     @property
     def name(self) -> str:
         """Such as `sentence-transformers 3.4.1 with transformers 4.57.6`, or the interpreter if it failed."""
-        if not self.versions:
-            return str(self.python)
-        return (
-            f"sentence-transformers {self.versions['sentence_transformers']} "
-            f"with transformers {self.versions['transformers']}"
-        )
+        return _name(self.kind, self.versions) if self.versions else f"{self.kind} of {self.python}"
 
 
-def reload(folder: Path, python: Path = Path(sys.executable)) -> Runtime:
-    """Load `folder` with the sentence-transformers of `python` in a new process; compare golden vectors."""
+def runtimes(folder: Path, python: Path) -> list[Runtime]:
+    """Every runtime of `python` that can read what is in `folder`, in a new process each.
+
+    An interpreter that cannot be started, or has no runtime at all, is a row with a problem.
+    """
+    try:
+        installed = _installed(python)
+    except (OSError, ValueError) as error:
+        return [Runtime("Python", python, problems=(f"{python} cannot be started ({error}).",))]
+    found = [
+        row
+        for kind in KINDS
+        if installed.issuperset(kind.packages) and any(folder.glob(kind.reads))
+        for row in reload(folder, python, kind)
+    ]
+    needed = ", ".join(kind.name for kind in KINDS)
+    nothing = f"{python} has none of {needed}: install one there, or leave --python out."
+    return found or [Runtime("Python", python, problems=(nothing,))]
+
+
+def reload(folder: Path, python: Path, kind: Kind) -> list[Runtime]:
+    """Embed the golden texts with one runtime; a row a precision, or one with a problem."""
+    with tempfile.TemporaryDirectory() as alone:
+        for program in Path(runners.__file__).parent.glob("*.py"):
+            shutil.copy(program, alone)
+        Path(alone, "__init__.py").unlink()
+        done = _run([python, kind.program, folder.resolve(), "out.npz"], alone)
+        if done.returncode != 0:
+            problem = (
+                f"{kind.name} of {python} could not load the folder and encode with it: "
+                f"{_error_line(done.stderr)}"
+            )
+            return [Runtime(kind.name, python, problems=(problem,))]
+        versions = json.loads(done.stdout.splitlines()[-1])
+        with np.load(Path(alone, "out.npz")) as arrays:
+            passes = {name: arrays[name] for name in arrays}
+    golden = json.loads((folder / "golden_vectors.json").read_text(encoding="utf-8"))
+    found = distances(golden, passes)
+    return [
+        _judge(kind, python, versions, precision, [one for one in found if one.precision == precision])
+        for precision in dict.fromkeys(one.precision for one in found)
+    ]
+
+
+def _judge(
+    kind: Kind, python: Path, versions: Mapping[str, str], precision: str, found: Sequence[Distance]
+) -> Runtime:
+    tolerance, name = TOLERANCES[precision], _name(kind.name, versions)
+    problems: list[str] = []
+    exceptions: dict[str, str] = {}
+    held: list[Distance] = []
+    for one in found:
+        within = tolerance.allows(one)
+        known = None if within else known_difference(kind.name, versions[kind.name], one.kind)
+        if known:
+            exceptions[one.kind] = f"{name} {known.why}."
+            continue
+        held.append(one)
+        if not within:
+            problems.append(f"{name}, {one}: {tolerance.miss(one)} at {one.text!r}.")
+    return Runtime(
+        kind.name,
+        python,
+        precision,
+        versions,
+        max((one.absolute_difference for one in held), default=float("nan")),
+        min((one.cosine for one in held), default=float("nan")),
+        tuple(problems),
+        tuple(exceptions.values()),
+    )
+
+
+def _name(kind: str, versions: Mapping[str, str]) -> str:
+    below = [f"{name} {version}" for name, version in versions.items() if name not in (kind, "torch")]
+    return f"{kind} {versions[kind]}" + (f" with {', '.join(below)}" if below else "")
+
+
+def _installed(python: Path) -> set[str]:
+    packages = sorted({package for kind in KINDS for package in kind.packages})
+    ask = (
+        "import importlib.util, sys\n"
+        "print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
+    )
+    with tempfile.TemporaryDirectory() as alone:
+        done = _run([python, "-c", ask, *packages], alone)
+    if done.returncode != 0:
+        raise ValueError(_error_line(done.stderr))
+    return set(done.stdout.split())
+
+
+def _run(words: Sequence[str | Path], folder: str) -> subprocess.CompletedProcess[str]:
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     # Where this package was found must not be found by the other interpreter.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | offline
-    with tempfile.TemporaryDirectory() as alone:
-        script = shutil.copy(Path(__file__).with_name("reload_stock.py"), alone)
-        try:
-            done = subprocess.run(
-                [str(python), str(script), str(folder.resolve())],
-                cwd=alone,
-                env=environment,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-            )
-        except OSError as error:
-            return Runtime(python, problems=(f"{python} cannot be started ({error.strerror}).",))
-    if done.returncode != 0:
-        last = _error_line(done.stderr)
-        return Runtime(python, problems=(f"{python} could not load the folder and encode with it: {last}",))
-    return _judge(python, json.loads(done.stdout.splitlines()[-1]))
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def _error_line(stderr: str) -> str:
     # An error's message may go on for lines; its first line says what it is.
     lines = stderr.strip().splitlines() or ["no message"]
     return next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception):", line)), lines[-1])
-
-
-def _judge(python: Path, answer: dict[str, Any]) -> Runtime:
-    versions = {key: answer[key] for key in ("python", "sentence_transformers", "transformers", "torch")}
-    runtime = Runtime(python, versions)
-    major = int(answer["sentence_transformers"].partition(".")[0])
-    problems: list[str] = []
-    exceptions: dict[str, str] = {}
-    held: list[dict[str, Any]] = []
-    for row in answer["measured"]:
-        since, reason = _KNOWN_DIFFERENCES.get(row["kind"], (0, ""))
-        if _within(row):
-            held.append(row)
-        elif major < since:
-            exceptions[row["kind"]] = f"{runtime.name} {reason}."
-        else:
-            held.append(row)
-            problems.append(
-                f"{runtime.name}, {row['dtype']}, {row['kind'].replace('_', ' ')} texts, dim {row['dim']}, "
-                f"batch {row['batch_size']}: {_miss(row)} at {row['worst_text']!r}."
-            )
-    return Runtime(
-        python,
-        versions,
-        answer["loaded_as"],
-        max(row["worst_absolute_difference"] for row in held),
-        min(row["worst_cosine"] for row in held),
-        tuple(problems),
-        tuple(exceptions.values()),
-    )
-
-
-def _within(row: dict[str, Any]) -> bool:
-    # Written so that NaN is never within.
-    if row["dtype"] == "float32":
-        return bool(row["worst_absolute_difference"] <= FP32_TOLERANCE)
-    return bool(row["worst_cosine"] >= BF16_COSINE)
-
-
-def _miss(row: dict[str, Any]) -> str:
-    if row["dtype"] == "float32":
-        return f"{row['worst_absolute_difference']:.1e} from the golden vector, {FP32_TOLERANCE:.0e} allowed,"
-    return f"cosine {row['worst_cosine']:.5f} to the golden vector, {BF16_COSINE} required,"

@@ -4,14 +4,19 @@
 >>> print(verification.table())
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
+from codequarry.modules.machine import describe_machine
 from codequarry.release.field_checks import check_fields
-from codequarry.release.manifest import check_manifest
-from codequarry.release.runtimes import Runtime, reload
+from codequarry.release.golden import GOLDEN
+from codequarry.release.manifest import check_manifest, file_sha256
+from codequarry.release.runtimes import Runtime, runtimes
 from codequarry.release.tokenizer_checks import check_tokenizer
 
 
@@ -21,7 +26,7 @@ class Verification:
 
     problems: sentences; the release must not be used while there is one.
     exceptions: sentences; where a runtime is known to differ, by name.
-    runtimes: one row an interpreter; none where the files were already wrong.
+    runtimes: one row a runtime and precision; none where the files were already wrong.
     """
 
     folder: Path
@@ -36,11 +41,11 @@ class Verification:
 
     def table(self) -> str:
         """The runtimes in columns, then every problem and every named exception, then the verdict."""
-        rows = [("runtime", "loaded as", "worst difference", "worst cosine", "")]
+        rows = [("runtime", "precision", "worst difference", "worst cosine", "")]
         rows += [
             (
                 runtime.name,
-                runtime.loaded_as or "-",
+                runtime.precision or "-",
                 f"{runtime.worst_absolute_difference:.1e}",
                 f"{runtime.worst_cosine:.7f}",
                 "not ok" if runtime.problems else "ok",
@@ -57,12 +62,36 @@ class Verification:
         verdict = "verified" if self.ok else f"not verified, {len(self.problems)} problems"
         return "\n".join([*lines, f"{self.folder}: {verdict}"])
 
+    def record(self, command: str) -> dict[str, Any]:
+        """What `verify --out` writes, for the card: a row a runtime, and where and how it was found.
+
+        command: what was typed. The sha256 of the golden vectors tells which weights and prompts it was.
+        """
+        return {
+            "command": command,
+            "date": date.today().isoformat(),
+            "hardware": describe_machine(),
+            "golden_vectors": file_sha256(self.folder / GOLDEN),
+            "problems": list(self.problems),
+            "exceptions": list(self.exceptions),
+            "rows": [
+                {
+                    "runtime": runtime.kind,
+                    "version": runtime.versions.get(runtime.kind),
+                    "precision": runtime.precision,
+                    "worst_cosine": _number(runtime.worst_cosine),
+                    "worst_absolute_difference": _number(runtime.worst_absolute_difference),
+                    "ok": not runtime.problems,
+                }
+                for runtime in self.runtimes
+            ],
+        }
+
 
 def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True) -> Verification:
     """Check a release: its files against the manifest, its fields, its tokenizer, and its vectors elsewhere.
 
-    pythons: further interpreters to reload the release with, each with its own sentence-transformers; the
-        running one is always among them.
+    pythons: further interpreters, whose runtimes read the release too; those of the running one always do.
     progress: say on stderr what is being looked at.
 
     A folder whose files, fields or tokenizer are wrong is not loaded.
@@ -85,13 +114,17 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
         return Verification(folder, (f"tokenizer.json cannot be read: {error}.",), (), ())
     if problems:
         return Verification(folder, tuple(problems), tuple(exceptions), ())
-    runtimes = []
+    found: list[Runtime] = []
     for python in dict.fromkeys([Path(sys.executable), *pythons]):
         _say(progress, f"vectors, with {python}")
-        runtimes.append(reload(folder, python))
-    problems += [problem for runtime in runtimes for problem in runtime.problems]
-    exceptions += [exception for runtime in runtimes for exception in runtime.exceptions]
-    return Verification(folder, tuple(problems), tuple(exceptions), tuple(runtimes))
+        found += runtimes(folder, python)
+    problems += [problem for runtime in found for problem in runtime.problems]
+    exceptions += [exception for runtime in found for exception in runtime.exceptions]
+    return Verification(folder, tuple(problems), tuple(exceptions), tuple(found))
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no NaN
 
 
 def _say(progress: bool, what: str) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -123,3 +126,42 @@ def built(decoder_run, tmp_path_factory):
 def release(built, tmp_path):
     """A copy of the decoder's release, to be spoilt."""
     return Path(shutil.copytree(built, tmp_path / "nano"))
+
+
+class LocalHub:
+    """The Hub of tests/local_hub, running as a program of its own."""
+
+    def __init__(self, address):
+        self.address = address
+
+    def faults(self, **faults):
+        """Let these go wrong from now on, and nothing else; see `Faults` in tests/local_hub/hub.py."""
+        self._ask("/__faults", json.dumps(faults).encode())
+
+    def actions(self):
+        """What clients asked for so far, by the names of the Hub's actions."""
+        return [row["action"] for row in self._ask("/__requests")]
+
+    def _ask(self, path, body=None):
+        with urllib.request.urlopen(self.address + path, body) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty local Hub. The client here is the user `me` and keeps nothing of earlier tests."""
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_TOKEN", "hf_me_0123456789abcdef")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    program = Path(__file__).parents[1] / "local_hub" / "server.py"
+    with subprocess.Popen(
+        [sys.executable, str(program), str(tmp_path / "hub-lfs")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        yield LocalHub(server.stdout.readline().strip())
+        server.kill()

@@ -22,6 +22,7 @@ def test_a_release_holds_these_files_and_no_others(built):
         "config.json",
         "config_sentence_transformers.json",
         "golden_vectors.json",
+        "handler.py",
         "manifest.json",
         "model.safetensors",
         "modules.json",

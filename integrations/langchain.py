@@ -1,0 +1,68 @@
+"""codequarry as LangChain's embeddings, with the right prompt on each side.
+
+    from codequarry.integrations.langchain import CodequarryEmbeddings
+
+    store = InMemoryVectorStore.from_texts(files, CodequarryEmbeddings(task="nl2code"))
+
+LangChain's own class for sentence-transformers sends no prompt unless given both names, and replaces every
+newline by a space, after which Python is no longer Python.
+"""
+
+from typing import TYPE_CHECKING
+
+try:
+    from langchain_core.embeddings import Embeddings
+except ImportError as error:
+    raise ImportError(
+        "codequarry.integrations.langchain needs langchain-core: pip install 'codequarry[langchain]'"
+    ) from error
+
+from codequarry.integrations.sides import Sides
+from codequarry.modules.backbone import MINI
+from codequarry.modules.tasks import DEFAULT_TASK
+
+if TYPE_CHECKING:
+    from codequarry.modules.embedder import CodeEmbedder
+
+
+class CodequarryEmbeddings(Embeddings):
+    """LangChain `Embeddings` for one of the five tasks.
+
+    `aembed_query` and `aembed_documents` run in a thread, so that the event loop goes on.
+
+    Arguments:
+        model: a name or folder as in `codequarry.load`, or what it returned.
+        task: one of the five tasks. For a second task over the same model, pass the loaded model to both.
+        dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
+        device: where a named model goes; None picks the fastest there is.
+        batch_size: documents that go through the model together.
+        show_progress: a bar while documents are embedded, once two seconds have passed; None on a terminal
+            only.
+
+    Raises ValueError for what `Sides` refuses: an unknown task, model or dimension, and empty texts.
+
+    >>> embeddings = CodequarryEmbeddings("runs/own", task="code2code", dims=128)
+    >>> len(embeddings.embed_query("total = sum(a)"))
+    128
+    """
+
+    def __init__(
+        self,
+        model: "str | CodeEmbedder" = MINI,
+        task: str = DEFAULT_TASK,
+        dims: int | None = None,
+        device: str | None = None,
+        batch_size: int = 32,
+        show_progress: bool | None = None,
+    ) -> None:
+        self._sides = Sides(model, task=task, dims=dims, device=device)
+        self.batch_size = batch_size
+        self.show_progress = show_progress
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """The unit vectors of what is searched for, in the order given."""
+        return self._sides.documents(texts, batch_size=self.batch_size, progress=self.show_progress)
+
+    def embed_query(self, text: str) -> list[float]:
+        """The unit vector of what is searched with."""
+        return self._sides.query(text)

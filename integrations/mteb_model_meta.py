@@ -1,0 +1,164 @@
+"""What MTEB's registry wants to know about a model of ours, read from its folder.
+
+    from codequarry.integrations.mteb_model_meta import model_meta
+
+    meta = model_meta("releases/mini", name="org/mini", revision="<commit>", release_date="2026-11-21")
+    print(meta.to_python())  # what goes into mteb/models/model_implementations/
+
+MTEB's wrapper loads the model with plain sentence-transformers and chooses prompts by the names of its own
+tasks, so the entry spells out both prompts of every benchmark task that has a row in `mteb_tasks`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
+from codequarry.modules.tasks import DEFAULT_TASK, SIDES, get_task
+
+if TYPE_CHECKING:
+    from mteb.models.model_meta import ModelMeta
+
+_NEEDED = (
+    "config.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "training.json",
+    "README.md",
+)
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_LANGUAGES = {"en": "eng-Latn"}  # a card's language to MTEB's; it has none for source code in general
+# Training sources that are a benchmark task's own data under another name. Being trained on the training
+# split of a set counts, for MTEB, as having seen the set.
+_SAME_DATA = {
+    "wikisql": "WikiSQLRetrieval",
+    "CoSQA": "CosQA",
+    "CodeSearchNet": "CodeSearchNetRetrieval",
+    "COIR-CodeSearchNet": "COIRCodeSearchNetRetrieval",
+    "CommitPackFT": "CodeEditSearchRetrieval",
+}
+
+
+def mteb_prompts() -> dict[str, str]:
+    """Every prompt by the name MTEB looks it up with: `<benchmark task>-<side>`, and the two plain sides.
+
+    >>> mteb_prompts()["StackOverflowQA-query"] == get_task("qa").query
+    True
+    """
+    named = {
+        f"{row.name}-{side}": get_task(row.task).prefix(side)
+        for row in BENCHMARK_TASKS.values()
+        if row.kind != "local"  # a key that is no task of MTEB's is refused
+        for side in SIDES
+    }
+    return named | {side: get_task(DEFAULT_TASK).prefix(side) for side in SIDES}
+
+
+def model_meta(
+    folder: str | Path, *, name: str, revision: str, release_date: str, **further: Any
+) -> "ModelMeta":
+    """The registry's entry of the release in `folder`.
+
+    Arguments:
+        folder: what `codequarry release build` wrote, or a finished run with a card.
+        name, revision: the release on the Hub, `owner/model` and the commit.
+        release_date: of that commit, as 2026-11-21.
+        further: fields of `ModelMeta` that only the publisher knows, such as `public_training_code` or
+            `contacts`.
+
+    Sizes, dimensions, length, licence, base model and training sets are those of the folder; memory is that
+    of the weights once loaded. Raises ValueError for a folder that does not say all of it, and where MTEB is
+    not installed.
+    """
+    try:
+        from mteb.models.model_meta import ModelMeta
+        from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
+    except ImportError as error:
+        raise ValueError("MTEB is not installed: pip install 'codequarry[benchmark]'") from error
+
+    folder = Path(folder)
+    _refuse_incomplete(folder)
+    config, card = _json(folder / "config.json"), _card(folder)
+    shapes = list(_weight_shapes(folder))
+    table = [config["vocab_size"], config["hidden_size"]]
+    parameters = sum(prod(shape) for shape in shapes)
+    fields: dict[str, Any] = {
+        "loader": SentenceTransformerEncoderWrapper,
+        "loader_kwargs": {"model_prompts": mteb_prompts()},
+        "name": name,
+        "revision": revision,
+        "release_date": release_date,
+        "reference": f"https://huggingface.co/{name}",
+        "languages": [_LANGUAGES[one] for one in _as_list(card.get("language")) if one in _LANGUAGES],
+        "n_parameters": parameters,
+        "n_embedding_parameters": sum(prod(shape) for shape in shapes if shape == table),
+        "memory_usage_mb": round(parameters * _bytes_each(folder, config) / 1024**2),
+        "max_tokens": _max_tokens(folder),
+        "embed_dim": list(config.get("matryoshka_dimensions") or [config["hidden_size"]]),
+        "license": card.get("license"),
+        "open_weights": True,
+        "public_training_code": None,
+        "public_training_data": None,
+        "framework": ["Sentence Transformers", "PyTorch", "safetensors"],
+        "similarity_fn_name": "cosine",
+        "use_instructions": True,
+        "training_datasets": _benchmark_sets(_json(folder / "training.json").get("data", ())),
+        "adapted_from": next(iter(_as_list(card.get("base_model"))), None),
+    }
+    return ModelMeta(**(fields | further))
+
+
+def _benchmark_sets(data: Iterable[Mapping[str, Any]]) -> set[str]:
+    drawn = {str(row["source"]) for row in data if row.get("pairs_drawn") != 0}
+    official = {row.name for row in BENCHMARK_TASKS.values() if row.kind != "local"}
+    return (drawn & official) | {_SAME_DATA[source] for source in drawn if source in _SAME_DATA}
+
+
+def _refuse_incomplete(folder: Path) -> None:
+    missing = [name for name in _NEEDED if not (folder / name).is_file()]
+    if not list(folder.glob("model*.safetensors")):
+        missing.append("model.safetensors")
+    if missing:
+        raise ValueError(
+            f"{folder} does not say all that MTEB asks: {', '.join(missing)} missing. "
+            "Pass a folder that `codequarry release build` wrote."
+        )
+
+
+def _weight_shapes(folder: Path) -> Iterable[list[int]]:
+    from safetensors import safe_open
+
+    for shard in sorted(folder.glob("model*.safetensors")):
+        with safe_open(shard, framework="numpy") as weights:
+            for key in weights.keys():  # noqa: SIM118 (not a dictionary)
+                yield weights.get_slice(key).get_shape()
+
+
+def _bytes_each(folder: Path, config: Mapping[str, Any]) -> int:
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    if dtype not in _BYTES:
+        raise ValueError(f"{folder}/config.json has dtype {dtype!r}, not one of {', '.join(_BYTES)}.")
+    return _BYTES[dtype]
+
+
+def _max_tokens(folder: Path) -> int:
+    own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return int(own or _json(folder / "tokenizer_config.json")["model_max_length"])
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    from huggingface_hub import ModelCard
+
+    card: dict[str, Any] = ModelCard.load(folder / "README.md").data.to_dict()
+    return card
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

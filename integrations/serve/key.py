@@ -1,0 +1,59 @@
+"""The key that clients show, where one is asked for: read from a file or the environment, never printed."""
+
+import hmac
+import ipaddress
+import os
+from pathlib import Path
+
+KEY_VARIABLE = "CODEQUARRY_API_KEY"
+
+
+def read_key(file: Path | None) -> str | None:
+    """The key in `file`, or in the environment variable CODEQUARRY_API_KEY; None where neither is given.
+
+    Raises ValueError for a file that cannot be read, both given, and a key that no header can carry.
+    """
+    found = os.environ.get(KEY_VARIABLE)
+    if file is None and found is None:
+        return None
+    if file is not None:
+        if found is not None:
+            raise ValueError(f"--api-key-file and {KEY_VARIABLE} are both given: which key counts? Drop one.")
+        try:
+            found = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the key file {file} cannot be read ({type(error).__name__}).") from error
+    key = (found or "").strip()
+    where = file or KEY_VARIABLE
+    if not key:
+        raise ValueError(f"{where} holds no key. Put one line of letters and digits there.")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(
+            f"the key in {where} has characters that a header cannot carry: use letters and digits."
+        )
+    return key
+
+
+def shows_key(authorization: str | None, key: str) -> bool:
+    """Whether the header `Authorization` carries `key`; takes no less time for a key that is nearly right."""
+    scheme, _, shown = (authorization or "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), key.encode())
+
+
+def refuse_open_door(host: str, key: str | None, *, no_key: bool) -> None:
+    """Raise ValueError for an address that other machines reach without a key, unless `no_key` says so."""
+    if key is not None and no_key:
+        raise ValueError("a key is given and --no-key as well: drop one of the two.")
+    if key is None and not no_key and not is_loopback(host):
+        raise ValueError(
+            f"{host} can be reached from other machines, and no key is asked for. Put a key into a file and "
+            f"pass --api-key-file FILE, or set {KEY_VARIABLE}; or say --no-key if everyone may use the model."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`; a name other than localhost is taken as reachable."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,144 @@
+"""The verbs `codequarry release build`, `release verify` and `card`: their arguments and their printing."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from codequarry.modules.whole_files import write_json
+
+BUILD_EXAMPLE = "codequarry release build runs/own --out releases/own --results results/runs__own.json"
+VERIFY_EXAMPLE = (
+    "codequarry release verify releases/own --python other-env/bin/python --out verification.json"
+)
+VERIFY_MORE = (
+    "Every runtime that is installed reads the release in a process of its own: sentence-transformers,\n"
+    "transformers, and ONNX Runtime and OpenVINO where it was built with --onnx. ORG/NAME@REVISION is\n"
+    "downloaded into an empty cache first. Exits with 1 and names what is wrong, if anything is.\n"
+)
+CARD_EXAMPLE = (
+    "codequarry card releases/own --results results/runs__own.json --verification verification.json"
+)
+CARD_MORE = (
+    'What is not given reads "not measured". Only README.md, .eval_results and manifest.json change.\n'
+)
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser what building needs."""
+    parser.add_argument("run", type=Path, help="the folder that training left")
+    parser.add_argument("--out", type=Path, required=True, help="the release folder")
+    parser.add_argument(
+        "--dtype", choices=["fp32", "bf16"], default="fp32", help="of the weights on disk (default: fp32)"
+    )
+    parser.add_argument(
+        "--in-memory",
+        choices=["fp32", "bf16"],
+        help="of the weights once loaded, unless the reader says otherwise (default: as on disk)",
+    )
+    parser.add_argument(
+        "--largest-shard",
+        type=float,
+        default=5.0,
+        metavar="GB",
+        help="of a file of weights, at most; larger weights become several files (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--onnx",
+        choices=["fp32", "int8"],
+        nargs="+",
+        default=[],
+        help="export the whole model to onnx/ as well, in these precisions",
+    )
+    _add_card_sources(parser)
+    parser.add_argument("--replace", action="store_true", help="replace a release that is there")
+
+
+def run_build(arguments: argparse.Namespace) -> None:
+    """Build, and say what comes next."""
+    from codequarry.release.build import build
+
+    build(
+        arguments.run,
+        arguments.out,
+        dtype=arguments.dtype,
+        in_memory=arguments.in_memory,
+        largest_shard=round(arguments.largest_shard * 1e9),
+        onnx=arguments.onnx,
+        results=arguments.results,
+        decontamination=arguments.decontamination,
+        replace=arguments.replace,
+    )
+    print(f"built {arguments.out}; next: codequarry release verify {arguments.out}")
+
+
+def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser what verifying needs."""
+    parser.add_argument(
+        "release", metavar="DIR|ORG/NAME@REVISION", help="a release folder, or one on the Hub at a revision"
+    )
+    parser.add_argument(
+        "--python",
+        dest="pythons",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PYTHON",
+        help="also with this Python's runtimes, e.g. an older sentence-transformers; may be given again",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write what was found, for `codequarry card`"
+    )
+
+
+def run_verify(arguments: argparse.Namespace) -> None:
+    """Verify and print the table; exit with 1 if anything is wrong."""
+    from codequarry.release.remote_folder import local_copy
+    from codequarry.release.verify import verify
+
+    with local_copy(arguments.release) as folder:
+        verification = verify(folder, pythons=arguments.pythons)
+        if arguments.out is not None and verification.runtimes:
+            words = [f"--python {Path(*python.parts[-3:])}" for python in arguments.pythons]
+            command = " ".join(["codequarry release verify", Path(arguments.release).name, *words])
+            write_json(arguments.out, verification.record(command))
+    print(verification.table())
+    if not verification.ok:
+        sys.exit(1)
+
+
+def add_card_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser what a new card needs."""
+    parser.add_argument("release", type=Path, help="the release folder")
+    parser.add_argument(
+        "--load-as", metavar="ORG/NAME", help="what users pass to SentenceTransformer (default: the folder)"
+    )
+    _add_card_sources(parser)
+    parser.add_argument(
+        "--verification", type=Path, metavar="FILE", help="what `codequarry release verify --out` wrote"
+    )
+
+
+def run_card(arguments: argparse.Namespace) -> None:
+    """Write the card anew."""
+    from codequarry.release.renew_card import CARD, renew_card
+
+    renew_card(
+        arguments.release,
+        load_as=arguments.load_as,
+        results=arguments.results,
+        decontamination=arguments.decontamination,
+        verification=arguments.verification,
+    )
+    print(f"{arguments.release / CARD} is written.")
+
+
+def _add_card_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="what `codequarry benchmark --out` wrote, for the card"
+    )
+    parser.add_argument(
+        "--decontamination",
+        type=Path,
+        metavar="FILE",
+        help="the report of `codequarry data clean` on the training data, for the card",
+    )

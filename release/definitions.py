@@ -1,0 +1,107 @@
+"""What is released under which name: the rows of `models.toml`, typed, and whether a folder is one."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from codequarry.release.weights import Dtype
+
+# safetensors' names of the types that a release is written in.
+_STORED = {"fp32": "F32", "bf16": "BF16"}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One model's release, as `models.toml` has it.
+
+    name: of its recipe too. repository: `ORG/NAME` on the Hub.
+    dtype: of the weights on disk. max_shard_bytes: tensors of one weight file together, a single larger
+        tensor excepted.
+    dims: numbers a vector, largest first.
+    files: that must be there besides the weights; others may.
+    base_model, base_licence: Hub name and SPDX identifier; None for a random start.
+    """
+
+    name: str
+    repository: str
+    dtype: Dtype
+    max_shard_bytes: int
+    dims: tuple[int, ...]
+    files: tuple[str, ...]
+    base_model: str | None = None
+    base_licence: str | None = None
+
+
+@cache
+def definitions() -> Mapping[str, Definition]:
+    """Every definition, by name.
+
+    >>> definitions()["1.5b"].max_shard_bytes
+    1000000000
+    """
+    table = tomllib.loads(
+        resources.files("codequarry.release").joinpath("models.toml").read_text(encoding="utf-8")
+    )
+    files = tuple(table.pop("every")["files"])
+    return MappingProxyType(
+        {
+            name: Definition(name=name, files=files, **row | {"dims": tuple(row["dims"])})
+            for name, row in table.items()
+        }
+    )
+
+
+def definition_of(repo_id: str) -> Definition | None:
+    """The definition that is released as `repo_id`; None for a repository of somebody else's."""
+    return next((row for row in definitions().values() if row.repository == repo_id), None)
+
+
+def check_definition(folder: Path, definition: Definition) -> list[str]:
+    """One sentence for each thing in which the release in `folder` is not `definition`; [] where it is."""
+    problems = [f"{name} is missing." for name in definition.files if not (folder / name).is_file()]
+    if problems:
+        return problems
+    dims = tuple(_json(folder / "config.json").get("matryoshka_dimensions") or ())
+    if dims != definition.dims:
+        problems.append(f"Its dims are {list(dims)}, defined are {list(definition.dims)}.")
+    recipe = _json(folder / "training.json").get("recipe") or {}
+    base = (recipe.get("backbone") or {}).get("name")
+    if definition.base_model is not None and base != definition.base_model:
+        problems.append(f"It was trained on {base}, defined is {definition.base_model}.")
+    weights = sorted(folder.glob("model*.safetensors"))
+    if not weights:
+        problems.append("It has no weights (model*.safetensors).")
+    for path in weights:
+        problems += _check_weights(path, definition)
+    return problems
+
+
+def _check_weights(path: Path, definition: Definition) -> list[str]:
+    # A safetensors file: 8 bytes with the length of the header, the header in JSON, the tensors.
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    tensors = [row for name, row in header.items() if name != "__metadata__"]
+    problems = []
+    size = path.stat().st_size - 8 - length
+    if size > definition.max_shard_bytes and len(tensors) > 1:
+        problems.append(
+            f"{path.name} has {size:,} bytes of tensors; defined are {definition.max_shard_bytes:,} at most."
+        )
+    types = {row["dtype"] for row in tensors if row["dtype"].startswith(("F", "BF"))}
+    if types != {_STORED[definition.dtype]}:
+        problems.append(
+            f"{path.name} holds {', '.join(sorted(types))}, defined is {_STORED[definition.dtype]}."
+        )
+    return problems
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -1,0 +1,129 @@
+"""What the Hub refuses, in a sentence, and nothing in it that opens a door."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
+# What a fine-grained token must be allowed, in the words of the Hub's token page.
+WRITE = "write access to contents and settings of its repositories"
+DISCUSS = "interact with discussions and open pull requests"
+
+_TOKEN = re.compile(r"\bhf_\w+")
+_USER = re.compile(r"(?<=://)[^/\s@]+@")
+_QUERY = re.compile(r"(?<=\w)\?[^\s'\"]+")
+
+
+def without_secrets(text: str) -> str:
+    """`text` without tokens, and with its addresses cut before what may sign or open them.
+
+    >>> without_secrets("PUT https://me:pass@host/file?signature=abc")
+    'PUT https://host/file'
+    """
+    return _QUERY.sub("", _USER.sub("", _TOKEN.sub("(token)", text)))
+
+
+@contextmanager
+def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None]:
+    """Turn whatever the Hub client raises while `doing` something with `repo_id` into a ValueError.
+
+    doing: such as "merging pull request 3". needs: `WRITE` or `DISCUSS`, "" for reading.
+
+    >>> with hub_sentences("reading", "org/name"):
+    ...     HfApi().list_repo_refs("org/name")
+    """
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    # The client's own transport errors: of httpx with huggingface-hub 1, of httpx2 with 2.
+    transport: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        yield
+    except LocalTokenNotFoundError:
+        raise ValueError(
+            f"{_capital(doing)} needs a Hub token, and there is none. Make one with {needs or 'read access'} "
+            f"at {_token_page()}, then run `hf auth login` or set HF_TOKEN."
+        ) from None
+    except OfflineModeIsEnabled:
+        raise ValueError(
+            f"{_capital(doing)} needs the Hub, and HF_HUB_OFFLINE is set: unset it for this command."
+        ) from None
+    except (transport, LocalEntryNotFoundError, RuntimeError) as error:
+        # An upload and a download wrap what went wrong, some of them twice.
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, transport):
+            cause = cause.__cause__
+        if not isinstance(cause, (transport, LocalEntryNotFoundError)):
+            raise
+        # `from None`: the client's own message may show a signed address.
+        if isinstance(cause, HfHubHTTPError):
+            raise ValueError(_refused(cause, doing, repo_id, needs)) from None
+        raise ValueError(
+            f"{_capital(doing)} did not end: {without_secrets(str(cause)) or type(cause).__name__}. "
+            "Give the same command again: it goes on where it stopped."
+        ) from None
+
+
+def _refused(error: "HfHubHTTPError", doing: str, repo_id: str, needs: str) -> str:
+    status = error.response.status_code
+    said = without_secrets(str(error.server_message or error.response.headers.get("X-Error-Message") or ""))
+    answer = f"{status}: {said}" if said else str(status)
+    start = f"{_capital(doing)} was refused by the Hub ({answer})."
+    owner = repo_id.partition("/")[0]
+    if status == 403:
+        return (
+            f"{start} The token lacks a permission: {needs or 'read access'}, for {owner}. Grant it at "
+            f"{_token_page()}, or ask an owner of {owner} for the role `write`; then give the same command "
+            "again."
+        )
+    if status == 401:
+        return (
+            f"{start} No token was sent, or one that is not valid any more: make one with "
+            f"{needs or 'read access'} for {owner} at {_token_page()}, then run `hf auth login` or set "
+            "HF_TOKEN."
+        )
+    if status == 404:
+        return f"{start} {repo_id} or what is asked of it does not exist, or the token may not see it."
+    if status in (409, 412):
+        return f"{start} Something changed there in the meantime: give the same command again, it looks anew."
+    return f"{start} Give the same command again later: it goes on where it stopped."
+
+
+def _token_page() -> str:
+    from huggingface_hub import constants
+
+    return without_secrets(f"{constants.ENDPOINT}/settings/tokens")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+class _WithoutSecrets(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+@contextmanager
+def log_without_secrets() -> Iterator[None]:
+    """Cut what the Hub client logs as `without_secrets` does: its retries show signed addresses whole."""
+    import huggingface_hub  # noqa: F401, so that its logger has its handler
+
+    handlers, cut = logging.getLogger("huggingface_hub").handlers, _WithoutSecrets()
+    handlers = [*handlers, *logging.getLogger().handlers]
+    for handler in handlers:
+        handler.addFilter(cut)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(cut)

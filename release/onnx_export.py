@@ -1,0 +1,122 @@
+"""The whole model as one ONNX graph: token ids in, unit vector out.
+
+ONNX Runtime, OpenVINO, text-embeddings-inference on a CPU and transformers.js read it. The prompt and the
+tokenizer stay outside, as everywhere.
+"""
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+OnnxPrecision = Literal["fp32", "int8"]
+# Where the readers look, and under which names.
+FOLDER = "onnx"
+FILES: dict[OnnxPrecision, str] = {"fp32": "model.onnx", "int8": "model_quantized.onnx"}
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -> None:
+    """Write `onnx/` into a release folder that has its weights and configuration.
+
+    The graph takes `input_ids` and `attention_mask`, both (batch, tokens) of int64, padded on either side,
+    and gives `token_embeddings` (batch, tokens, dim) and `sentence_embedding` (batch, dim), of length 1.
+    `int8` has its matrices rounded to 8 bits, a quarter of the size; ONNX Runtime rounds activations as it
+    goes.
+
+    Raises ValueError for an unknown precision, and when onnx, onnxscript or onnxruntime is missing.
+
+    >>> export_onnx(Path("releases/mini"), ["fp32", "int8"])
+    """
+    refuse_missing(precisions)
+    if not precisions:
+        return
+    out = folder / FOLDER
+    out.mkdir(exist_ok=True)
+    whole = out / FILES["fp32"]
+    _write_graph(folder, whole)
+    if "int8" in precisions:
+        _quantize(whole, out / FILES["int8"])
+    if "fp32" not in precisions:
+        for part in out.glob(f"{whole.name}*"):
+            part.unlink()
+
+
+def refuse_missing(precisions: Sequence[OnnxPrecision]) -> None:
+    """Raise ValueError when `precisions` cannot be exported here, before any time is spent."""
+    if unknown := [name for name in precisions if name not in FILES]:
+        raise ValueError(f"ONNX precision {unknown[0]!r} is not one there is: pass 'fp32' or 'int8'.")
+    if precisions and (missing := _missing()):
+        raise ValueError(f"ONNX export needs {', '.join(missing)}: pip install 'codequarry[onnx]'")
+
+
+def is_installed() -> bool:
+    """Whether what the export needs is there."""
+    return not _missing()
+
+
+def _missing() -> list[str]:
+    return [name for name in _NEEDED if find_spec(name) is None]
+
+
+def _write_graph(folder: Path, path: Path) -> None:
+    import torch
+
+    model = _pipeline(folder)
+    # Two texts of unlike length, so that no size of the example is taken for a constant.
+    ids = torch.ones(2, 7, dtype=torch.int64)
+    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
+    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    with torch.inference_mode():
+        program = torch.onnx.export(
+            model,
+            (ids, mask),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["token_embeddings", "sentence_embedding"],
+            dynamic_shapes={
+                "input_ids": {0: batch, 1: tokens},
+                "attention_mask": {0: batch, 1: tokens},
+            },
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    # A protobuf ends at 2 GB; past that the weights lie beside the graph.
+    size = sum(weights.nbytes for weights in model.parameters())
+    program.save(path, external_data=size > 1_500_000_000)
+
+
+def _pipeline(folder: Path) -> Any:
+    import torch
+    from torch import Tensor, nn
+    from transformers import AutoModel
+
+    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+
+    class Pipeline(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = AutoModel.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="eager"
+            )
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            if pooling["pooling_mode_lasttoken"]:
+                places = torch.arange(1, attention_mask.shape[1] + 1)
+                last = (attention_mask * places).argmax(1)
+                pooled = hidden[torch.arange(hidden.shape[0]), last]
+            else:
+                weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
+                pooled = (hidden * weights).sum(1) / weights.sum(1)
+            return hidden, nn.functional.normalize(pooled, dim=1)
+
+    return Pipeline().eval()
+
+
+def _quantize(whole: Path, path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    # A scale a column: with one a matrix, cosines to the float32 vectors of mini fall from 0.990 to 0.939.
+    quantize_dynamic(whole, path, weight_type=QuantType.QInt8, per_channel=True)

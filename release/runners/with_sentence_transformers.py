@@ -1,0 +1,63 @@
+"""The golden texts' vectors by nothing but sentence-transformers (3.4.1 or newer).
+
+python with_sentence_transformers.py FOLDER OUT.npz
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentence_transformers
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+
+
+def main(folder: Path, out: Path) -> None:
+    golden = json.loads((folder / "golden_vectors.json").read_text(encoding="utf-8"))
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # A causal model counts positions from the first real token; an encoder's positions would be shifted.
+    paddings = ["right", "left"] if config.get("is_causal") else ["right"]
+    found = passes(model, golden, paddings)
+    if dtype_of(model) != "float32":
+        # The same weights in float32 must meet the golden vectors as closely as weights stored so.
+        found |= passes(model.float(), golden, paddings)
+    np.savez(out, **found)
+    versions = {
+        "sentence-transformers": sentence_transformers.__version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+    }
+    print(json.dumps(versions))
+
+
+def dtype_of(model: SentenceTransformer) -> str:
+    """The type of the model's weights, such as `float32`."""
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
+def passes(model: SentenceTransformer, golden: dict[str, Any], paddings: list[str]) -> dict[str, Any]:
+    """One text at a time, then 16 at a time: every dimension, and each side that padding may stand on."""
+    plain: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+    rows, (full, *_) = golden["rows"], golden["dims"]
+    precision = dtype_of(model)
+    model.truncate_dim = None
+    alone = [model.encode([row["text"]], prompt_name=row["prompt_name"], **plain)[0] for row in rows]
+    found = {f"{precision} right 1 {full}": np.array(alone)}
+    # `encode` takes one prompt a call; written out, the prompts of all tasks share a batch, short and long.
+    joined = [golden["prompts"][row["prompt_name"]] + row["text"] for row in rows]
+    for padding in paddings:
+        model.tokenizer.padding_side = padding
+        # The cut comes after the model, so one side is enough for the smaller dimensions.
+        for dim in golden["dims"] if padding == "right" else [full]:
+            model.truncate_dim = dim
+            found[f"{precision} {padding} 16 {dim}"] = model.encode(joined, batch_size=16, **plain)
+    model.tokenizer.padding_side = "right"
+    return found
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,45 @@
+"""The golden texts' vectors by transformers and torch alone: tokenizer, backbone, pooling, length 1.
+
+python with_transformers.py FOLDER OUT.npz
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from golden_passes import Embed, read, write_passes
+from transformers import AutoModel, AutoTokenizer
+
+
+def models(folder: Path) -> Iterator[tuple[str, Embed]]:
+    """The weights as they are stored, then in float32."""
+    config, pooling = read(folder / "config.json"), read(folder / "1_Pooling" / "config.json")
+    length = read(folder / "sentence_bert_config.json")["max_seq_length"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, dtype=getattr(torch, config["dtype"])).eval()
+
+    @torch.inference_mode()
+    def embed(texts: list[str], padding: str) -> Any:
+        tokenizer.padding_side = padding
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
+        hidden, mask = model(**tokens).last_hidden_state, tokens["attention_mask"]
+        if pooling["pooling_mode_lasttoken"]:
+            last = (mask * torch.arange(1, mask.shape[1] + 1)).argmax(1)
+            pooled = hidden[torch.arange(len(hidden)), last]
+        else:
+            weights = mask.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+        return torch.nn.functional.normalize(pooled.float(), dim=1).numpy()
+
+    for precision in dict.fromkeys([config["dtype"], "float32"]):
+        model.to(getattr(torch, precision))
+        yield precision, embed
+
+
+if __name__ == "__main__":
+    release = Path(sys.argv[1])
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+    write_passes(release, Path(sys.argv[2]), models(release), versions)

@@ -1,0 +1,139 @@
+"""A release's weights: written a shard at a time, and checked by their headers alone.
+
+Weights larger than a shard become several files with an index that names the file of each tensor, the form
+that transformers and the servers read. Only one shard is in memory at a time.
+"""
+
+import json
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from codequarry.modules.whole_files import write_json
+
+Dtype = Literal["fp32", "bf16"]
+TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
+LARGEST_SHARD = 5_000_000_000  # bytes; what the Hub's own tools split at
+
+_WHOLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_PATTERN = "model{suffix}.safetensors"
+# By safetensors' names: the types that are converted, and the bytes a number of another type takes.
+_FLOATS = {"F64", "F32", "F16", "BF16"}
+_OTHERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_NAMES = {"F32": "float32", "BF16": "bfloat16"}
+
+
+def write_weights(
+    sources: Sequence[Path], folder: Path, dtype: Dtype, largest_shard: int = LARGEST_SHARD
+) -> list[Path]:
+    """Write the tensors of the safetensors files `sources` to `folder`, as `dtype` where they are floating.
+
+    largest_shard: bytes of a file, at most; a tensor that is larger has a file of its own.
+
+    Returns the files with weights, in order.
+    """
+    import torch
+    from huggingface_hub import split_state_dict_into_shards_factory
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    target: torch.dtype = getattr(torch, TORCH_NAMES[dtype])
+    where, sizes = {}, {}
+    for source in sources:
+        with safe_open(source, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118
+                where[name], sizes[name] = source, _bytes(weights, name, target.itemsize)
+    split = split_state_dict_into_shards_factory(
+        sizes, get_storage_size=lambda size: size, filename_pattern=_PATTERN, max_shard_size=largest_shard
+    )
+    for file, names in split.filename_to_tensors.items():
+        tensors = {}
+        for source in dict.fromkeys(where[name] for name in names):
+            with safe_open(source, framework="pt") as weights:
+                for name in names:
+                    if where[name] == source:
+                        tensor = weights.get_tensor(name)
+                        tensors[name] = tensor.to(target) if tensor.is_floating_point() else tensor.clone()
+        save_file(tensors, folder / file, metadata={"format": "pt"})
+        # safetensors leaves it to its owner alone; a server often runs as somebody else
+        (folder / file).chmod(0o644)
+    if len(split.filename_to_tensors) > 1:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        write_json(folder / _INDEX, index)
+    return [folder / file for file in split.filename_to_tensors]
+
+
+def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
+    """One sentence for each file of weights that is missing, left over, unreadable or of another type.
+
+    config: what `config.json` holds; its `dtype` is the one a reader loads the weights as.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found = sorted(path.name for path in folder.glob("*.safetensors"))
+    try:
+        named = _named(folder, found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"{_INDEX} cannot be read ({type(error).__name__})."]
+    if found and not named:
+        return [f"{_INDEX} is missing, without which {', '.join(found)} are no weights."]
+    problems = [
+        f"{file} is named in {_INDEX} and not there." for file in sorted(set(named.values()) - {*found})
+    ]
+    problems += [f"{file} is not named in {_INDEX}." for file in sorted({*found} - set(named.values()))]
+    if problems or not found:
+        return problems or [f"{_WHOLE} is missing."]
+    kinds: set[str] = set()
+    for file in found:
+        try:
+            with safe_open(folder / file, framework="numpy") as weights:
+                held = set(weights.keys())
+                kinds |= {weights.get_slice(name).get_dtype() for name in held}
+        except (OSError, SafetensorError) as error:
+            problems.append(f"{file} cannot be read: {error}.")
+            continue
+        listed = {name for name, place in named.items() if place == file}
+        if found != [_WHOLE] and held != listed:
+            problems.append(
+                f"{file} holds {len(held)} tensors, {_INDEX} lists {len(listed)} of it, and "
+                f"{sorted(held ^ listed)[0]} is in one of the two only."
+            )
+    types = {_NAMES.get(kind, kind) for kind in kinds if kind not in _OTHERS}
+    # bfloat16 on disk may be float32 in memory, which holds it exactly; the other way numbers are lost.
+    fits = types == {config.get("dtype")} or (types, config.get("dtype")) == ({"bfloat16"}, "float32")
+    if not problems and not fits:
+        problems.append(
+            f"{', '.join(found)} holds {', '.join(sorted(types))}, config.json says {config.get('dtype')!r}."
+        )
+    return problems
+
+
+def dtype_on_disk(folder: Path) -> Dtype:
+    """The type of a release's weights as they are stored."""
+    from safetensors import safe_open
+
+    with safe_open(sorted(folder.glob("*.safetensors"))[0], framework="numpy") as weights:
+        kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+    return "bf16" if "BF16" in kinds else "fp32"
+
+
+def dtype_in_memory(folder: Path) -> Dtype:
+    """The type in which a reader loads a release's weights, where it asks for nothing else."""
+    named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["dtype"]
+    return "bf16" if named == TORCH_NAMES["bf16"] else "fp32"
+
+
+def _named(folder: Path, found: list[str]) -> dict[str, str]:
+    """Tensor → file by the index; without an index the one file there may be, under no tensor's name."""
+    if (folder / _INDEX).exists():
+        return dict(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].items())
+    return {"": _WHOLE} if _WHOLE in found else {}
+
+
+def _bytes(weights: Any, name: str, size: int) -> int:
+    header = weights.get_slice(name)
+    kind: str = header.get_dtype()
+    numbers: int = prod(header.get_shape())
+    return numbers * (size if kind in _FLOATS else _OTHERS[kind])

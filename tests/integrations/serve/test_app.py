@@ -1,0 +1,389 @@
+"""What the server answers, and to whom, with a fake model behind it."""
+
+import asyncio
+import base64
+
+import numpy as np
+import pytest
+
+from codequarry.integrations.serve.app import Service
+from codequarry.integrations.serve.limits import Limits
+from codequarry.modules.tasks import TASKS, prompts
+
+EMBED = {"inputs": ["a b"], "prompt_name": "qa_query"}
+OPENAI = {"model": "tiny:qa_query", "input": "a b"}
+SMALL = Limits(body_bytes=2000, texts=3, characters=50, body_seconds=0.2)
+
+
+def unit(vector, dims):
+    cut = vector[:dims]
+    return cut / np.linalg.norm(cut)
+
+
+def test_openai_gets_one_object_a_text_with_the_prompt_in_front(asking, encoder):
+    async def test(client, _):
+        body = {"model": "tiny", "task": "qa", "side": "document", "input": ["x y", "z"], "dimensions": 4}
+        return (await client.post("/v1/embeddings", json=body)).json()
+
+    answer = asking(test)
+    prefix = TASKS["qa"].document
+    assert encoder.batches[-1] == [prefix + "x y", prefix + "z"]
+    assert [row["index"] for row in answer["data"]] == [0, 1]
+    for row, text in zip(answer["data"], ("x y", "z"), strict=True):
+        np.testing.assert_allclose(row["embedding"], unit(encoder.vector(prefix + text), 4), atol=1e-7)
+    read = sum(encoder.count([prefix + "x y", prefix + "z"]))
+    assert answer["usage"] == {"prompt_tokens": read, "total_tokens": read}
+    assert (answer["object"], answer["model"]) == ("list", "tiny")
+
+
+def test_base64_holds_the_same_numbers_as_the_list(asking):
+    async def test(client, _):
+        rows = []
+        for encoding in ("float", "base64"):
+            answer = await client.post("/v1/embeddings", json=OPENAI | {"encoding_format": encoding})
+            rows.append(answer.json()["data"][0]["embedding"])
+        return rows
+
+    numbers, packed = asking(test)
+    assert np.array_equal(np.frombuffer(base64.b64decode(packed), "<f4"), np.float32(numbers))
+
+
+def test_tei_gets_a_list_of_vectors_also_for_one_text(asking, encoder):
+    async def test(client, _):
+        full = await client.post("/embed", json={"inputs": "a b", "prompt_name": "code2nl_query"})
+        raw = await client.post("/embed", json=EMBED | {"dimensions": 4, "normalize": False})
+        return full.json(), raw.json()
+
+    full, raw = asking(test)
+    np.testing.assert_allclose(full, [encoder.vector(TASKS["code2nl"].query + "a b")], atol=1e-7)
+    np.testing.assert_allclose(raw, [encoder.vector(TASKS["qa"].query + "a b")[:4]], atol=1e-7)
+
+
+def test_a_model_name_is_listed_for_every_prompt_and_each_is_answered(asking, encoder):
+    async def test(client, _):
+        names = [row["id"] for row in (await client.get("/v1/models")).json()["data"]]
+        assert names == ["tiny", *(f"tiny:{name}" for name in prompts())]
+        for name in names[1:]:
+            answer = await client.post("/v1/embeddings", json={"model": name, "input": "t"})
+            assert answer.json()["model"] == name
+            assert encoder.batches[-1] == [prompts()[name.partition(":")[2]] + "t"]
+
+    asking(test)
+
+
+def test_a_request_without_a_prompt_is_refused_unless_there_is_a_default(asking, encoder):
+    async def both(client, _):
+        return [
+            await client.post("/v1/embeddings", json={"model": "tiny", "input": "t"}),
+            await client.post("/embed", json={"inputs": "t"}),
+        ]
+
+    for answer in asking(both):
+        assert answer.status_code == 422
+        assert "no prompt was named" in answer.text
+        assert "nl2code_document" in answer.text
+    for answer in asking(both, default_prompt="qa_document"):
+        assert answer.status_code == 200
+    assert encoder.batches[-1] == [TASKS["qa"].document + "t"]
+
+
+def test_a_default_prompt_that_the_model_lacks_is_refused_at_once(encoder, served):
+    with pytest.raises(ValueError, match="'qa' is not a prompt of tiny"):
+        Service(encoder, served, default_prompt="qa")
+
+
+WRONG = [
+    (b"{", 400, "is not JSON: Expecting property name"),
+    (b"\xff{}", 400, "is not UTF-8: byte 0"),
+    (b"[1]", 400, "is a JSON list; it has to be an object"),
+    (b"[" * 1500, 400, "is JSON nested too deeply"),
+    (b" " * 2001, 413, "takes 2,000 bytes a request"),
+    ({"TEXTS": []}, 422, "is an empty list"),
+    ({"TEXTS": None}, 422, "is null; it has to be a text or a list of texts"),
+    ({"TEXTS": {"a": 1}}, 422, "is an object; it has to be a text or a list of texts"),
+    ({"TEXTS": ["a", {}]}, 422, "text 2 of 2 is an object, not a text"),
+    ({"TEXTS": [1, 2]}, 422, "holds token numbers; send text"),
+    ({"TEXTS": [[1, 2], [3]]}, 422, "check_embedding_ctx_length=False"),
+    ({"TEXTS": ["a", " \n"]}, 422, "text 2 of 2 is empty"),
+    ({"TEXTS": ["a"] * 4}, 413, "holds 4 texts; this server takes 3 a request"),
+    ({"TEXTS": ["a", "b" * 51]}, 413, "text 2 of 2 has 51 characters; this server takes 50"),
+    ({"TEXTS": "a", "dimensions": 5}, 422, "dimensions 5 is not among the trained ones (8, 4)"),
+    ({"TEXTS": "a", "dimensions": True}, 422, "dimensions True is not among"),
+    ({"TEXTS": "a", "dims": 4}, 422, "'dims' is not a field of this request"),
+    ({"TEXTS": "poison"}, 500, "text 1 of 1 could not be embedded: the model raised RuntimeError"),
+    ({"TEXTS": ["a", "nan"]}, 500, "text 2 of 2 got a vector that is not made of numbers"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "sentence"), WRONG)
+@pytest.mark.parametrize(
+    ("path", "field", "prompt"),
+    [("/v1/embeddings", "input", {"model": "tiny:query"}), ("/embed", "inputs", {"prompt_name": "query"})],
+)
+def test_what_is_wrong_is_said_in_each_shape(asking, path, field, prompt, body, status, sentence):
+    async def test(client, _):
+        if isinstance(body, bytes):
+            return await client.post(path, content=body)
+        named = {name.replace("TEXTS", field): value for name, value in body.items()}
+        return await client.post(path, json=prompt | named)
+
+    answer = asking(test, limits=SMALL)
+    assert answer.status_code == status
+    if path == "/embed":
+        kind = "Backend" if status == 500 else "Validation"
+        assert answer.json()["error_type"] == kind
+        assert sentence in answer.json()["error"]
+    else:
+        error = answer.json()["error"]
+        assert error["type"] == ("server_error" if status == 500 else "invalid_request_error")
+        assert sentence in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        ({"model": "gpt", "input": "t"}, 404, "'gpt' is not here; this server has 'tiny'"),
+        ({"model": "gpt:qa_query", "input": "t"}, 404, "is not here"),
+        ({"model": "tiny:qa", "input": "t"}, 422, "'qa' is not a prompt of this model"),
+        ({"model": "tiny", "task": "qa", "input": "t"}, 422, "task 'qa' has two sides"),
+        ({"model": "tiny", "side": "query", "input": "t"}, 422, "pass task as well, one of nl2code"),
+        ({"model": "tiny", "task": "q", "side": "query", "input": "t"}, 422, "'q' is not a task"),
+        ({"model": "tiny", "task": "qa", "side": "doc", "input": "t"}, 422, "'doc' is not a side"),
+        ({"model": "tiny:qa_query", "task": "qa", "side": "document", "input": "t"}, 422, "name one"),
+        ({"model": "tiny:qa_query", "input": "t", "encoding_format": "int8"}, 422, "pass float or base64"),
+    ],
+)
+def test_openai_prompts_cannot_be_mixed_up(asking, body, status, sentence):
+    async def test(client, _):
+        return await client.post("/v1/embeddings", json=body)
+
+    answer = asking(test, default_prompt="query")
+    assert answer.status_code == status
+    assert sentence in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"prompt_name": "qa"}, "'qa' is not a prompt of this model"),
+        ({"prompt_name": 3}, "prompt_name is a number; it has to be a string"),
+        ({"normalize": "no"}, "normalize is 'no': pass true or false"),
+        ({"truncation_direction": "left"}, "would cut the prompt off first"),
+        ({"truncate": False, "inputs": "word " * 50}, "text 1 of 1 has 59 tokens with its prompt"),
+    ],
+)
+def test_tei_fields_are_checked(asking, more, sentence):
+    async def test(client, _):
+        return await client.post("/embed", json=EMBED | more)
+
+    answer = asking(test)
+    assert answer.status_code == 422
+    assert sentence in answer.json()["error"]
+
+
+def test_half_a_surrogate_pair_is_embedded_as_a_replacement_character(asking, encoder):
+    async def test(client, _):
+        body = b'{"inputs": "a \\ud83d b", "prompt_name": "query"}'
+        return await client.post("/embed", content=body)
+
+    assert asking(test).status_code == 200
+    assert encoder.batches[-1][0].endswith("a \N{REPLACEMENT CHARACTER} b")
+
+
+def test_null_fields_are_absent_ones(asking):
+    async def test(client, _):
+        nothing = {"dimensions": None, "normalize": None, "truncate": None, "truncation_direction": None}
+        return await client.post("/embed", json=EMBED | nothing)
+
+    assert asking(test).status_code == 200
+
+
+def test_a_key_is_asked_for_everywhere_but_at_health(asking):
+    async def test(client, _):
+        right, wrong = {"Authorization": "Bearer open"}, {"Authorization": "Bearer opem"}
+        for headers in ({}, wrong, {"Authorization": "open"}):
+            for request in (
+                client.post("/embed", json=EMBED, headers=headers),
+                client.post("/v1/embeddings", json=OPENAI, headers=headers),
+                client.get("/v1/models", headers=headers),
+                client.get("/info", headers=headers),
+            ):
+                answer = await request
+                assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+                assert "open" not in answer.text
+        assert (await client.post("/embed", json=EMBED, headers=right)).status_code == 200
+        assert (await client.get("/info", headers=right)).status_code == 200
+        assert (await client.get("/health")).status_code == 200
+
+    asking(test, key="open")
+
+
+def test_another_path_or_method_is_answered_with_those_there_are(asking):
+    async def test(client, _):
+        lost, wrong = await client.get("/v1/chat"), await client.get("/embed")
+        assert (lost.status_code, wrong.status_code) == (404, 405)
+        assert "POST /v1/embeddings" in lost.json()["error"]["message"]
+        assert "POST /embed" in wrong.json()["error"]
+
+    asking(test)
+
+
+def test_health_is_503_before_the_first_batch_and_while_stopping(asking, encoder):
+    encoder.gate.clear()
+
+    async def test(client, service):
+        before = await client.get("/health")
+        encoder.gate.set()
+        while (await client.get("/health")).status_code != 200:
+            await asyncio.sleep(0.001)
+        service.stop()
+        return before, await client.get("/health"), await client.post("/embed", json=EMBED)
+
+    before, stopping, refused = asking(test)
+    assert (before.status_code, stopping.status_code, refused.status_code) == (503, 503, 503)
+    assert refused.json()["error_type"] == "Unhealthy"
+
+
+def test_health_answers_while_the_model_is_at_work(asking, encoder):
+    async def test(client, _):
+        encoder.gate.clear()
+        encoder.at_work.clear()
+        waiting = asyncio.create_task(client.post("/embed", json=EMBED))
+        await asyncio.to_thread(encoder.at_work.wait)
+        health = await client.get("/health")  # would never come if the model held the event loop
+        assert not waiting.done()
+        encoder.gate.set()
+        return health, await waiting
+
+    health, answer = asking(test)
+    assert (health.status_code, answer.status_code) == (200, 200)
+
+
+def test_a_request_that_waits_when_the_server_stops_is_finished(asking, encoder):
+    async def test(client, service):
+        encoder.gate.clear()
+        waiting = [asyncio.create_task(client.post("/embed", json=EMBED)) for _ in range(3)]
+        await asyncio.to_thread(encoder.at_work.wait)
+        service.stop()
+        encoder.gate.set()
+        return [await one for one in waiting]
+
+    assert [answer.status_code for answer in asking(test)] == [200, 200, 200]
+
+
+def test_a_request_still_waiting_at_the_end_of_the_limit_is_told_so(asking, encoder):
+    async def test(client, service):
+        encoder.gate.clear()
+        encoder.at_work.clear()
+        waiting = asyncio.create_task(client.post("/embed", json=EMBED))
+        await asyncio.to_thread(encoder.at_work.wait)
+        service.stop()
+        answer = await waiting
+        encoder.gate.set()
+        return answer
+
+    answer = asking(test, limits=Limits(finish_seconds=0.05))
+    assert answer.status_code == 503
+    assert "stopped before it came to this request" in answer.json()["error"]
+
+
+def test_a_full_queue_answers_429_with_the_seconds_to_wait(asking, encoder):
+    async def test(client, _):
+        encoder.gate.clear()
+        encoder.at_work.clear()
+        first = asyncio.create_task(client.post("/embed", json=EMBED))
+        await asyncio.to_thread(encoder.at_work.wait)
+        second = asyncio.create_task(client.post("/embed", json=EMBED | {"inputs": ["a", "b"]}))
+        refused = []
+        while not refused or refused[-1].status_code != 429:  # `second` may not be in the queue yet
+            refused.append(await asyncio.wait_for(client.post("/embed", json=EMBED), 10))
+        encoder.gate.set()
+        return refused[-1], await first, await second
+
+    refused, first, second = asking(test, limits=Limits(texts=2, queue_texts=2, batch_texts=2))
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json() == {
+        "error": "2 texts wait already, 2 may: no room for 1 more. Try again later.",
+        "error_type": "Overloaded",
+    }
+
+
+def test_too_many_requests_at_a_time_are_refused_before_their_bodies_are_read(asking, encoder):
+    async def test(client, _):
+        encoder.gate.clear()
+        encoder.at_work.clear()
+        first = asyncio.create_task(client.post("/embed", json=EMBED))
+        await asyncio.to_thread(encoder.at_work.wait)
+        second = await client.post("/embed", content=b"not even JSON")
+        encoder.gate.set()
+        return second, await first
+
+    second, first = asking(test, limits=Limits(requests=1))
+    assert (second.status_code, first.status_code) == (429, 200)
+    assert second.headers["connection"] == "close"
+
+
+def test_a_body_that_trickles_in_is_given_up_and_holds_nobody_up(asking):
+    async def test(client, _):
+        async def trickle():
+            while True:
+                yield b" "
+                await asyncio.sleep(0.01)
+
+        slow = asyncio.create_task(client.post("/embed", content=trickle()))
+        await asyncio.sleep(0.05)
+        assert (await client.post("/embed", json=EMBED)).status_code == 200
+        assert not slow.done()
+        return await slow
+
+    answer = asking(test, limits=SMALL)
+    assert answer.status_code == 408
+    assert "took more than 0.2 s to arrive" in answer.json()["error"]
+
+
+def test_texts_of_a_client_that_left_are_not_embedded(encoder, served, until):
+    async def whole():
+        service = Service(encoder, served, limits=Limits(batch_texts=1))
+        async with service.app.router.lifespan_context(service.app):
+            await until(lambda: len(encoder.batches) == len(prompts()))
+            encoder.gate.clear()
+            left = asyncio.Event()
+            sent = []
+            messages = iter(
+                [{"type": "http.request", "body": b'{"inputs": ["1", "2", "3"], "prompt_name": "query"}'}]
+            )
+
+            async def receive():
+                for message in messages:
+                    return message
+                await left.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message):
+                sent.append(message)
+
+            scope = {"type": "http", "method": "POST", "path": "/embed", "headers": [], "query_string": b""}
+            request = asyncio.create_task(service.app(scope, receive, send))
+            await until(lambda: len(encoder.batches) == len(prompts()) + 1)
+            left.set()
+            await request
+            encoder.gate.set()
+            await asyncio.sleep(0.05)
+            return sent
+
+    sent = asyncio.run(whole())
+    assert sent[0]["status"] == 499
+    assert len(encoder.batches) == len(prompts()) + 1  # the text that was in the model, and none after it
+
+
+def test_info_says_what_clients_must_know(asking):
+    async def test(client, _):
+        return (await client.get("/info")).json()
+
+    info = asking(test, default_prompt="query")
+    assert info["model_id"] == "tiny"
+    assert info["dimensions"] == [8, 4]
+    assert info["prompts"] == prompts()
+    assert info["default_prompt"] == "query"
+    assert info["limits"]["queue_texts"] == Limits().queue_texts

@@ -1,0 +1,182 @@
+import asyncio
+import pickle
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import codequarry
+from codequarry.modules.build import build_model
+
+pytest.importorskip("llama_index.core", reason="pip install 'codequarry[llama-index]'")
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.ingestion.pipeline import get_transformation_hash
+from llama_index.core.schema import TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
+
+from codequarry.integrations.llama_index import CodequarryEmbedding
+
+TEXTS = [
+    "def add(a, b):\n\treturn a + b\r\n",
+    "x = 1  # naïve 漢字",
+    "total = sum(values)\n" * 80,
+]
+
+
+@pytest.fixture(scope="module", params=["mini", "decoder"])
+def model(request: pytest.FixtureRequest, small_decoder: Path) -> Any:
+    if request.param == "mini":
+        return codequarry.load("mini", device="cpu")
+    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
+
+
+@pytest.fixture(scope="module")
+def decoder(small_decoder: Path) -> Any:
+    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
+
+
+@pytest.mark.parametrize("task", ["nl2code", "code2nl"])
+def test_llama_index_gets_the_vectors_of_the_model_on_both_sides(model: Any, task: str) -> None:
+    embedding = CodequarryEmbedding(model, task=task, embed_batch_size=2)
+    assert isinstance(embedding, BaseEmbedding)
+    documents = model.encode_document(TEXTS, task=task)
+    np.testing.assert_allclose(embedding.get_text_embedding_batch(TEXTS), documents, atol=1e-6)
+    queries = model.encode_query(TEXTS, task=task)
+    for text, query, document in zip(TEXTS, queries, documents, strict=True):
+        np.testing.assert_allclose(embedding.get_query_embedding(text), query, atol=1e-6)
+        np.testing.assert_allclose(embedding.get_text_embedding(text), document, atol=1e-6)
+
+
+def test_the_async_calls_give_the_same_vectors(decoder: Any) -> None:
+    embedding = CodequarryEmbedding(decoder, dims=32, embed_batch_size=1)
+
+    async def every_call() -> Any:
+        return await asyncio.gather(
+            embedding.aget_query_embedding(TEXTS[0]),
+            embedding.aget_text_embedding(TEXTS[0]),
+            embedding.aget_text_embedding_batch(TEXTS),
+        )
+
+    query, text, texts = asyncio.run(every_call())
+    np.testing.assert_allclose(query, embedding.get_query_embedding(TEXTS[0]), atol=1e-6)
+    np.testing.assert_allclose(text, embedding.get_text_embedding(TEXTS[0]), atol=1e-6)
+    np.testing.assert_allclose(texts, embedding.get_text_embedding_batch(TEXTS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "slowed"),
+    [
+        ("aget_query_embedding", "encode_query"),
+        ("aget_text_embedding", "encode_document"),
+        ("aget_text_embedding_batch", "encode_document"),
+    ],
+)
+def test_the_event_loop_goes_on_while_a_text_is_embedded(
+    decoder: Any, monkeypatch: pytest.MonkeyPatch, call: str, slowed: str
+) -> None:
+    encode = getattr(decoder, slowed)
+
+    def slow(*args: Any, **options: Any) -> Any:
+        time.sleep(0.5)
+        return encode(*args, **options)
+
+    monkeypatch.setattr(decoder, slowed, slow)
+    asked = ["a text"] if call.endswith("batch") else "a text"
+
+    async def ticks_meanwhile() -> int:
+        embedding = asyncio.create_task(getattr(CodequarryEmbedding(decoder), call)(asked))
+        ticks = 0
+        while not embedding.done():
+            await asyncio.sleep(0.02)
+            ticks += 1
+        await embedding
+        return ticks
+
+    assert asyncio.run(ticks_meanwhile()) >= 5
+
+
+def test_a_batch_goes_through_the_model_together(decoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, sizes = decoder.encode_document, []
+
+    def counted(texts: list[str], **options: Any) -> Any:
+        sizes.append(len(texts))
+        return encode(texts, **options)
+
+    monkeypatch.setattr(decoder, "encode_document", counted)
+    CodequarryEmbedding(decoder, embed_batch_size=4).get_text_embedding_batch(["x = 1"] * 10)
+    assert sizes == [4, 4, 2]
+
+
+def test_progress_is_one_bar(decoder: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    CodequarryEmbedding(decoder).get_text_embedding_batch(TEXTS, show_progress=True)
+    shown = capfd.readouterr().err
+    assert "Generating embeddings" in shown
+    assert "embedding:" not in shown
+
+
+def test_an_index_asks_with_the_query_side_and_keeps_the_document_side(decoder: Any) -> None:
+    embedding = CodequarryEmbedding(decoder, task="qa")
+    index = VectorStoreIndex([TextNode(text=text) for text in TEXTS], embed_model=embedding)
+    scores = decoder.encode_document(TEXTS, task="qa") @ decoder.encode_query(["add?"], task="qa")[0]
+    found = index.as_retriever(similarity_top_k=3).retrieve("add?")
+    assert [node.node.get_content() for node in found] == [TEXTS[row] for row in np.argsort(-scores)]
+    np.testing.assert_allclose([node.score for node in found], np.sort(scores)[::-1], atol=1e-6)
+
+
+def test_a_dictionary_holds_what_decides_a_vector_and_is_loaded_again() -> None:
+    embedding = CodequarryEmbedding("mini", task="code2code", dims=128, device="cpu", embed_batch_size=5)
+    kept = embedding.to_dict()
+    assert {
+        name: kept[name] for name in ("model_name", "task", "dims", "embed_batch_size", "class_name")
+    } == {
+        "model_name": "mini",
+        "task": "code2code",
+        "dims": 128,
+        "embed_batch_size": 5,
+        "class_name": "CodequarryEmbedding",
+    }
+    again = CodequarryEmbedding.from_dict(kept)
+    sent = pickle.loads(pickle.dumps(embedding))
+    for copy in (again, sent):
+        assert copy.to_dict() == kept
+        np.testing.assert_allclose(
+            copy.get_query_embedding("x"), embedding.get_query_embedding("x"), atol=1e-6
+        )
+
+
+def test_a_loaded_model_is_known_by_its_weights_and_never_guessed_at(decoder: Any) -> None:
+    embedding = CodequarryEmbedding(decoder, task="qa")
+    assert embedding.model_name == f"a loaded model, {decoder.fingerprint[:16]}"
+    with pytest.raises(ValueError, match="whose weights are not kept in a dictionary"):
+        CodequarryEmbedding.from_dict(embedding.to_dict())
+    sent = pickle.loads(pickle.dumps(embedding))
+    assert (sent.model_name, sent.task) == (embedding.model_name, "qa")
+    np.testing.assert_allclose(sent.get_query_embedding("x"), embedding.get_query_embedding("x"), atol=1e-6)
+
+
+def test_an_ingestion_cache_tells_two_tasks_and_two_sizes_apart(decoder: Any) -> None:
+    nodes = [TextNode(text="x = 1", id_="1")]
+    made = [{"task": "qa"}, {"task": "nl2code"}, {"task": "qa", "dims": 32}]
+    hashes = {get_transformation_hash(nodes, CodequarryEmbedding(decoder, **how)) for how in made}
+    assert len(hashes) == 3
+
+
+def test_the_cache_that_forgets_the_side_is_refused(decoder: Any) -> None:
+    with pytest.raises(ValueError, match="embeddings_cache files a text under its words alone"):
+        CodequarryEmbedding(decoder, embeddings_cache=SimpleKVStore())
+
+
+def test_an_unknown_task_is_refused_with_the_list(decoder: Any) -> None:
+    with pytest.raises(ValueError, match="The tasks are nl2code, qa, code2code, code2nl, code2completion"):
+        CodequarryEmbedding(decoder, task="search")
+
+
+def test_without_llama_index_the_install_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llama_index.core.base.embeddings.base", None)
+    monkeypatch.delitem(sys.modules, "codequarry.integrations.llama_index")
+    with pytest.raises(ImportError, match=r"pip install 'codequarry\[llama-index\]'"):
+        import codequarry.integrations.llama_index  # noqa: F401

@@ -1,0 +1,131 @@
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mteb
+import numpy as np
+import pytest
+from datasets import Dataset
+from mteb.models.model_meta import ModelMeta
+from mteb.types import PromptType
+from torch.utils.data import DataLoader
+
+import codequarry
+from codequarry.integrations.mteb_model_meta import model_meta, mteb_prompts
+from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
+from codequarry.modules.backbone import MINI_FOLDER
+
+PUBLISHED = {"name": "someone/mini", "revision": "abc", "release_date": "2026-11-21"}
+TEXTS = ["sort a list", "def f(a):\n    return sorted(a)"]
+
+
+@pytest.fixture(scope="module")
+def meta() -> ModelMeta:
+    return model_meta(MINI_FOLDER, **PUBLISHED)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Any:
+    return codequarry.load("mini", device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MINI_FOLDER, tmp_path / "mini"))
+
+
+@pytest.fixture(scope="module")
+def loaded(meta: ModelMeta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """What MTEB loads by the entry, in a folder where the Hub name is a local path."""
+    here = tmp_path_factory.mktemp("hub")
+    (here / "someone").mkdir()
+    (here / "someone" / "mini").symlink_to(MINI_FOLDER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        with pytest.warns(UserWarning, match="Model prompts specified"):  # it says what it was told
+            model = meta.load_model(device="cpu")
+        yield model
+
+
+def test_what_the_entry_says_is_what_the_loaded_model_is(meta: ModelMeta, mini: Any) -> None:
+    assert meta.n_parameters == sum(weights.numel() for weights in mini.parameters())
+    assert meta.n_embedding_parameters == mini[0].model.get_input_embeddings().weight.numel()
+    loaded_bytes = sum(weights.numel() * weights.element_size() for weights in mini.parameters())
+    assert meta.memory_usage_mb == round(loaded_bytes / 1024**2)
+    assert meta.max_tokens == mini.max_seq_length
+    assert meta.embed_dim == list(mini.matryoshka_dims)
+    assert meta.license == "apache-2.0"
+    assert meta.adapted_from == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def asked_by_mteb(model: Any, benchmark_task: str, side: PromptType) -> Any:
+    """The vectors of TEXTS as MTEB asks for them while it scores a task."""
+    return model.encode(
+        DataLoader(Dataset.from_dict({"text": TEXTS}), batch_size=2),
+        task_metadata=mteb.get_task(benchmark_task).metadata,
+        hf_split="test",
+        hf_subset="default",
+        prompt_type=side,
+        show_progress_bar=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["CosQA", "CodeFeedbackST", "COIRCodeSearchNetRetrieval"])
+def test_mteb_puts_the_prompt_of_our_task_on_each_side_of_its_own(loaded: Any, mini: Any, name: str) -> None:
+    task = BENCHMARK_TASKS[name].task
+    for side, encode in ((PromptType.query, mini.encode_query), (PromptType.document, mini.encode_document)):
+        found = asked_by_mteb(loaded, name, side)
+        np.testing.assert_allclose(found, encode(TEXTS, task=task), atol=1e-6)
+
+
+def test_mteb_takes_every_prompt_name_as_valid() -> None:
+    from mteb.models.abs_encoder import AbsEncoder
+
+    names = mteb_prompts()
+    kept, problems = AbsEncoder.validate_task_to_prompt_name(names, raise_for_invalid_keys=False)
+    assert not problems
+    assert kept == names
+
+
+def test_a_task_without_a_row_gets_the_plain_prompts(loaded: Any, mini: Any) -> None:
+    found = asked_by_mteb(loaded, "SciFact", PromptType.query)
+    np.testing.assert_allclose(found, mini.encode_query(TEXTS), atol=1e-6)
+
+
+def test_the_sets_that_were_trained_on_are_declared(meta: ModelMeta, folder: Path) -> None:
+    assert meta.training_datasets == {"WikiSQLRetrieval"}
+    record = json.loads((folder / "training.json").read_text())
+    record["data"] = [
+        {"source": "CoSQA", "task": "nl2code", "pairs": 9, "pairs_drawn": 9},
+        {"source": "StackOverflowQA", "task": "qa", "pairs": 9},
+        {"source": "wikisql", "task": "nl2code", "pairs": 9, "pairs_drawn": 0},
+        {"source": "someone/repository", "task": "qa", "pairs": 9, "pairs_drawn": 9},
+    ]
+    (folder / "training.json").write_text(json.dumps(record))
+    assert model_meta(folder, **PUBLISHED).training_datasets == {"CosQA", "StackOverflowQA"}
+
+
+def test_the_text_to_propose_is_python_that_gives_the_same_entry(meta: ModelMeta) -> None:
+    from mteb.models.model_meta import ScoringFunction
+    from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
+
+    names = {
+        "ModelMeta": ModelMeta,
+        "SentenceTransformerEncoderWrapper": SentenceTransformerEncoderWrapper,
+        "ScoringFunction": ScoringFunction,
+    }
+    assert eval(meta.to_python(), names) == meta
+
+
+def test_what_only_the_publisher_knows_is_passed_on(folder: Path) -> None:
+    meta = model_meta(folder, **PUBLISHED, contacts=["somebody"])
+    assert meta.contacts == ["somebody"]
+
+
+def test_a_folder_without_card_or_record_is_a_sentence(folder: Path) -> None:
+    (folder / "README.md").unlink()
+    (folder / "training.json").unlink()
+    with pytest.raises(ValueError, match=r"training\.json, README\.md missing"):
+        model_meta(folder, **PUBLISHED)

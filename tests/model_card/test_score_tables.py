@@ -1,0 +1,107 @@
+import pytest
+
+from codequarry.model_card.score_tables import (
+    by_language,
+    by_model,
+    by_runtime,
+    by_validation,
+    by_variant,
+    every_score,
+    leaves_out,
+    other_models,
+    own_rows,
+)
+
+
+def test_the_model_itself_comes_first_and_the_mean_last(results):
+    results["rows"].sort(key=lambda row: (row["task"] != "mean", row["model"] == "mini"))
+    head, *lines = by_model(results)
+    assert head == ["set", "task", "queries", "mini", "BM25", "all-MiniLM-L6-v2"]
+    assert [line[0] for line in lines] == ["conala", "docs_qa", "mean"]
+    assert lines[-1][:3] == ["mean", "all", "2,541"]
+
+
+def test_each_cell_is_the_score_of_its_set_and_model_and_the_best_is_bold(results):
+    head, *lines = by_model(results)
+    for line in lines:
+        scores = {row["model"]: row["ndcg@10"] for row in results["rows"] if row["set"] == line[0]}
+        for model, cell in zip(head[3:], line[3:], strict=True):
+            assert cell.strip("*") == f"{scores[model]:.3f}"
+            assert cell.startswith("**") == (scores[model] == max(scores.values()))
+
+
+def test_a_model_that_was_not_scored_on_a_set_is_not_measured_there(results):
+    results["rows"] = [row for row in results["rows"] if (row["model"], row["set"]) != ("BM25", "conala")]
+    head, conala, *_ = by_model(results)
+    assert conala[head.index("BM25")] == "not measured"
+
+
+def test_variants_stand_in_columns_after_the_model_as_it_is(results):
+    head, conala, *_ = by_variant(results, "prompts", "right prompts")
+    assert head == ["set", "task", "queries", "right prompts", "no prompt", "sides swapped"]
+    assert conala == ["conala", "nl2code", "472", "0.657", "0.551", "0.502"]
+    assert by_variant(results, "dims")[0][3:] == ["384 dims", "128 dims"]
+
+
+@pytest.mark.parametrize("nothing", [None, {}, {"rows": []}, {"rows": [], "dims": []}])
+def test_nothing_measured_makes_no_table(nothing):
+    assert by_model(nothing) == every_score(nothing) == by_language(nothing) == []
+    assert by_variant(nothing, "dims", "whole") == by_runtime(nothing) == by_validation({}) == []
+
+
+def test_a_file_that_does_not_say_whose_it_is_has_no_own_rows(results):
+    assert {row["model"] for row in own_rows(results)} == {"mini"}
+    assert other_models(results) == ["BM25", "all-MiniLM-L6-v2"]
+    del results["model"]
+    assert own_rows(results) == []
+    assert len(by_model(results)[0]) == 6
+
+
+def test_rows_from_before_sets_had_names_go_by_their_task(results):
+    results["rows"] = [{"model": "mini", "task": task, "ndcg@10": 0.5} for task in ("qa", "nl2code")]
+    assert [line[:3] for line in by_model(results)[1:]] == [
+        ["qa", "qa", "not measured"],
+        ["nl2code", "nl2code", "not measured"],
+    ]
+
+
+def test_every_score_of_the_file_has_its_row(results):
+    head, *lines = every_score(results)
+    assert len(lines) == len(results["rows"])
+    assert lines[0] == [
+        "mini",
+        "conala",
+        "nl2code",
+        "472",
+        "490",
+        "0.657",
+        "0.616",
+        "0.555",
+        "0.642 to 0.672",
+    ]
+    assert len(head) == len(lines[0])
+
+
+def test_a_runtime_out_of_tolerance_is_told_from_one_within_and_from_one_not_judged(verification):
+    verification["rows"].append({"runtime": "llama.cpp"})
+    rows = by_runtime(verification)
+    assert rows[1] == ["sentence-transformers 6.2.0", "fp32", "0.9999999", "1.3e-07", "yes"]
+    assert rows[2][-1] == "**no**"
+    assert rows[3] == ["llama.cpp", *["not measured"] * 4]
+    verification["rows"].append({"runtime": "openvino", "worst_cosine": float("nan"), "ok": False})
+    assert by_runtime(verification)[4] == ["openvino", *["not measured"] * 3, "**no**"]
+
+
+def test_validation_scores_are_a_table_of_tasks_and_sizes():
+    scores = {"mean_ndcg@10": 0.8347, "qa_ndcg@10": 0.81, "mean_128_ndcg@10": 0.7, "loss": 2.5}
+    assert by_validation(scores) == [
+        ["task", "whole vectors", "128 dims"],
+        ["mean", "0.835", "0.700"],
+        ["qa", "0.810", "not measured"],
+    ]
+
+
+def test_a_mean_that_leaves_a_set_out_is_known_by_that_set(results):
+    assert not leaves_out(results)
+    results["rows"][0]["in_mean"] = False
+    assert leaves_out(results)
