@@ -50,7 +50,7 @@ def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
 
 def test_every_command_in_the_readme_parses() -> None:
     commands = re.findall(
-        r"^codequarry ((?:search|mine|data|train|benchmark|release) .+?)(?: +#.*)?$", README, re.M
+        r"^codequarry ((?:search|mine|data|train|benchmark|release|card|serve) .+?)(?: +#.*)?$", README, re.M
     )
     assert len(commands) >= 12
     for command in commands:
