@@ -6,6 +6,7 @@ from codequarry.__main__ import _parser
 from codequarry.benchmarks.quality import Row, table
 from codequarry.benchmarks.report import read_benchmarks, score_table
 from codequarry.benchmarks.training.one_step import step_table
+from codequarry.benchmarks.training.pooling import pooling_table
 from codequarry.benchmarks.training.scaling import scaling_table
 from codequarry.benchmarks.training.speed_tables import speed_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
@@ -34,6 +35,12 @@ def test_every_table_of_training_is_its_results_rendered() -> None:
     for name, table_of in tables.items():
         results = ROOT / f"benchmarks/results/training-{name}.json"
         assert table_of(json.loads(results.read_text(encoding="utf-8"))) in README, name
+
+
+def test_the_table_of_poolings_and_what_it_says_are_the_results_rendered() -> None:
+    results = json.loads((ROOT / "benchmarks/results/training-pooling.json").read_text("utf-8"))
+    assert pooling_table(results["poolings"]) in README
+    assert " ".join(results["conclusion"]) in " ".join(README.split())
 
 
 def test_the_kills_are_those_of_their_results() -> None:
