@@ -76,6 +76,14 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "release", metavar="DIR|ORG/NAME@REVISION", help="a release folder, or one on the Hub at a revision"
     )
+    add_pythons(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write what was found, for `codequarry card`"
+    )
+
+
+def add_pythons(parser: argparse.ArgumentParser) -> None:
+    """Let a parser take further interpreters to verify with."""
     parser.add_argument(
         "--python",
         dest="pythons",
@@ -84,9 +92,6 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PYTHON",
         help="also with this Python's runtimes, e.g. an older sentence-transformers; may be given again",
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write what was found, for `codequarry card`"
     )
 
 

@@ -4,6 +4,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from codequarry.release.command import add_pythons
+
 EXAMPLE = "codequarry release publish releases/own --repo ORG/NAME --tag v0.1.0"
 MORE = (
     "Without --really it shows what would be sent. With it: one commit on a pull request, checksums, a\n"
@@ -24,15 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--delete-stale", action="store_true", help="delete files there that this release does not have"
     )
-    parser.add_argument(
-        "--python",
-        dest="pythons",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PYTHON",
-        help="verify the download with this Python too, as `verify --python` does; may be given again",
-    )
+    add_pythons(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
