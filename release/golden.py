@@ -13,9 +13,9 @@ from codequarry.modules.tasks import SIDES, TASKS, prompt_name, prompts
 
 GOLDEN = "golden_vectors.json"
 
-# What a text puts to the test. `ordinary` texts give the same vector everywhere; the other two are where
+# What a text puts to the test. `ordinary` texts give the same vector everywhere; the others are where
 # runtimes are known to differ, so that `verify` can name the difference instead of drowning in it.
-Kind = Literal["ordinary", "special_tokens", "outer_whitespace"]
+Kind = Literal["ordinary", "special_tokens", "outer_whitespace", "decomposed"]
 
 _SHORT = {
     ("nl2code", "query"): "parse an ISO 8601 date",
@@ -29,11 +29,10 @@ _SHORT = {
     ("code2completion", "query"): "def fibonacci(n):\n    if n < 2:",
     ("code2completion", "document"): "return n\n    return fibonacci(n - 1) + fibonacci(n - 2)",
 }
-# Written with escapes, so that no editor can normalise away what is being tested: the same letter composed
-# and decomposed, Cyrillic, Chinese, an emoji outside the basic plane.
-_NON_ASCII = (
-    "gr\u00f6\u00dfe = 'gro\u0308\u00dfe'  # \u0440\u0430\u0437\u043c\u0435\u0440, \u5927\u5c0f \U0001f980"
-)
+# Written with escapes, so that no editor can normalise away what is being tested: a composed letter,
+# Cyrillic, Chinese, an emoji outside the basic plane; and letters followed by their accents.
+_NON_ASCII = "gr\u00f6\u00dfe = 1  # \u0440\u0430\u0437\u043c\u0435\u0440, \u5927\u5c0f \U0001f980"
+_DECOMPOSED = "gro\u0308\u00dfe = 'cafe\u0301'"
 _LOOK_ALIKES = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -62,14 +61,15 @@ def golden_texts(max_length: int, special_tokens: tuple[str, ...] = ()) -> list[
     """The texts of a model that reads `max_length` tokens and whose tokenizer has these `special_tokens`.
 
     Every task and side is there, and the plain prompts `query` and `document`; then tabs and Windows line
-    ends, letters outside ASCII, and a text past the limit; then white space around a text, and texts that
-    spell out a special token, those of common families as well as the model's own.
+    ends, letters outside ASCII, composed and decomposed, and a text past the limit; then white space around a
+    text, and texts that spell out a special token, those of common families as well as the model's own.
     """
     texts = [GoldenText(prompt_name(task, side), _SHORT[task, side]) for task in TASKS for side in SIDES]
     texts += [GoldenText(side, _SHORT["nl2code", side]) for side in SIDES]
     texts += [
         GoldenText("nl2code_document", "if a:\r\n\tif b:\r\n\t\treturn\tc"),
         GoldenText("code2code_query", _NON_ASCII),
+        GoldenText("code2code_query", _DECOMPOSED, "decomposed"),
         GoldenText("nl2code_document", past_the_limit(max_length)),
         GoldenText("code2completion_document", "    return result\n\n", "outer_whitespace"),
     ]
