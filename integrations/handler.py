@@ -143,7 +143,12 @@ def _texts(inputs: Any) -> list[str]:
             raise ValueError(f"{which} is empty: its vector would be the prompt's own. Leave it out.")
         if len(text) > MAX_CHARACTERS:
             raise ValueError(f"{which} has {len(text)} characters; at most {MAX_CHARACTERS} are taken.")
-    return texts
+    return [_whole(text) for text in texts]
+
+
+def _whole(text: str) -> str:
+    # JSON may spell half a surrogate pair ("\ud83d"), which no tokenizer takes.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _flag(parameters: dict[str, Any], name: str) -> bool:

@@ -4,8 +4,8 @@
 
     store = InMemoryVectorStore.from_texts(files, CodequarryEmbeddings(task="nl2code"))
 
-LangChain's own class for sentence-transformers sends no prompt unless given both names, and replaces every
-newline by a space, after which Python is no longer Python.
+LangChain's own class for sentence-transformers sends no prompt unless told, and that of documents on both
+sides if told no other; and it replaces every newline by a space, after which Python is no longer Python.
 """
 
 from typing import TYPE_CHECKING

@@ -4,8 +4,8 @@
 
     index = VectorStoreIndex(nodes, embed_model=CodequarryEmbedding(task="nl2code"))
 
-LlamaIndex's own class for sentence-transformers replaces the prompts that a model was saved with by empty
-ones, unless its user copies their words into the program.
+LlamaIndex's own class for sentence-transformers empties the prompt of queries that a model was saved with,
+and asks for one of documents by a name that no model has, unless its user copies both into the program.
 """
 
 import asyncio

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
+from codequarry.modules.backbone import EMBEDDED_BASE, MINI, MINI_FOLDER
 from codequarry.modules.tasks import DEFAULT_TASK, SIDES, get_task
 
 if TYPE_CHECKING:
@@ -30,14 +31,25 @@ _NEEDED = (
 )
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LANGUAGES = {"en": "eng-Latn"}  # a card's language to MTEB's; it has none for source code in general
-# Training sources that are a benchmark task's own data under another name. Being trained on the training
-# split of a set counts, for MTEB, as having seen the set.
+# Training sources that hold texts of a benchmark task under another name. MTEB counts a set as seen where its
+# training split was trained on. Counted here as well is a source of the same programs or posts: without the
+# set at hand nobody can keep its test split out of them.
 _SAME_DATA = {
     "wikisql": "WikiSQLRetrieval",
+    "rosetta_nl2code": "CodeTransOceanContest",  # its programs are Rosetta Code's too
+    "rosetta_code2code": "CodeTransOceanContest",
+    "rosetta_code2nl": "CodeTransOceanContest",
+    "so_codenn": "CodeRAGStackoverflowPosts",  # drawn from all posts of Stack Overflow
+    "conala": "CodeRAGStackoverflowPosts",
     "CoSQA": "CosQA",
     "CodeSearchNet": "CodeSearchNetRetrieval",
     "COIR-CodeSearchNet": "COIRCodeSearchNetRetrieval",
     "CommitPackFT": "CodeEditSearchRetrieval",
+}
+# What a base model was trained on by its own card, where MTEB's entry for it does not say so. What that entry
+# does say, MTEB adds by itself, by `adapted_from`.
+_BASE_DATA = {
+    EMBEDDED_BASE: {"CodeSearchNetRetrieval", "COIRCodeSearchNetRetrieval"},
 }
 
 
@@ -68,9 +80,9 @@ def model_meta(
         further: fields of `ModelMeta` that only the publisher knows, such as `public_training_code` or
             `contacts`.
 
-    Sizes, dimensions, length, licence, base model and training sets are those of the folder; memory is that
-    of the weights once loaded. Raises ValueError for a folder that does not say all of it, and where MTEB is
-    not installed.
+    Sizes, dimensions, length, licence and base model are those of the folder; memory is that of the weights
+    once loaded; training sets are those of its record, and those of its base where MTEB does not know them.
+    Raises ValueError for a folder that does not say all of it, and where MTEB is not installed.
     """
     try:
         from mteb.models.model_meta import ModelMeta
@@ -104,10 +116,21 @@ def model_meta(
         "framework": ["Sentence Transformers", "PyTorch", "safetensors"],
         "similarity_fn_name": "cosine",
         "use_instructions": True,
-        "training_datasets": _benchmark_sets(_json(folder / "training.json").get("data", ())),
+        "training_datasets": _seen(folder),
         "adapted_from": next(iter(_as_list(card.get("base_model"))), None),
     }
     return ModelMeta(**(fields | further))
+
+
+def _seen(folder: Path) -> set[str]:
+    """Benchmark tasks whose texts the model in `folder` was trained on, by itself or as its base."""
+    record = _json(folder / "training.json")
+    own = _benchmark_sets(record.get("data", ()))
+    backbone = record.get("recipe", {}).get("backbone") or {}
+    if backbone.get("weights") == "random":
+        return own
+    base = str(backbone.get("name"))
+    return own | (_seen(MINI_FOLDER) if base == MINI else _BASE_DATA.get(base, set()))
 
 
 def _benchmark_sets(data: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -62,8 +62,8 @@ class Sides:
             self.model.check_dims(self.dims)
 
     def query(self, text: str) -> list[float]:
-        """The unit vector of what is searched with. Raises ValueError for an empty text."""
-        _refuse_empty([text])
+        """The unit vector of what is searched with. Raises ValueError for a text that no model can read."""
+        _refuse_unreadable([text])
         return self._embed([text], "query", 1)[0]
 
     def documents(
@@ -73,11 +73,11 @@ class Sides:
 
         Arguments: `batch_size` texts go through the model together; `progress` shows a bar once two seconds
         have passed, None on a terminal only. Raises ValueError, before anything is embedded, for an empty
-        text or a batch size below 1.
+        text, half a surrogate pair, and a batch size below 1.
         """
         if batch_size < 1:
             raise ValueError(f"a batch of {batch_size} texts cannot be embedded: pass 1 or more, such as 32.")
-        _refuse_empty(texts)
+        _refuse_unreadable(texts)
         vectors: list[list[float]] = []
         hidden = None if progress is None else not progress
         with tqdm(
@@ -124,7 +124,7 @@ def _checked(model: Any, device: str | None) -> CodeEmbedder:
     return model
 
 
-def _refuse_empty(texts: Sequence[str]) -> None:
+def _refuse_unreadable(texts: Sequence[str]) -> None:
     for position, text in enumerate(texts, 1):
         if not isinstance(text, str):
             raise ValueError(f"text {position} of {len(texts)} is {type(text).__name__}, not a string.")
@@ -133,6 +133,13 @@ def _refuse_empty(texts: Sequence[str]) -> None:
                 f"text {position} of {len(texts)} is empty, as many an __init__.py is: its vector would be "
                 "the prompt's own. Leave it out."
             )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"text {position} of {len(texts)} has half a surrogate pair at character {error.start + 1}, "
+                "which no tokenizer takes. Read its file with errors='replace'."
+            ) from error
 
 
 def _in_groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

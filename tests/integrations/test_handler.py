@@ -9,18 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import codequarry
 from codequarry.integrations import handler as source
 from codequarry.modules.backbone import MINI_FOLDER
 from codequarry.modules.tasks import SIDES, TASKS, prompts
 
 TEXTS = ["parse a date", "def f(x):\r\n\treturn x\n"]
 QUERY = {"task": "nl2code", "side": "query"}
-
-
-@pytest.fixture(scope="module")
-def mini():
-    return codequarry.load("mini", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +62,12 @@ def test_the_hubs_own_client_is_understood_in_its_spelling(handler):
     body = HFInferenceFeatureExtractionTask()._prepare_payload_as_dict(TEXTS, asked, None)
     expected = handler({"inputs": TEXTS, "parameters": QUERY | {"dims": 64}})
     np.testing.assert_allclose(handler(body), expected, atol=1e-6)
+
+
+def test_half_a_surrogate_pair_is_embedded_as_a_replacement_character(handler):
+    (half,) = handler({"inputs": "x = '\ud83d'", "parameters": QUERY})
+    (replaced,) = handler({"inputs": "x = '\ufffd'", "parameters": QUERY})
+    assert half == replaced
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 import asyncio
 import pickle
 import sys
-import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-
-import codequarry
-from codequarry.modules.build import build_model
 
 pytest.importorskip("langchain_core", reason="pip install 'codequarry[langchain]'")
 from langchain_core.embeddings import Embeddings
@@ -17,75 +13,45 @@ from langchain_core.vectorstores import InMemoryVectorStore
 
 from codequarry.integrations.langchain import CodequarryEmbeddings
 
-TEXTS = [
-    "def add(a, b):\n\treturn a + b\r\n",
-    "x = 1  # naïve 漢字",
-    "total = sum(values)\n" * 80,
-]
-
-
-@pytest.fixture(scope="module", params=["mini", "decoder"])
-def model(request: pytest.FixtureRequest, small_decoder: Path) -> Any:
-    if request.param == "mini":
-        return codequarry.load("mini", device="cpu")
-    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
-
-
-@pytest.fixture(scope="module")
-def decoder(small_decoder: Path) -> Any:
-    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
-
 
 @pytest.mark.parametrize("task", ["nl2code", "code2nl"])
-def test_langchain_gets_the_vectors_of_the_model_on_both_sides(model: Any, task: str) -> None:
+def test_langchain_gets_the_vectors_of_the_model_on_both_sides(
+    model: Any, task: str, texts: list[str]
+) -> None:
     embeddings = CodequarryEmbeddings(model, task=task, batch_size=2)
     assert isinstance(embeddings, Embeddings)
-    documents = model.encode_document(TEXTS, task=task)
-    np.testing.assert_allclose(embeddings.embed_documents(TEXTS), documents, atol=1e-6)
-    for text, query in zip(TEXTS, model.encode_query(TEXTS, task=task), strict=True):
+    documents = model.encode_document(texts, task=task)
+    np.testing.assert_allclose(embeddings.embed_documents(texts), documents, atol=1e-6)
+    for text, query in zip(texts, model.encode_query(texts, task=task), strict=True):
         np.testing.assert_allclose(embeddings.embed_query(text), query, atol=1e-6)
 
 
-def test_the_async_calls_give_the_same_vectors(decoder: Any) -> None:
+def test_the_async_calls_give_the_same_vectors(decoder: Any, texts: list[str]) -> None:
     embeddings = CodequarryEmbeddings(decoder, dims=32)
 
     async def both() -> tuple[Any, Any]:
-        return await asyncio.gather(embeddings.aembed_query(TEXTS[0]), embeddings.aembed_documents(TEXTS))
+        return await asyncio.gather(embeddings.aembed_query(texts[0]), embeddings.aembed_documents(texts))
 
     query, documents = asyncio.run(both())
-    np.testing.assert_allclose(query, embeddings.embed_query(TEXTS[0]), atol=1e-6)
-    np.testing.assert_allclose(documents, embeddings.embed_documents(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(query, embeddings.embed_query(texts[0]), atol=1e-6)
+    np.testing.assert_allclose(documents, embeddings.embed_documents(texts), atol=1e-6)
 
 
 def test_the_event_loop_goes_on_while_a_text_is_embedded(
-    decoder: Any, monkeypatch: pytest.MonkeyPatch
+    decoder: Any, ticks_while: Callable[..., int]
 ) -> None:
-    encode = decoder.encode_query
-
-    def slow(*args: Any, **options: Any) -> Any:
-        time.sleep(0.5)
-        return encode(*args, **options)
-
-    monkeypatch.setattr(decoder, "encode_query", slow)
-
-    async def ticks_meanwhile() -> int:
-        embedding = asyncio.create_task(CodequarryEmbeddings(decoder).aembed_query("a question"))
-        ticks = 0
-        while not embedding.done():
-            await asyncio.sleep(0.02)
-            ticks += 1
-        assert len(await embedding) == 64
-        return ticks
-
-    assert asyncio.run(ticks_meanwhile()) >= 5
+    embeddings = CodequarryEmbeddings(decoder)
+    assert ticks_while("encode_query", lambda: embeddings.aembed_query("a question")) >= 5
 
 
-def test_a_vector_store_asks_with_the_query_side_and_keeps_the_document_side(decoder: Any) -> None:
+def test_a_vector_store_asks_with_the_query_side_and_keeps_the_document_side(
+    decoder: Any, texts: list[str]
+) -> None:
     embeddings = CodequarryEmbeddings(decoder, task="qa")
-    store = InMemoryVectorStore.from_texts(TEXTS, embeddings)
-    scores = decoder.encode_document(TEXTS, task="qa") @ decoder.encode_query(["add?"], task="qa")[0]
-    found = store.similarity_search_with_score("add?", k=3)
-    assert [document.page_content for document, _ in found] == [TEXTS[row] for row in np.argsort(-scores)]
+    store = InMemoryVectorStore.from_texts(texts, embeddings)
+    scores = decoder.encode_document(texts, task="qa") @ decoder.encode_query(["add?"], task="qa")[0]
+    found = store.similarity_search_with_score("add?", k=len(texts))
+    assert [document.page_content for document, _ in found] == [texts[row] for row in np.argsort(-scores)]
     np.testing.assert_allclose([score for _, score in found], np.sort(scores)[::-1], atol=1e-6)
 
 

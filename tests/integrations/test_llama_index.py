@@ -1,15 +1,11 @@
 import asyncio
 import pickle
 import sys
-import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-
-import codequarry
-from codequarry.modules.build import build_model
 
 pytest.importorskip("llama_index.core", reason="pip install 'codequarry[llama-index]'")
 from llama_index.core import VectorStoreIndex
@@ -20,51 +16,35 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 
 from codequarry.integrations.llama_index import CodequarryEmbedding
 
-TEXTS = [
-    "def add(a, b):\n\treturn a + b\r\n",
-    "x = 1  # naïve 漢字",
-    "total = sum(values)\n" * 80,
-]
-
-
-@pytest.fixture(scope="module", params=["mini", "decoder"])
-def model(request: pytest.FixtureRequest, small_decoder: Path) -> Any:
-    if request.param == "mini":
-        return codequarry.load("mini", device="cpu")
-    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
-
-
-@pytest.fixture(scope="module")
-def decoder(small_decoder: Path) -> Any:
-    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
-
 
 @pytest.mark.parametrize("task", ["nl2code", "code2nl"])
-def test_llama_index_gets_the_vectors_of_the_model_on_both_sides(model: Any, task: str) -> None:
+def test_llama_index_gets_the_vectors_of_the_model_on_both_sides(
+    model: Any, task: str, texts: list[str]
+) -> None:
     embedding = CodequarryEmbedding(model, task=task, embed_batch_size=2)
     assert isinstance(embedding, BaseEmbedding)
-    documents = model.encode_document(TEXTS, task=task)
-    np.testing.assert_allclose(embedding.get_text_embedding_batch(TEXTS), documents, atol=1e-6)
-    queries = model.encode_query(TEXTS, task=task)
-    for text, query, document in zip(TEXTS, queries, documents, strict=True):
+    documents = model.encode_document(texts, task=task)
+    np.testing.assert_allclose(embedding.get_text_embedding_batch(texts), documents, atol=1e-6)
+    queries = model.encode_query(texts, task=task)
+    for text, query, document in zip(texts, queries, documents, strict=True):
         np.testing.assert_allclose(embedding.get_query_embedding(text), query, atol=1e-6)
         np.testing.assert_allclose(embedding.get_text_embedding(text), document, atol=1e-6)
 
 
-def test_the_async_calls_give_the_same_vectors(decoder: Any) -> None:
+def test_the_async_calls_give_the_same_vectors(decoder: Any, texts: list[str]) -> None:
     embedding = CodequarryEmbedding(decoder, dims=32, embed_batch_size=1)
 
     async def every_call() -> Any:
         return await asyncio.gather(
-            embedding.aget_query_embedding(TEXTS[0]),
-            embedding.aget_text_embedding(TEXTS[0]),
-            embedding.aget_text_embedding_batch(TEXTS),
+            embedding.aget_query_embedding(texts[0]),
+            embedding.aget_text_embedding(texts[0]),
+            embedding.aget_text_embedding_batch(texts),
         )
 
-    query, text, texts = asyncio.run(every_call())
-    np.testing.assert_allclose(query, embedding.get_query_embedding(TEXTS[0]), atol=1e-6)
-    np.testing.assert_allclose(text, embedding.get_text_embedding(TEXTS[0]), atol=1e-6)
-    np.testing.assert_allclose(texts, embedding.get_text_embedding_batch(TEXTS), atol=1e-6)
+    query, text, batch = asyncio.run(every_call())
+    np.testing.assert_allclose(query, embedding.get_query_embedding(texts[0]), atol=1e-6)
+    np.testing.assert_allclose(text, embedding.get_text_embedding(texts[0]), atol=1e-6)
+    np.testing.assert_allclose(batch, embedding.get_text_embedding_batch(texts), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -76,27 +56,11 @@ def test_the_async_calls_give_the_same_vectors(decoder: Any) -> None:
     ],
 )
 def test_the_event_loop_goes_on_while_a_text_is_embedded(
-    decoder: Any, monkeypatch: pytest.MonkeyPatch, call: str, slowed: str
+    decoder: Any, ticks_while: Callable[..., int], call: str, slowed: str
 ) -> None:
-    encode = getattr(decoder, slowed)
-
-    def slow(*args: Any, **options: Any) -> Any:
-        time.sleep(0.5)
-        return encode(*args, **options)
-
-    monkeypatch.setattr(decoder, slowed, slow)
     asked = ["a text"] if call.endswith("batch") else "a text"
-
-    async def ticks_meanwhile() -> int:
-        embedding = asyncio.create_task(getattr(CodequarryEmbedding(decoder), call)(asked))
-        ticks = 0
-        while not embedding.done():
-            await asyncio.sleep(0.02)
-            ticks += 1
-        await embedding
-        return ticks
-
-    assert asyncio.run(ticks_meanwhile()) >= 5
+    embed = getattr(CodequarryEmbedding(decoder), call)
+    assert ticks_while(slowed, lambda: embed(asked)) >= 5
 
 
 def test_a_batch_goes_through_the_model_together(decoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,19 +75,21 @@ def test_a_batch_goes_through_the_model_together(decoder: Any, monkeypatch: pyte
     assert sizes == [4, 4, 2]
 
 
-def test_progress_is_one_bar(decoder: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    CodequarryEmbedding(decoder).get_text_embedding_batch(TEXTS, show_progress=True)
+def test_progress_is_one_bar(decoder: Any, capfd: pytest.CaptureFixture[str], texts: list[str]) -> None:
+    CodequarryEmbedding(decoder).get_text_embedding_batch(texts, show_progress=True)
     shown = capfd.readouterr().err
     assert "Generating embeddings" in shown
     assert "embedding:" not in shown
 
 
-def test_an_index_asks_with_the_query_side_and_keeps_the_document_side(decoder: Any) -> None:
+def test_an_index_asks_with_the_query_side_and_keeps_the_document_side(
+    decoder: Any, texts: list[str]
+) -> None:
     embedding = CodequarryEmbedding(decoder, task="qa")
-    index = VectorStoreIndex([TextNode(text=text) for text in TEXTS], embed_model=embedding)
-    scores = decoder.encode_document(TEXTS, task="qa") @ decoder.encode_query(["add?"], task="qa")[0]
-    found = index.as_retriever(similarity_top_k=3).retrieve("add?")
-    assert [node.node.get_content() for node in found] == [TEXTS[row] for row in np.argsort(-scores)]
+    index = VectorStoreIndex([TextNode(text=text) for text in texts], embed_model=embedding)
+    scores = decoder.encode_document(texts, task="qa") @ decoder.encode_query(["add?"], task="qa")[0]
+    found = index.as_retriever(similarity_top_k=len(texts)).retrieve("add?")
+    assert [node.node.get_content() for node in found] == [texts[row] for row in np.argsort(-scores)]
     np.testing.assert_allclose([node.score for node in found], np.sort(scores)[::-1], atol=1e-6)
 
 

@@ -8,14 +8,17 @@ import mteb
 import numpy as np
 import pytest
 from datasets import Dataset
+from huggingface_hub import ModelCard
 from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
 from torch.utils.data import DataLoader
 
-import codequarry
+from codequarry.data.sources.paper_rows import PAPER_SETS
+from codequarry.data.sources.train_rows import TRAIN_SOURCES
+from codequarry.integrations import mteb_model_meta
 from codequarry.integrations.mteb_model_meta import model_meta, mteb_prompts
 from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
-from codequarry.modules.backbone import MINI_FOLDER
+from codequarry.modules.backbone import EMBEDDED_BASE, MINI_FOLDER, resolve_backbone
 
 PUBLISHED = {"name": "someone/mini", "revision": "abc", "release_date": "2026-11-21"}
 TEXTS = ["sort a list", "def f(a):\n    return sorted(a)"]
@@ -24,11 +27,6 @@ TEXTS = ["sort a list", "def f(a):\n    return sorted(a)"]
 @pytest.fixture(scope="module")
 def meta() -> ModelMeta:
     return model_meta(MINI_FOLDER, **PUBLISHED)
-
-
-@pytest.fixture(scope="module")
-def mini() -> Any:
-    return codequarry.load("mini", device="cpu")
 
 
 @pytest.fixture
@@ -94,17 +92,56 @@ def test_a_task_without_a_row_gets_the_plain_prompts(loaded: Any, mini: Any) -> 
     np.testing.assert_allclose(found, mini.encode_query(TEXTS), atol=1e-6)
 
 
-def test_the_sets_that_were_trained_on_are_declared(meta: ModelMeta, folder: Path) -> None:
-    assert meta.training_datasets == {"WikiSQLRetrieval"}
+def with_record(folder: Path, **fields: Any) -> set[str] | None:
+    """The training sets that are declared for `folder` when its record says `fields`."""
     record = json.loads((folder / "training.json").read_text())
-    record["data"] = [
+    (folder / "training.json").write_text(json.dumps(record | fields))
+    declared: set[str] | None = model_meta(folder, **PUBLISHED).training_datasets
+    return declared
+
+
+def test_the_sets_that_were_trained_on_are_declared(folder: Path) -> None:
+    rows = [
         {"source": "CoSQA", "task": "nl2code", "pairs": 9, "pairs_drawn": 9},
         {"source": "StackOverflowQA", "task": "qa", "pairs": 9},
         {"source": "wikisql", "task": "nl2code", "pairs": 9, "pairs_drawn": 0},
         {"source": "someone/repository", "task": "qa", "pairs": 9, "pairs_drawn": 9},
     ]
-    (folder / "training.json").write_text(json.dumps(record))
-    assert model_meta(folder, **PUBLISHED).training_datasets == {"CosQA", "StackOverflowQA"}
+    random = {"backbone": {"name": EMBEDDED_BASE, "weights": "random"}}
+    assert with_record(folder, data=rows, recipe=random) == {"CosQA", "StackOverflowQA"}
+
+
+def test_mini_declares_what_its_own_record_and_the_card_of_its_base_name(meta: ModelMeta) -> None:
+    drawn = {
+        row["source"]
+        for row in json.loads((MINI_FOLDER / "training.json").read_text())["data"]
+        if row["pairs_drawn"]
+    }
+    assert {"wikisql", "rosetta_code2code", "so_codenn"} <= drawn
+    base_card = (resolve_backbone(EMBEDDED_BASE) / "README.md").read_text()
+    assert "code_search_net" in ModelCard(base_card).data.datasets
+    assert meta.training_datasets == {
+        "WikiSQLRetrieval",
+        "CodeTransOceanContest",
+        "CodeRAGStackoverflowPosts",
+        "CodeSearchNetRetrieval",
+        "COIRCodeSearchNetRetrieval",
+    }
+    assert not meta.is_zero_shot_on(["CodeTransOceanContest"])
+    assert meta.is_zero_shot_on(["AppsRetrieval"])
+
+
+def test_a_model_trained_from_mini_has_seen_what_mini_has(meta: ModelMeta, folder: Path) -> None:
+    rows = [{"source": "CoSQA", "task": "nl2code", "pairs": 9, "pairs_drawn": 9}]
+    of_mini = {"backbone": {"name": "mini", "weights": "pretrained"}}
+    assert with_record(folder, data=rows, recipe=of_mini) == {"CosQA"} | meta.training_datasets
+
+
+def test_every_source_that_stands_for_a_benchmark_task_is_one_of_ours_or_the_papers() -> None:
+    known = {*TRAIN_SOURCES, *PAPER_SETS}
+    assert set(mteb_model_meta._SAME_DATA) <= known
+    declared = set(mteb_model_meta._SAME_DATA.values()).union(*mteb_model_meta._BASE_DATA.values())
+    assert declared <= {row.name for row in BENCHMARK_TASKS.values() if row.kind != "local"}
 
 
 def test_the_text_to_propose_is_python_that_gives_the_same_entry(meta: ModelMeta) -> None:

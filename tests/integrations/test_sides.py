@@ -1,72 +1,52 @@
 import copy
 import pickle
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-import codequarry
 from codequarry.integrations import sides as module
 from codequarry.integrations.sides import Sides
 from codequarry.modules.backbone import MINI_FOLDER
-from codequarry.modules.build import build_model
 from codequarry.modules.tasks import TASKS
-
-TEXTS = [
-    "def add(a, b):\n\treturn a + b\r\n",
-    "x = 1  # naïve 漢字",
-    "total = sum(values)\n" * 40,
-    "for row in table:\n\n    print(row)\n",
-]
-
-
-@pytest.fixture(scope="module")
-def decoder(small_decoder: Path) -> Any:
-    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
-
-
-@pytest.fixture(scope="module")
-def mini() -> Any:
-    return codequarry.load("mini", device="cpu")
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_each_side_of_each_task_is_the_models_own(decoder: Any, task: str) -> None:
+def test_each_side_of_each_task_is_the_models_own(decoder: Any, task: str, texts: list[str]) -> None:
     sides = Sides(decoder, task=task)
     np.testing.assert_allclose(
-        sides.documents(TEXTS, batch_size=2), decoder.encode_document(TEXTS, task=task), atol=1e-6
+        sides.documents(texts, batch_size=2), decoder.encode_document(texts, task=task), atol=1e-6
     )
-    for text in TEXTS:
+    for text in texts:
         np.testing.assert_allclose(sides.query(text), decoder.encode_query([text], task=task)[0], atol=1e-6)
 
 
-def test_mini_by_name_is_the_loaded_mini(mini: Any) -> None:
+def test_mini_by_name_is_the_loaded_mini(mini: Any, texts: list[str]) -> None:
     named = Sides("mini", task="code2code", device="cpu")
     np.testing.assert_allclose(
-        named.documents(TEXTS, batch_size=4), mini.encode_document(TEXTS, task="code2code"), atol=1e-6
+        named.documents(texts, batch_size=4), mini.encode_document(texts, task="code2code"), atol=1e-6
     )
     np.testing.assert_allclose(
-        named.query(TEXTS[0]), mini.encode_query([TEXTS[0]], task="code2code")[0], atol=1e-6
+        named.query(texts[0]), mini.encode_query([texts[0]], task="code2code")[0], atol=1e-6
     )
 
 
-def test_a_text_is_not_touched(decoder: Any) -> None:
+def test_a_text_is_not_touched(decoder: Any, texts: list[str]) -> None:
     sides = Sides(decoder)
     for change in (str.strip, lambda text: text.replace("\n", " ")):
-        changed = sides.documents([change(TEXTS[0])], batch_size=1)
-        assert np.abs(np.subtract(changed, sides.documents([TEXTS[0]], batch_size=1))).max() > 1e-3
+        changed = sides.documents([change(texts[0])], batch_size=1)
+        assert np.abs(np.subtract(changed, sides.documents([texts[0]], batch_size=1))).max() > 1e-3
 
 
-def test_a_matryoshka_size_is_of_length_one_on_both_sides(decoder: Any) -> None:
+def test_a_matryoshka_size_is_of_length_one_on_both_sides(decoder: Any, texts: list[str]) -> None:
     sides = Sides(decoder, dims=32)
-    for vector in [sides.query(TEXTS[0]), *sides.documents(TEXTS, batch_size=4)]:
+    for vector in [sides.query(texts[0]), *sides.documents(texts, batch_size=4)]:
         assert len(vector) == 32
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
-    whole = decoder.encode_query([TEXTS[0]], task="nl2code")[0][:32]
-    np.testing.assert_allclose(sides.query(TEXTS[0]), whole / np.linalg.norm(whole), atol=1e-6)
+    whole = decoder.encode_query([texts[0]], task="nl2code")[0][:32]
+    np.testing.assert_allclose(sides.query(texts[0]), whole / np.linalg.norm(whole), atol=1e-6)
     assert decoder.truncate_dim is None  # the model is somebody else's
 
 
@@ -103,14 +83,14 @@ def test_documents_come_back_in_order_and_the_bar_counts_them(
     assert (bars[0].options["total"], bars[0].options["disable"]) == (40, False)
 
 
-def test_threads_over_one_model_get_the_vectors_of_one_thread(decoder: Any) -> None:
+def test_threads_over_one_model_get_the_vectors_of_one_thread(decoder: Any, texts: list[str]) -> None:
     both = [Sides(decoder, task="nl2code"), Sides(decoder, task="qa")]
-    texts = [line * size for size in (1, 60) for line in TEXTS]
-    wanted = [one.documents(texts, batch_size=2) for one in both]
+    mixed = [text * size for size in (1, 60) for text in texts]
+    wanted = [one.documents(mixed, batch_size=2) for one in both]
     found: dict[int, Any] = {}
 
     def embed(number: int) -> None:
-        found[number] = [both[number % 2].documents(texts, batch_size=2) for _ in range(4)]
+        found[number] = [both[number % 2].documents(mixed, batch_size=2) for _ in range(4)]
 
     threads = [threading.Thread(target=embed, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -122,18 +102,18 @@ def test_threads_over_one_model_get_the_vectors_of_one_thread(decoder: Any) -> N
             np.testing.assert_allclose(vectors, wanted[number % 2], atol=1e-6)
 
 
-def test_a_pickled_named_model_is_its_name(mini: Any) -> None:
+def test_a_pickled_named_model_is_its_name(mini: Any, texts: list[str]) -> None:
     packed = pickle.dumps(Sides("mini", task="qa", dims=128, device="cpu"))
     assert len(packed) < 1000
     again = pickle.loads(packed)
-    wanted = mini.encode_query([TEXTS[1]], task="qa", truncate_dim=128)[0]
-    np.testing.assert_allclose(again.query(TEXTS[1]), wanted, atol=1e-6)
+    wanted = mini.encode_query([texts[1]], task="qa", truncate_dim=128)[0]
+    np.testing.assert_allclose(again.query(texts[1]), wanted, atol=1e-6)
 
 
-def test_a_pickled_loaded_model_has_its_weights(decoder: Any) -> None:
+def test_a_pickled_loaded_model_has_its_weights(decoder: Any, texts: list[str]) -> None:
     again = pickle.loads(pickle.dumps(Sides(decoder, task="qa")))
     np.testing.assert_allclose(
-        again.query(TEXTS[1]), decoder.encode_query([TEXTS[1]], task="qa")[0], atol=1e-6
+        again.query(texts[1]), decoder.encode_query([texts[1]], task="qa")[0], atol=1e-6
     )
 
 
@@ -151,7 +131,13 @@ def test_an_empty_document_is_named_by_its_place_before_anything_is_embedded(dec
         Sides(decoder).documents(["x", 1], batch_size=2)  # type: ignore[list-item]
 
 
-def test_what_cannot_be_used_is_refused_in_a_sentence(decoder: Any) -> None:
+def test_half_a_surrogate_pair_is_named_by_its_place_before_a_tokenizer_meets_it(decoder: Any) -> None:
+    sentence = "text 2 of 2 has half a surrogate pair at character 5, which no tokenizer takes"
+    with pytest.raises(ValueError, match=sentence):
+        Sides(decoder).documents(["x = 1", "# é \udce9"], batch_size=2)
+
+
+def test_what_cannot_be_used_is_refused_in_a_sentence(decoder: Any, texts: list[str]) -> None:
     with pytest.raises(ValueError, match="a SentenceTransformer knows nothing of tasks"):
         Sides(SentenceTransformer(str(MINI_FOLDER), device="cpu"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"loaded already, on cpu: move it with model\.to\('cuda'\)"):
@@ -159,6 +145,6 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(decoder: Any) -> None:
     with pytest.raises(ValueError, match=r"embedding dim 48 is not among the trained dims \(64, 32\)"):
         Sides(decoder, dims=48)
     with pytest.raises(ValueError, match="a batch of 0 texts cannot be embedded"):
-        Sides(decoder).documents(TEXTS, batch_size=0)
+        Sides(decoder).documents(texts, batch_size=0)
     with pytest.raises(ValueError, match="no/such/folder"):
         Sides("no/such/folder")

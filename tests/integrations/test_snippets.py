@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import codequarry
-from codequarry.modules.build import build_model
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "integrations/README.md").read_text(encoding="utf-8")
 QUESTION = "cut source code at its functions"
@@ -62,6 +59,9 @@ same(embedding.get_query_embedding("QUESTION"), asked)
 by_path = {found.meta["path"]: found.embedding for found in store.filter_documents()}
 same([by_path[path.as_posix()] for path in paths], wanted)
 same(query, asked)
+untold = SentenceTransformersTextEmbedder(model=MODEL, progress_bar=False)
+untold.warm_up()
+same(untold.run("QUESTION")["embedding"], mini.encode(["QUESTION"], prompt="")[0])
 """,
     "txtai": """
 same(embeddings.batchtransform(texts, "data"), wanted)
@@ -127,8 +127,23 @@ def test_an_example_prints_what_the_readme_says(program: str, tmp_path: Path) ->
     assert ran.stdout == example["printed"]
 
 
-def test_what_the_readme_says_of_mini_without_prompt_and_without_newlines() -> None:
-    mini: Any = codequarry.load("mini", device="cpu")
+# The card's `path/to/mini` is a folder of that name.
+@pytest.mark.parametrize("readme", ["README.md", "models/mini/README.md"])
+def test_the_python_of_a_readme_runs_from_top_to_bottom(
+    readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path/to").symlink_to(ROOT / "models")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.+?)^```$", (ROOT / readme).read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, readme, "exec"), names)
+
+
+def test_what_the_readme_says_of_mini_without_prompt_and_without_newlines(mini: Any) -> None:
     question = "write a file so that nobody reads half of it"
     right, without = mini.encode_query([question])[0], mini.encode([question], prompt="")[0]
     said = re.search(rf'For the question "{question}", .+? has cosine (\S+) to the right one', README, re.S)
@@ -139,22 +154,52 @@ def test_what_the_readme_says_of_mini_without_prompt_and_without_newlines() -> N
     np.testing.assert_allclose(kept, replaced, atol=1e-6)
 
 
-def test_llama_indexs_own_class_loses_the_saved_prompts(small_decoder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def saved(decoder: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of `decoder`, whose tokenizer tells a newline from a space."""
+    folder = str(tmp_path_factory.mktemp("decoder") / "saved")
+    decoder.save(folder)
+    return folder
+
+
+CODE = "def add(a, b):\n    return a + b"
+ON_ONE_LINE = CODE.replace("\n", " ")
+
+
+def differ(found: Any, right: Any) -> bool:
+    """Whether two vectors are further apart than any rounding."""
+    return bool(np.abs(np.subtract(found, right)).max() > 1e-3)
+
+
+def test_langchains_own_class_sends_no_prompt_unless_told_and_drops_newlines(
+    decoder: Any, saved: str
+) -> None:
+    own = pytest.importorskip("langchain_huggingface", reason="pip install langchain-huggingface")
+    stock = own.HuggingFaceEmbeddings(model_name=saved, model_kwargs={"device": "cpu"})
+    bare = decoder.encode([ON_ONE_LINE], prompt="")[0]
+    np.testing.assert_allclose(stock.embed_query(CODE), bare, atol=1e-6)
+    np.testing.assert_allclose(stock.embed_documents([CODE])[0], bare, atol=1e-6)
+    assert differ(bare, decoder.encode([CODE], prompt="")[0])
+
+    told = {"encode_kwargs": {"prompt_name": "nl2code_document"}}
+    one_name = own.HuggingFaceEmbeddings(model_name=saved, model_kwargs={"device": "cpu"}, **told)
+    as_document = decoder.encode_document([ON_ONE_LINE])[0]
+    np.testing.assert_allclose(one_name.embed_query(CODE), as_document, atol=1e-6)
+    assert differ(as_document, decoder.encode_query([ON_ONE_LINE])[0])
+
+
+def test_llama_indexs_own_class_empties_the_query_prompt_and_does_not_find_the_documents(
+    decoder: Any, saved: str
+) -> None:
     own = pytest.importorskip(
         "llama_index.embeddings.huggingface", reason="pip install llama-index-embeddings-huggingface"
     )
-    from codequarry.integrations.llama_index import CodequarryEmbedding
-
-    model = build_model(str(small_decoder), max_length=128, dims=(64,))
-    model.save(str(tmp_path / "saved"))
-    stock = own.HuggingFaceEmbedding(str(tmp_path / "saved"), device="cpu")
-    ours = CodequarryEmbedding(str(tmp_path / "saved"), device="cpu")
-    text = "def add(a, b):\n    return a + b"
-    query, document = model.encode_query([text])[0], model.encode_document([text])[0]
-    np.testing.assert_allclose(ours.get_query_embedding(text), query, atol=1e-6)
-    np.testing.assert_allclose(ours.get_text_embedding(text), document, atol=1e-6)
-    bare = model.encode([text], prompt="")[0]
-    pairs = [(stock.get_query_embedding(text), query), (stock.get_text_embedding(text), document)]
-    for found, right in pairs:
-        np.testing.assert_allclose(found, bare, atol=1e-5)
-        assert np.abs(np.subtract(found, right)).max() > 1e-3
+    stock = own.HuggingFaceEmbedding(saved, device="cpu")
+    held = stock._model.prompts
+    assert (held["query"], held["text"]) == ("", "")
+    assert held["document"] == decoder.prompts["document"]
+    bare = decoder.encode([CODE], prompt="")[0]
+    np.testing.assert_allclose(stock.get_query_embedding(CODE), bare, atol=1e-6)
+    np.testing.assert_allclose(stock.get_text_embedding(CODE), bare, atol=1e-6)
+    assert differ(bare, decoder.encode_query([CODE])[0])
+    assert differ(bare, decoder.encode_document([CODE])[0])

@@ -5,7 +5,6 @@ import asyncio
 import numpy as np
 import pytest
 
-import codequarry
 from codequarry.integrations.serve.batching import Batcher
 from codequarry.integrations.serve.encoder import ModelEncoder, cut, served
 from codequarry.integrations.serve.limits import Limits
@@ -18,11 +17,6 @@ TEXTS = (
     "<|endoftext|> [SEP]",
     "  a  ",
 )
-
-
-@pytest.fixture(scope="module")
-def mini():
-    return codequarry.load("mini", device="cpu")
 
 
 def embed_together(model, texts, batch_texts):

@@ -1,0 +1,66 @@
+"""What the adapters' tests share: two models, texts that lose their meaning when touched, a watched loop."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import codequarry
+from codequarry.modules.build import build_model
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    """Tabs and Windows line ends, letters outside ASCII, more tokens than are read, an empty line."""
+    return [
+        "def add(a, b):\n\treturn a + b\r\n",
+        "x = 1  # naïve 漢字",
+        "total = sum(values)\n" * 80,
+        "for row in table:\n\n    print(row)\n",
+    ]
+
+
+@pytest.fixture(scope="module")
+def mini() -> Any:
+    return codequarry.load("mini", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def decoder(small_decoder: Path) -> Any:
+    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
+
+
+@pytest.fixture(scope="module", params=["mini", "decoder"])
+def model(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def ticks_while(decoder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """A function: how often an event loop comes round while it awaits an adapter over a slow `decoder`."""
+
+    def ticks(method: str, asked: Callable[[], Awaitable[Any]]) -> int:
+        """method: of the model, made to take half a second. asked: the adapter's call that ends in it."""
+        quick = getattr(decoder, method)
+
+        def slow(*args: Any, **options: Any) -> Any:
+            time.sleep(0.5)
+            return quick(*args, **options)
+
+        monkeypatch.setattr(decoder, method, slow)
+
+        async def count() -> int:
+            embedding = asyncio.ensure_future(asked())
+            found = 0
+            while not embedding.done():
+                await asyncio.sleep(0.02)
+                found += 1
+            await embedding
+            return found
+
+        return asyncio.run(count())
+
+    return ticks
