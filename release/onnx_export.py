@@ -5,10 +5,13 @@ tokenizer stay outside, as everywhere.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
+
+from codequarry.release.onnx_int8 import write_int8
 
 OnnxPrecision = Literal["fp32", "int8"]
 # Where the readers look, and under which names.
@@ -37,7 +40,7 @@ def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -
     whole = out / FILES["fp32"]
     _write_graph(folder, whole)
     if "int8" in precisions:
-        _quantize(whole, out / FILES["int8"])
+        write_int8(whole, out / FILES["int8"])
     if "fp32" not in precisions:
         for part in out.glob(f"{whole.name}*"):
             part.unlink()
@@ -68,7 +71,8 @@ def _write_graph(folder: Path, path: Path) -> None:
     ids = torch.ones(2, 7, dtype=torch.int64)
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two axes of one size have one name, as they should
         program = torch.onnx.export(
             model,
             (ids, mask),
@@ -113,10 +117,3 @@ def _pipeline(folder: Path) -> Any:
             return hidden, nn.functional.normalize(pooled, dim=1)
 
     return Pipeline().eval()
-
-
-def _quantize(whole: Path, path: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    # A scale a column: with one a matrix, cosines to the float32 vectors of mini fall from 0.990 to 0.939.
-    quantize_dynamic(whole, path, weight_type=QuantType.QInt8, per_channel=True)
