@@ -3,6 +3,7 @@
 # make test               the test suite
 # make lint               style and types
 # make compat             the release in other environments: sentence-transformers 3.4.1, huggingface-hub 1.33
+# make llama              llama.cpp, compiled here in minutes, so that the test suite reads GGUF files with it
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 CODE ?=
 QUERY ?=
 
-.PHONY: demo test lint compat clean
+.PHONY: demo test lint compat llama clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +32,10 @@ lint: $(VENV)/installed
 
 compat: $(VENV)/installed
 	.ci/compat $(PYTHON) $(BIN)
+
+llama: $(VENV)/installed
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/pip install --progress-bar off --constraint constraints.txt llama-cpp-python \
+		|| echo 'llama.cpp could not be compiled: the tests that run it are skipped'
 
 clean:
 	rm -rf $(VENV) .compat .demo build dist *.egg-info

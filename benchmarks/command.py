@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codequarry.benchmarks import own_repository
 from codequarry.benchmarks.origin import written_command
@@ -12,8 +12,10 @@ from codequarry.modules.tasks import TASKS
 
 if TYPE_CHECKING:
     from codequarry.benchmarks.precision import Precision
+    from codequarry.benchmarks.variants import Prompts
     from codequarry.data.eval_set import EvalSet
 
+_Name = TypeVar("_Name", bound=str)
 _CHECKOUT = Path("benchmarks/results")
 
 
@@ -62,8 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prompts-cost",
-        action="store_true",
-        help="also score without prompts, with another task's, and with query's and document's exchanged",
+        type=_wrong_prompts,
+        nargs="?",
+        const="none,sides,task",
+        default=(),
+        metavar="WHICH",
+        help="also score with no prompt, query's and document's exchanged, and another task's, which embeds "
+        "every text anew; only some of these: e.g. none,sides (default: none,sides,task)",
     )
     parser.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), help="test whether A beats B: models, or rows such as BM25"
@@ -144,7 +151,7 @@ def _score(arguments: argparse.Namespace) -> None:
         models,
         dims=arguments.dims,
         precisions=arguments.precision,
-        prompts_cost=arguments.prompts_cost,
+        wrong_prompts=arguments.prompts_cost,
         out=out,
         cache=cache,
         compute=arguments.compute,
@@ -230,11 +237,21 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers with commas between") from None
 
 
+def _wrong_prompts(text: str) -> "tuple[Prompts, ...]":
+    from codequarry.benchmarks.variants import WRONG_PROMPTS
+
+    return _chosen(text, tuple(WRONG_PROMPTS))
+
+
 def _precisions(text: str) -> "tuple[Precision, ...]":
     from codequarry.benchmarks.precision import PRECISIONS
 
+    return _chosen(text, PRECISIONS)
+
+
+def _chosen(text: str, names: tuple[_Name, ...]) -> tuple[_Name, ...]:
     chosen = text.split(",")
-    found = tuple(precision for precision in PRECISIONS if precision in chosen)
+    found = tuple(name for name in names if name in chosen)
     if len(found) != len(set(chosen)):
-        raise argparse.ArgumentTypeError(f"{text!r}: choose among {', '.join(PRECISIONS)}")
+        raise argparse.ArgumentTypeError(f"{text!r}: choose among {', '.join(names)}")
     return found

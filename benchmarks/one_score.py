@@ -28,12 +28,15 @@ class ScoredSet:
 
     task: as MTEB takes it, its texts loaded. ours: which of the five tasks it is.
     languages: by query id, {} where the set does not say.
+    dataset, dataset_revision: its name and commit on the Hub; None where it has no page there.
     """
 
     task: AbsTaskRetrieval
     ours: str
     in_mean: bool = True
     languages: Mapping[str, str] = field(default_factory=dict)
+    dataset: str | None = None
+    dataset_revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def score_one(
         high=round(high, 4),
         variant=variant,
         in_mean=chosen.in_mean,
+        dataset=chosen.dataset,
+        dataset_revision=chosen.dataset_revision,
         by_query=by_query,
     )
     return Scored(row, heads)

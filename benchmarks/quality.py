@@ -23,6 +23,9 @@ _RECORDED = (
     "variant",
     "set",
     "task",
+    "dataset",
+    "dataset_revision",
+    "in_mean",
     "queries",
     "documents",
     "ndcg_at_10",
@@ -42,6 +45,7 @@ class Row:
     variant: what was changed about the model: dimensions, precision or prompts; "" for nothing.
     low, high: the 95% bootstrap interval of nDCG@10 over queries; None where it was not measured.
     in_mean: False for a saturated set, which means leave out.
+    dataset, dataset_revision: the set's name and commit on the Hub; None where it has no page there.
     by_query: nDCG@10 of each query id, by part of the set (MTEB's subsets; `default` where there is one).
     """
 
@@ -57,11 +61,18 @@ class Row:
     high: float | None = None
     variant: str = ""
     in_mean: bool = True
+    dataset: str | None = None
+    dataset_revision: str | None = None
     by_query: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def record(self) -> dict[str, Any]:
-        """As results files spell it: `ndcg@10` for `ndcg_at_10`, nothing that was not measured."""
+        """As results files spell it: `ndcg@10` for `ndcg_at_10`, nothing that is not known.
+
+        A mean does not say whether it counts in itself.
+        """
         found = {name.replace("_at_", "@"): getattr(self, name) for name in _RECORDED}
+        if self.set == MEAN:
+            del found["in_mean"]
         return {name: value for name, value in found.items() if value not in (None, "")}
 
     @property

@@ -18,7 +18,7 @@ from codequarry.benchmarks.fusion import FusedSearch
 from codequarry.benchmarks.precision import RANGES_FILE, Precision, Ranges, ranges_of, write_ranges
 from codequarry.benchmarks.quality import Row, with_means
 from codequarry.benchmarks.searchers import dense_search, place_of
-from codequarry.benchmarks.variants import variants_of
+from codequarry.benchmarks.variants import Prompts, variants_of
 from codequarry.benchmarks.vectors import Compute, StoredVectors, Vectors
 from codequarry.data.eval_set import EvalSet
 from codequarry.integrations.mteb_tasks import benchmark_task, counts_in_mean
@@ -91,7 +91,7 @@ def measure(
     *,
     dims: Sequence[int] = (),
     precisions: Sequence[Precision] = (),
-    prompts_cost: bool = False,
+    wrong_prompts: Sequence[Prompts] = (),
     out: Path | None = None,
     cache: Path | None = None,
     compute: Compute = "auto",
@@ -103,7 +103,7 @@ def measure(
         sets: evaluation sets, or names of MTEB's own tasks, which come from the Hub.
         dims: numbers a vector is cut to, made unit length again.
         precisions: of the stored documents.
-        prompts_cost: score without prompts, with another task's, and with the two sides' exchanged.
+        wrong_prompts: what else to put in front of texts, `none`, `sides`, `task`; embeds every text anew.
     """
     require_mteb()
     from codequarry.benchmarks.one_score import by_language, score_one
@@ -113,7 +113,7 @@ def measure(
     if repeated:
         raise ValueError(f"Two sets are called {repeated[0]}: rename one, so that rows differ.")
     wanted = {
-        model.label: variants_of(model, dims=dims, precisions=precisions, prompts_cost=prompts_cost)
+        model.label: variants_of(model, dims=dims, precisions=precisions, wrong_prompts=wrong_prompts)
         for model in models
     }
     stored = {
@@ -160,7 +160,10 @@ def _loaded(sets: Sequence[EvalSet | str], what: str, progress: bool) -> Iterato
         else:
             (task,) = official_tasks([found])
             load_from_hub(task)
-            yield ScoredSet(task, benchmark_task(found).task)
+            row, page = benchmark_task(found), task.metadata.dataset
+            yield ScoredSet(
+                task, row.task, row.in_mean, dataset=page["path"], dataset_revision=page["revision"]
+            )
             task.unload_data()
 
 

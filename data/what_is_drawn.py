@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from codequarry.data.mixture import source_of, task_of
-from codequarry.data.sources.schema import Licence
+from codequarry.data.sources.paper_rows import HUB_SOURCES
+from codequarry.data.sources.schema import Hub, Licence
+from codequarry.data.sources.train_rows import TRAIN_SOURCES
 
 
 def announced(sizes: Mapping[str, int], shares: Mapping[str, float]) -> list[str]:
@@ -30,11 +32,16 @@ def drawn(
 ) -> dict[str, Any]:
     """One row of the record; its licence is None where no row of ours has one.
 
+    `datasets`, the Hub names of what the source was read from, is there where it came from the Hub.
+
     Arguments: `name`, `source:task`; `pairs`, to draw from; `share`, of the batches; `batches`, drawn, of
     `batch_size` pairs.
     """
     source = source_of(name)
-    return {
+    row = TRAIN_SOURCES.get(source) or HUB_SOURCES.get(source)
+    places = row.where if row is not None else ()
+    datasets = list(dict.fromkeys(place.dataset for place in places if isinstance(place, Hub)))
+    found: dict[str, Any] = {
         "source": source,
         "task": task_of(name),
         "pairs": pairs,
@@ -43,3 +50,4 @@ def drawn(
         "batches_drawn": batches,
         "pairs_drawn": batches * batch_size,
     }
+    return found | ({"datasets": datasets} if datasets else {})

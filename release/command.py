@@ -28,19 +28,20 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="the folder that training left")
     parser.add_argument("--out", type=Path, required=True, help="the release folder")
     parser.add_argument(
-        "--dtype", choices=["fp32", "bf16"], default="fp32", help="of the weights on disk (default: fp32)"
+        "--dtype",
+        choices=["fp32", "bf16"],
+        help="of the weights on disk (default: as release/models.toml defines the recipe's model, else fp32)",
     )
     parser.add_argument(
         "--in-memory",
         choices=["fp32", "bf16"],
-        help="of the weights once loaded, unless the reader says otherwise (default: as on disk)",
+        help="of the weights once loaded, unless the reader says otherwise (default: as defined, or on disk)",
     )
     parser.add_argument(
         "--largest-shard",
         type=float,
-        default=5.0,
         metavar="GB",
-        help="of a file of weights, at most; larger weights become several files (default: %(default)s)",
+        help="of a file of weights, at most; larger weights become several files (default: as defined, or 5)",
     )
     parser.add_argument(
         "--onnx",
@@ -49,6 +50,13 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="export the whole model to onnx/ as well, in these precisions",
     )
+    parser.add_argument(
+        "--gguf",
+        choices=["f16", "q8_0", "q4_k_m"],
+        nargs="+",
+        default=[],
+        help="write a decoder for llama.cpp as well, in these types, to a folder of its own: OUT-GGUF",
+    )
     _add_card_sources(parser)
     parser.add_argument("--replace", action="store_true", help="replace a release that is there")
 
@@ -56,19 +64,29 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 def run_build(arguments: argparse.Namespace) -> None:
     """Build, and say what comes next."""
     from codequarry.release.build import build
+    from codequarry.release.gguf_export import export_gguf, refuse_missing_gguf
+    from codequarry.release.one_step import refuse_existing
 
+    refuse_missing_gguf(arguments.gguf)
+    beside = arguments.out.with_name(f"{arguments.out.name}-GGUF")
+    if arguments.gguf:
+        refuse_existing(beside, arguments.replace)
     build(
         arguments.run,
         arguments.out,
         dtype=arguments.dtype,
         in_memory=arguments.in_memory,
-        largest_shard=round(arguments.largest_shard * 1e9),
+        largest_shard=None if arguments.largest_shard is None else round(arguments.largest_shard * 1e9),
         onnx=arguments.onnx,
         results=arguments.results,
         decontamination=arguments.decontamination,
         replace=arguments.replace,
     )
     print(f"built {arguments.out}; next: codequarry release verify {arguments.out}")
+    if arguments.gguf:
+        print("build: GGUF, " + " and ".join(arguments.gguf), file=sys.stderr)
+        export_gguf(arguments.out, beside, arguments.gguf, replace=arguments.replace)
+        print(f"built {beside}; next: codequarry release verify {beside}")
 
 
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from codequarry.release.weights import Dtype
+from codequarry.modules.backbone import MINI
+from codequarry.release.weights import Dtype, stored_tensors
 
 # safetensors' names of the types that a release is written in.
 _STORED = {"fp32": "F32", "bf16": "BF16"}
@@ -24,7 +25,9 @@ class Definition:
     dtype: of the weights on disk. max_shard_bytes: tensors of one weight file together, a single larger
         tensor excepted.
     dims: numbers a vector, largest first.
+    licence: of the release, its SPDX identifier.
     files: that must be there besides the weights; others may.
+    in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
     base_model, base_licence: Hub name and SPDX identifier; None for a random start.
     """
 
@@ -33,7 +36,9 @@ class Definition:
     dtype: Dtype
     max_shard_bytes: int
     dims: tuple[int, ...]
+    licence: str
     files: tuple[str, ...]
+    in_memory: Dtype | None = None
     base_model: str | None = None
     base_licence: str | None = None
 
@@ -48,10 +53,13 @@ def definitions() -> Mapping[str, Definition]:
     table = tomllib.loads(
         resources.files("codequarry.release").joinpath("models.toml").read_text(encoding="utf-8")
     )
-    files = tuple(table.pop("every")["files"])
+    every = table.pop("every")
     return MappingProxyType(
         {
-            name: Definition(name=name, files=files, **row | {"dims": tuple(row["dims"])})
+            name: Definition(
+                name=name,
+                **every | row | {"dims": tuple(row["dims"]), "files": tuple(every["files"])},
+            )
             for name, row in table.items()
         }
     )
@@ -60,6 +68,32 @@ def definitions() -> Mapping[str, Definition]:
 def definition_of(repo_id: str) -> Definition | None:
     """The definition that is released as `repo_id`; None for a repository of somebody else's."""
     return next((row for row in definitions().values() if row.repository == repo_id), None)
+
+
+def definition_for(recipe: Mapping[str, Any]) -> Definition | None:
+    """The definition of what `recipe` makes, by its name or else by the base it names; None for neither.
+
+    >>> definition_for({"name": "mine", "backbone": {"name": "Qwen/Qwen2.5-Coder-0.5B"}}).name
+    '0.5b'
+    """
+    named = definitions().get(str(recipe.get("name")))
+    base = (recipe.get("backbone") or {}).get("name")
+    same_base = (row for row in definitions().values() if base is not None and row.base_model == base)
+    return named or next(same_base, None)
+
+
+def licence_of(model: str) -> str | None:
+    """The licence of `model`, a base or a release of ours by its Hub name, or `mini`; None where unknown.
+
+    >>> licence_of("Qwen/Qwen2.5-Coder-1.5B")
+    'Apache-2.0'
+    """
+    for row in definitions().values():
+        if model == row.base_model:
+            return row.base_licence
+        if model == row.repository or model == row.name == MINI:
+            return row.licence
+    return None
 
 
 def check_definition(folder: Path, definition: Definition) -> list[str]:
@@ -83,18 +117,17 @@ def check_definition(folder: Path, definition: Definition) -> list[str]:
 
 
 def _check_weights(path: Path, definition: Definition) -> list[str]:
-    # A safetensors file: 8 bytes with the length of the header, the header in JSON, the tensors.
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    tensors = [row for name, row in header.items() if name != "__metadata__"]
+    try:
+        tensors = stored_tensors(path).values()
+    except ValueError as error:
+        return [str(error)]
     problems = []
-    size = path.stat().st_size - 8 - length
+    size = sum(tensor.size for tensor in tensors)
     if size > definition.max_shard_bytes and len(tensors) > 1:
         problems.append(
             f"{path.name} has {size:,} bytes of tensors; defined are {definition.max_shard_bytes:,} at most."
         )
-    types = {row["dtype"] for row in tensors if row["dtype"].startswith(("F", "BF"))}
+    types = {tensor.kind for tensor in tensors if tensor.is_floating}
     if types != {_STORED[definition.dtype]}:
         problems.append(
             f"{path.name} holds {', '.join(sorted(types))}, defined is {_STORED[definition.dtype]}."

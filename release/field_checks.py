@@ -5,44 +5,54 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.modules.tasks import prompts
+from codequarry.release.file_names import check_file_names
 from codequarry.release.hub_handler import HANDLER, handler_source
+from codequarry.release.json_values import shown
 from codequarry.release.layout import LEGACY_PREFIX, MODULES
 from codequarry.release.run_folder import POOLING_FLAGS
+from codequarry.release.server_needs import VLLM, unmet_needs
 from codequarry.release.weights import check_weight_files
 
+Fields = dict[str, Any]
 
-class _Files(dict[str, Any]):
-    """The JSON files of a folder by name, {} and a problem where one cannot be read."""
-
-    def __init__(self, folder: Path, problems: list[str]) -> None:
-        super().__init__()
-        self.folder, self.problems = folder, problems
-
-    def __missing__(self, name: str) -> Any:
-        try:
-            self[name] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            self.problems.append(f"{name} cannot be read ({type(error).__name__}).")
-            self[name] = {}
-        return self[name]
+_OBJECTS = (
+    "config.json",
+    "1_Pooling/config.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "training.json",
+)
+_OF_SENTENCE_TRANSFORMERS = {
+    "__version__",
+    "default_prompt_name",
+    "model_type",
+    "prompts",
+    "requirements",
+    "similarity_fn_name",
+}
 
 
 def check_fields(folder: Path) -> list[str]:
     """One sentence for each field that is not as the layout has it; [] for a release as it was built."""
-    problems: list[str] = []
-    files = _Files(folder, problems)
-    problems += _modules(files["modules.json"])
-    problems += _pooling(files["1_Pooling/config.json"], files["config.json"])
-    problems += _prompts(files["config_sentence_transformers.json"])
-    problems += _lengths(
-        files["sentence_bert_config.json"], files["tokenizer_config.json"], files["config.json"]
-    )
-    problems += _dims(files["config.json"])
-    problems += _old_spellings(files["config.json"])
-    problems += check_weight_files(folder, files["config.json"])
-    problems += _no_code(folder, files)
-    problems += _no_chat_template(folder, files["tokenizer_config.json"])
-    if files["tokenizer_config.json"].get("split_special_tokens") is not True:
+    read = [_read(folder, name, dict) for name in _OBJECTS] + [_read(folder, "modules.json", list)]
+    # What a file that cannot be read lacks need not be listed as well, nor how fields of a wrong type agree.
+    if problems := [found for found in read if isinstance(found, str)]:
+        return problems
+    files: dict[str, Fields] = dict(zip(_OBJECTS, read[:-1], strict=True))
+    config, tokenizer = files["config.json"], files["tokenizer_config.json"]
+    problems = _modules(read[-1]) + _no_code(folder, files) + _no_chat_template(folder, tokenizer)
+    problems += check_file_names(folder)
+    if wrong := unmet_needs(files):
+        return problems + wrong
+    problems += _pooling(files["1_Pooling/config.json"], config)
+    problems += _sentence_transformers(files["config_sentence_transformers.json"])
+    problems += _lengths(files["sentence_bert_config.json"], tokenizer, config)
+    problems += _dims(config)
+    problems += _as_trained(files)
+    problems += _old_spellings(config)
+    problems += check_weight_files(folder, config)
+    if tokenizer.get("split_special_tokens") is not True:
         problems.append(
             "tokenizer_config.json has no split_special_tokens: true, so that a special token spelled out in "
             "source code becomes one."
@@ -50,7 +60,20 @@ def check_fields(folder: Path) -> list[str]:
     return problems
 
 
-def _modules(rows: Any) -> list[str]:
+def _read(folder: Path, name: str, kind: type) -> Any:
+    """The value in a file of JSON, or a sentence on why it cannot be read."""
+    if not (folder / name).is_file():  # anything else that has the name might never end
+        return f"{name} is missing, or not a file."
+    try:
+        value = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        return f"{name} cannot be read ({type(error).__name__})."
+    if not isinstance(value, kind):
+        return f"{name} holds {shown(value)}, not a JSON {'object' if kind is dict else 'list'}."
+    return value
+
+
+def _modules(rows: list[Any]) -> list[str]:
     problems = []
     found = [(str(row.get("type")), str(row.get("path"))) for row in rows if isinstance(row, dict)]
     for name, _ in found:
@@ -61,21 +84,28 @@ def _modules(rows: Any) -> list[str]:
             )
     expected = [(LEGACY_PREFIX + name, path) for name, path in MODULES]
     problems += [
-        f"modules.json lacks {name} (folder {path or '.'!r})."
+        f"modules.json lacks {name} (folder {path or '.'!r}); {VLLM} knows it by exactly this name."
         for name, path in expected
         if (name, path) not in found
     ]
-    if not problems and found != expected:
-        problems.append(f"modules.json holds {', '.join(name for name, _ in found)}, in that order.")
-    return problems
+    if problems:
+        return problems
+    if found != expected or len(rows) != len(found):
+        return [f"modules.json holds {shown(rows)}: other modules than the layout, or in another order."]
+    layout = [
+        {"idx": index, "name": str(index), "path": path, "type": name}
+        for index, (name, path) in enumerate(expected)
+    ]
+    return [
+        f"modules.json has {shown(row)} where the layout has {json.dumps(wanted)}."
+        for row, wanted in zip(rows, layout, strict=True)
+        if row != wanted
+    ]
 
 
-def _pooling(pooling: dict[str, Any], config: dict[str, Any]) -> list[str]:
+def _pooling(pooling: Fields, config: Fields) -> list[str]:
     problems = []
-    modes = [mode for mode, flag in POOLING_FLAGS.items() if pooling.get(flag)]
-    absent = [flag for flag in POOLING_FLAGS.values() if flag not in pooling]
-    if absent:
-        problems.append(f"1_Pooling/config.json lacks {', '.join(absent)}, which other servers require.")
+    modes, width = _modes(pooling), pooling.get("word_embedding_dimension")
     if len(modes) != 1:
         problems.append(
             f"1_Pooling/config.json switches on {', '.join(modes) or 'no mode'}; exactly one is read."
@@ -85,21 +115,31 @@ def _pooling(pooling: dict[str, Any], config: dict[str, Any]) -> list[str]:
             f"1_Pooling/config.json pools by {modes[0]}, while config.json has is_causal "
             f"{json.dumps(config.get('is_causal'))}: a decoder, and only a decoder, pools its last token."
         )
-    if pooling.get("word_embedding_dimension") != config.get("hidden_size"):
+    if width != config["hidden_size"]:
         problems.append(
-            f"1_Pooling/config.json has word_embedding_dimension {pooling.get('word_embedding_dimension')}, "
-            f"config.json hidden_size {config.get('hidden_size')}."
+            f"1_Pooling/config.json has word_embedding_dimension {shown(width)}, config.json hidden_size "
+            f"{config['hidden_size']}."
         )
     if pooling.get("include_prompt") is not True:
         problems.append(
             "1_Pooling/config.json has no include_prompt: true; the prompt is part of every vector."
         )
+    known = {"word_embedding_dimension", "include_prompt", *POOLING_FLAGS.values()}
+    if unknown := sorted(pooling.keys() - known):
+        problems.append(
+            f"1_Pooling/config.json has {', '.join(unknown)} beside the flags: some readers take one, some "
+            "the other."
+        )
     return problems
 
 
-def _prompts(config: dict[str, Any]) -> list[str]:
+def _modes(pooling: Fields) -> list[str]:
+    return [mode for mode, flag in POOLING_FLAGS.items() if pooling.get(flag)]
+
+
+def _sentence_transformers(config: Fields) -> list[str]:
     name = "config_sentence_transformers.json"
-    saved = config.get("prompts") or {}
+    saved = config["prompts"]
     problems = [
         f"{name}: prompt {key} is {json.dumps(saved.get(key))}, "
         f"the task's is {json.dumps(prompts().get(key))}."
@@ -108,16 +148,18 @@ def _prompts(config: dict[str, Any]) -> list[str]:
     ]
     if config.get("default_prompt_name") is not None:
         problems.append(f"{name} has default_prompt_name, which would put one side's prompt on both.")
-    if config.get("similarity_fn_name") != "cosine":
-        problems.append(f"{name} has similarity_fn_name {config.get('similarity_fn_name')!r}, not 'cosine'.")
+    problems += [
+        f"{name} has {field} {shown(config.get(field))}, not {json.dumps(value)}."
+        for field, value in (("similarity_fn_name", "cosine"), ("model_type", "SentenceTransformer"))
+        if config.get(field) != value
+    ]
+    if different := sorted(config.keys() ^ _OF_SENTENCE_TRANSFORMERS):
+        problems.append(f"{name} and the layout differ in whether there is {', '.join(different)}.")
     return problems
 
 
-def _lengths(bert: dict[str, Any], tokenizer: dict[str, Any], config: dict[str, Any]) -> list[str]:
-    length = bert.get("max_seq_length")
-    if not isinstance(length, int) or length < 1:
-        return [f"sentence_bert_config.json has max_seq_length {length!r}, not a number of tokens."]
-    problems = []
+def _lengths(bert: Fields, tokenizer: Fields, config: Fields) -> list[str]:
+    problems, length, positions = [], bert["max_seq_length"], config["max_position_embeddings"]
     if set(bert) != {"max_seq_length", "do_lower_case"}:
         problems.append(
             f"sentence_bert_config.json has {', '.join(sorted(bert))}; older readers take only "
@@ -125,49 +167,66 @@ def _lengths(bert: dict[str, Any], tokenizer: dict[str, Any], config: dict[str, 
         )
     if tokenizer.get("model_max_length") != length:
         problems.append(
-            f"tokenizer_config.json has model_max_length {tokenizer.get('model_max_length')}, "
+            f"tokenizer_config.json has model_max_length {shown(tokenizer.get('model_max_length'))}, "
             f"sentence_bert_config.json max_seq_length {length}."
         )
-    if length > config.get("max_position_embeddings", length):
+    if length > positions:
         problems.append(
             f"sentence_bert_config.json has max_seq_length {length}, more than the "
-            f"{config['max_position_embeddings']} positions in config.json."
+            f"{positions} positions in config.json."
         )
     return problems
 
 
-def _dims(config: dict[str, Any]) -> list[str]:
-    dims, full = config.get("matryoshka_dimensions"), config.get("hidden_size")
-    numbers = isinstance(dims, list) and all(type(dim) is int and dim > 0 for dim in dims)
-    if numbers and dims and dims[0] == full and dims == sorted(set(dims), reverse=True):
+def _dims(config: Fields) -> list[str]:
+    dims, full = config["matryoshka_dimensions"], config["hidden_size"]
+    if dims[0] == full and dims == sorted(set(dims), reverse=True):
         return []
     return [f"config.json has matryoshka_dimensions {dims}: they must fall, without repeats, from {full}."]
 
 
-def _old_spellings(config: dict[str, Any]) -> list[str]:
+def _as_trained(files: dict[str, Fields]) -> list[str]:
+    recipe = files["training.json"].get("recipe")
+    if not isinstance(recipe, dict):
+        return ["training.json does not hold the recipe of the training."]
+    released = (
+        ("max_length", "max_seq_length", files["sentence_bert_config.json"]["max_seq_length"]),
+        ("matryoshka_dims", "matryoshka_dimensions", files["config.json"]["matryoshka_dimensions"]),
+        ("pooling", "pooling mode", *_modes(files["1_Pooling/config.json"])[:1]),
+    )
+    return [
+        f"The recipe in training.json has {name} {shown(recipe[name])}, the release {called} "
+        f"{shown(found[0])}."
+        for name, called, *found in released
+        if found and recipe.get(name) not in (None, found[0])
+    ]
+
+
+def _old_spellings(config: Fields) -> list[str]:
     problems = []
     theta = (config.get("rope_parameters") or {}).get("rope_theta")
     if config.get("rope_theta") != theta:
         problems.append(
-            f"config.json has rope_theta {config.get('rope_theta')} beside rope_parameters.rope_theta "
+            f"config.json has rope_theta {shown(config.get('rope_theta'))} beside rope_parameters.rope_theta "
             f"{theta}: transformers 4 reads the first (10,000 where it is absent), transformers 5 the second."
         )
     if config.get("torch_dtype") != config.get("dtype"):
         problems.append(
-            f"config.json has torch_dtype {config.get('torch_dtype')!r} beside dtype {config.get('dtype')!r}."
+            f"config.json has torch_dtype {shown(config.get('torch_dtype'))} beside dtype "
+            f"{shown(config.get('dtype'))}."
         )
     if config.get("use_cache") is not False:
         problems.append("config.json has no use_cache: false; an embedding needs no cache.")
     return problems
 
 
-def _no_code(folder: Path, files: _Files) -> list[str]:
+def _no_code(folder: Path, files: dict[str, Fields]) -> list[str]:
     keyed = [name for name in ("config.json", "tokenizer_config.json") if "auto_map" in files[name]]
     scripts = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.py"))}
     handler = scripts.pop(HANDLER, None)
     problems = [f"{name} has auto_map, which makes readers run remote code." for name in keyed]
     problems += [f"{name} is code; a release holds none but {HANDLER}." for name in scripts]
-    if handler is not None and handler.read_bytes() != handler_source().read_bytes():
+    if handler is not None and not _is_ours(handler):
         problems.append(
             f"{HANDLER} is not that of the codequarry installed here, and an inference endpoint would run "
             "it: read it, or verify with the version that built the release, which its card names."
@@ -175,7 +234,11 @@ def _no_code(folder: Path, files: _Files) -> list[str]:
     return problems
 
 
-def _no_chat_template(folder: Path, tokenizer: dict[str, Any]) -> list[str]:
+def _is_ours(handler: Path) -> bool:
+    return handler.is_file() and handler.read_bytes() == handler_source().read_bytes()
+
+
+def _no_chat_template(folder: Path, tokenizer: Fields) -> list[str]:
     found = sorted(path.name for path in folder.rglob("*chat_template*"))
     found += ["tokenizer_config.json (chat_template)"] if "chat_template" in tokenizer else []
     return [

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -13,17 +13,24 @@ if TYPE_CHECKING:
 WRITE = "write access to contents and settings of its repositories"
 DISCUSS = "interact with discussions and open pull requests"
 
-_TOKEN = re.compile(r"\bhf_\w+")
+# Seconds without a byte until a request is given up; the client by itself would wait for ever.
+LONGEST_SILENCE = 300.0
+
+_TOKEN = re.compile(r"\bhf_\w+|(?<=Bearer )[^\s'\"]+")
 _USER = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]+")
 
 
 def without_secrets(text: str) -> str:
-    """`text` without tokens, and with its addresses cut before what may sign or open them.
+    """`text` without tokens, the user's own above all, its addresses cut before what may sign or open them.
 
     >>> without_secrets("PUT https://me:pass@host/file?signature=abc")
     'PUT https://host/file'
     """
+    from huggingface_hub import get_token
+
+    own = get_token()  # a Hub of one's own may give tokens of another form
+    text = text.replace(own, "(token)") if own else text
     return _QUERY.sub("", _USER.sub("", _TOKEN.sub("(token)", text)))
 
 
@@ -45,6 +52,7 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
 
     # The client's own transport errors: of httpx with huggingface-hub 1, of httpx2 with 2.
     transport: type[Exception] = HfHubHTTPError.__bases__[0]
+    _limit_silence()
     try:
         yield
     except LocalTokenNotFoundError:
@@ -70,6 +78,24 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
             f"{_capital(doing)} did not end: {without_secrets(str(cause)) or type(cause).__name__}. "
             "Give the same command again: it goes on where it stopped."
         ) from None
+
+
+def _limit_silence() -> None:
+    """Let no request of the client's session wait for ever; where a limit is set already, that one holds."""
+    from huggingface_hub import get_session
+
+    hooks = get_session().event_hooks["request"]
+    if _set_limits not in hooks:
+        hooks.append(_set_limits)
+
+
+def _set_limits(request: Any) -> None:
+    set_by_caller = request.extensions.get("timeout") or {}
+    phases = ("connect", "read", "write", "pool")
+    request.extensions["timeout"] = {
+        phase: LONGEST_SILENCE if set_by_caller.get(phase) is None else set_by_caller[phase]
+        for phase in phases
+    }
 
 
 def _refused(error: "HfHubHTTPError", doing: str, repo_id: str, needs: str) -> str:

@@ -10,21 +10,21 @@ MANIFEST = "manifest.json"
 
 def write_manifest(folder: Path) -> None:
     """Write `manifest.json` over every other file below `folder`."""
-    files = {name: _entry(folder / name) for name in _names(folder)}
+    files = {name: _entry(folder / name) for name in _names(folder) if (folder / name).is_file()}
     text = json.dumps({"algorithm": "sha256", "files": files}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def check_manifest(folder: Path) -> list[str]:
     """One sentence for each file missing, extra or changed since `write_manifest`; [] when none is."""
+    if not (folder / MANIFEST).is_file():
+        return [f"{MANIFEST} is missing: this is not a folder that `codequarry release build` finished."]
     try:
         listed: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[
             "files"
         ]
         expected = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in listed.items()}
-    except FileNotFoundError:
-        return [f"{MANIFEST} is missing: this is not a folder that `codequarry release build` finished."]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return [f"{MANIFEST} cannot be read ({type(error).__name__}: {error})."]
     found = set(_names(folder))
     problems = [f"{name} is missing." for name in sorted(expected.keys() - found)]
@@ -32,7 +32,7 @@ def check_manifest(folder: Path) -> list[str]:
     for name in sorted(expected.keys() & found):
         size, digest = expected[name]
         if not (folder / name).is_file():
-            problems.append(f"{name} is a link that leads nowhere.")
+            problems.append(f"{name} is no file, but a pipe or a link that leads nowhere.")
             continue
         actual = (folder / name).stat().st_size
         if actual != size:
@@ -43,7 +43,8 @@ def check_manifest(folder: Path) -> list[str]:
 
 
 def _names(folder: Path) -> list[str]:
-    paths = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    # All but folders: a link that leads nowhere and a pipe are no part of a release either.
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
 
 

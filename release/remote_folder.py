@@ -1,5 +1,6 @@
 """A release wherever it lies: a folder here, or a revision of a repository on the Hub, downloaded anew."""
 
+import errno
 import re
 import tempfile
 from collections.abc import Iterator
@@ -45,9 +46,23 @@ def downloaded(repo_id: str, revision: str, *, endpoint: str | None = None) -> I
     """
     from huggingface_hub import snapshot_download
 
+    doing = f"downloading {repo_id} at {revision}"
     with tempfile.TemporaryDirectory(prefix="codequarry-") as cache:
-        with log_without_secrets(), hub_sentences(f"downloading {repo_id} at {revision}", repo_id):
+        with log_without_secrets(), hub_sentences(doing, repo_id), _room_is_needed(doing):
             folder = snapshot_download(
                 repo_id, revision=revision, cache_dir=cache, endpoint=endpoint, ignore_patterns=[OF_THE_HUB]
             )
         yield Path(folder), Path(cache)
+
+
+@contextmanager
+def _room_is_needed(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ValueError(
+            f"There is not enough room in {tempfile.gettempdir()} for {doing}: set TMPDIR to a folder with "
+            "room for the whole release, and give the same command again."
+        ) from None

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ KINDS = (
     Kind("transformers", "with_transformers.py", ("transformers", "torch")),
     Kind("onnxruntime", "with_onnxruntime.py", ("onnxruntime", "transformers"), "onnx/*.onnx"),
     Kind("openvino", "with_openvino.py", ("openvino", "transformers"), "onnx/model.onnx"),
+    Kind("llama-cpp-python", "with_llama_cpp.py", ("llama_cpp",), "*.gguf"),
 )
 
 
@@ -71,13 +73,11 @@ def runtimes(folder: Path, python: Path) -> list[Runtime]:
         installed = _installed(python)
     except (OSError, ValueError) as error:
         return [Runtime("Python", python, problems=(f"{python} cannot be started ({error}).",))]
+    readers = [kind for kind in KINDS if any(folder.glob(kind.reads))]
     found = [
-        row
-        for kind in KINDS
-        if installed.issuperset(kind.packages) and any(folder.glob(kind.reads))
-        for row in reload(folder, python, kind)
+        row for kind in readers if installed.issuperset(kind.packages) for row in reload(folder, python, kind)
     ]
-    needed = ", ".join(kind.name for kind in KINDS)
+    needed = ", ".join(kind.name for kind in readers)
     nothing = f"{python} has none of {needed}: install one there, or leave --python out."
     return found or [Runtime("Python", python, problems=(nothing,))]
 
@@ -90,16 +90,17 @@ def reload(folder: Path, python: Path, kind: Kind) -> list[Runtime]:
         Path(alone, "__init__.py").unlink()
         done = _run([python, kind.program, folder.resolve(), "out.npz"], alone)
         if done.returncode != 0:
-            problem = (
-                f"{kind.name} of {python} could not load the folder and encode with it: "
-                f"{_error_line(done.stderr)}"
-            )
+            problem = f"{kind.name} of {python} could not load the folder and encode with it: {_ending(done)}"
             return [Runtime(kind.name, python, problems=(problem,))]
         versions = json.loads(done.stdout.splitlines()[-1])
         with np.load(Path(alone, "out.npz")) as arrays:
             passes = {name: arrays[name] for name in arrays}
     golden = json.loads((folder / "golden_vectors.json").read_text(encoding="utf-8"))
-    found = distances(golden, passes)
+    try:
+        found = distances(golden, passes)
+    except ValueError as error:
+        problem = f"{kind.name} of {python} gave other vectors than were asked for: {error}"
+        return [Runtime(kind.name, python, problems=(problem,))]
     return [
         _judge(kind, python, versions, precision, [one for one in found if one.precision == precision])
         for precision in dict.fromkeys(one.precision for one in found)
@@ -148,7 +149,7 @@ def _installed(python: Path) -> set[str]:
     with tempfile.TemporaryDirectory() as alone:
         done = _run([python, "-c", ask, *packages], alone)
     if done.returncode != 0:
-        raise ValueError(_error_line(done.stderr))
+        raise ValueError(_ending(done))
     return set(done.stdout.split())
 
 
@@ -164,6 +165,13 @@ def _run(words: Sequence[str | Path], folder: str) -> subprocess.CompletedProces
         encoding="utf-8",
         errors="replace",
     )
+
+
+def _ending(done: "subprocess.CompletedProcess[str]") -> str:
+    if done.returncode >= 0:
+        return _error_line(done.stderr)
+    ended = f"signal {-done.returncode} ended it"
+    return f"{ended}, as it does where memory is short" if done.returncode == -signal.SIGKILL else ended
 
 
 def _error_line(stderr: str) -> str:

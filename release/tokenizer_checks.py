@@ -7,6 +7,7 @@ such a server does not read. That is an exception with a name, not a failure.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -25,7 +26,9 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
 
     lone = Tokenizer.from_file(str(folder / "tokenizer.json"))
     full = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    problems = _truncation(folder) + _end_of_sequence(folder, lone, full.eos_token)
+    config = _json(folder / "config.json")
+    problems = _truncation(folder) + _class(folder) + _rows(full.get_vocab(), config["vocab_size"])
+    problems += _end_of_sequence(lone, full.eos_token) if config.get("is_causal") else []
     forged = []
     for text in golden_texts(full.model_max_length, tuple(full.all_special_tokens)):
         joined = prompts()[text.prompt_name] + text.text
@@ -48,7 +51,7 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _truncation(folder: Path) -> list[str]:
-    pipeline = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    pipeline = _json(folder / "tokenizer.json")
     return [
         f"tokenizer.json carries {name}, which servers would apply to every text."
         for name in ("truncation", "padding")
@@ -56,10 +59,26 @@ def _truncation(folder: Path) -> list[str]:
     ]
 
 
-def _end_of_sequence(folder: Path, lone: Tokenizer, eos: str | None) -> list[str]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if not config.get("is_causal"):
+def _class(folder: Path) -> list[str]:
+    import transformers
+
+    name = _json(folder / "tokenizer_config.json").get("tokenizer_class")
+    if isinstance(name, str) and hasattr(transformers, name):
         return []
+    return [f"tokenizer_config.json has tokenizer_class {name!r}, which transformers does not know."]
+
+
+def _rows(vocabulary: dict[str, int], rows: int) -> list[str]:
+    beyond = sorted(token for token, number in vocabulary.items() if number >= rows)
+    if not beyond:
+        return []
+    return [
+        f"The tokenizer has {len(beyond)} tokens, such as {beyond[0]!r}, past the {rows} rows of embeddings "
+        "that config.json names (vocab_size)."
+    ]
+
+
+def _end_of_sequence(lone: Tokenizer, eos: str | None) -> list[str]:
     tokens = lone.encode("x").tokens
     if eos is None or tokens[-1] != eos:
         return [
@@ -67,3 +86,8 @@ def _end_of_sequence(folder: Path, lone: Tokenizer, eos: str | None) -> list[str
             "vector is the embedding of a decoder."
         ]
     return []
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.modules.machine import describe_machine
+from codequarry.release.backbone_checks import check_backbone
 from codequarry.release.field_checks import check_fields
+from codequarry.release.gguf_checks import check_gguf, is_gguf
 from codequarry.release.golden import GOLDEN
+from codequarry.release.golden_checks import check_golden
 from codequarry.release.manifest import check_manifest, file_sha256
-from codequarry.release.runtimes import Runtime, runtimes
+from codequarry.release.runtimes import KINDS, Runtime, runtimes
 from codequarry.release.tokenizer_checks import check_tokenizer
 
 
@@ -94,7 +97,8 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
     pythons: further interpreters, whose runtimes read the release too; those of the running one always do.
     progress: say on stderr what is being looked at.
 
-    A folder whose files, fields or tokenizer are wrong is not loaded.
+    A folder whose files, fields, tokenizer or tensors are wrong is not loaded. A folder of GGUF files has
+    its metadata looked at instead, and is read by llama.cpp.
 
     Raises ValueError when `folder` is not a folder.
 
@@ -104,23 +108,46 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
     _say(progress, "files and fields")
-    problems = check_manifest(folder) + check_fields(folder)
-    if problems:
-        return Verification(folder, tuple(problems), (), ())
-    _say(progress, "tokenizer")
-    try:
-        problems, exceptions = check_tokenizer(folder)
-    except Exception as error:  # two libraries in compiled code, which raise bare Exception
-        return Verification(folder, (f"tokenizer.json cannot be read: {error}.",), (), ())
+    in_gguf = is_gguf(folder)
+    problems = check_manifest(folder)
+    exceptions: list[str] = []
+    if all(path.is_file() or path.is_dir() for path in folder.rglob("*")):  # a pipe would be read for ever
+        problems += check_gguf(folder) if in_gguf else check_fields(folder)
+    if not problems and not in_gguf:
+        _say(progress, "tokenizer, golden texts and weights")
+        problems, exceptions = _look_inside(folder)
     if problems:
         return Verification(folder, tuple(problems), tuple(exceptions), ())
     found: list[Runtime] = []
     for python in dict.fromkeys([Path(sys.executable), *pythons]):
         _say(progress, f"vectors, with {python}")
         found += runtimes(folder, python)
+    problems += _unread_graphs(folder, found)
     problems += [problem for runtime in found for problem in runtime.problems]
     exceptions += [exception for runtime in found for exception in runtime.exceptions]
-    return Verification(folder, tuple(problems), tuple(exceptions), tuple(found))
+    # One runtime says the same of each precision.
+    return Verification(folder, tuple(problems), tuple(dict.fromkeys(exceptions)), tuple(found))
+
+
+def _look_inside(folder: Path) -> tuple[list[str], list[str]]:
+    what = "tokenizer.json"
+    try:
+        problems, exceptions = check_tokenizer(folder)
+        what = "config.json"
+        problems += check_golden(folder) + check_backbone(folder)
+    except Exception as error:  # two libraries in compiled code, which raise bare Exception
+        return [f"{what} cannot be read: {str(error).strip().partition(chr(10))[0]}."], []
+    return problems, exceptions
+
+
+def _unread_graphs(folder: Path, found: Sequence[Runtime]) -> list[str]:
+    kinds = {runtime.kind for runtime in found}
+    patterns = [kind.reads for kind in KINDS if kind.name in kinds]
+    graphs = [path for path in sorted(folder.glob("onnx/*.onnx")) if not any(map(path.match, patterns))]
+    if not graphs:
+        return []
+    names = " and ".join(path.relative_to(folder).as_posix() for path in graphs)
+    return [f"No runtime here read {names}: pip install onnxruntime, or pass a --python that has it."]
 
 
 def _number(value: float) -> float | None:

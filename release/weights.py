@@ -6,6 +6,7 @@ that transformers and the servers read. Only one shard is in memory at a time.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,52 @@ LARGEST_SHARD = 5_000_000_000  # bytes; what the Hub's own tools split at
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PATTERN = "model{suffix}.safetensors"
-# By safetensors' names: the types that are converted, and the bytes a number of another type takes.
-_FLOATS = {"F64", "F32", "F16", "BF16"}
+# By safetensors' names: the bytes that a number takes, of the types that are converted and of the others.
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _OTHERS = {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_SIZES = _FLOATS | _OTHERS
 _NAMES = {"F32": "float32", "BF16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor as the header of its file has it. kind: safetensors' name of its type, such as `BF16`."""
+
+    kind: str
+    numbers: int
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether a release may hold it in another type."""
+        return self.kind in _FLOATS
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.numbers * _SIZES[self.kind]
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Every tensor of a safetensors file by name; no weight is read.
+
+    Raises ValueError for a file that cannot be read as one, and for a type that no release holds.
+
+    >>> sum(tensor.numbers for tensor in stored_tensors(Path("runs/mini/model.safetensors")).values())
+    22713216
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as weights:
+            parts = {name: weights.get_slice(name) for name in weights.keys()}  # noqa: SIM118
+            found = {
+                name: StoredTensor(part.get_dtype(), prod(part.get_shape())) for name, part in parts.items()
+            }
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}.") from error
+    if unknown := sorted({tensor.kind for tensor in found.values()} - _SIZES.keys()):
+        raise ValueError(f"{path.name} holds {', '.join(unknown)}, types that no release is written from.")
+    return found
 
 
 def write_weights(
@@ -42,9 +85,9 @@ def write_weights(
     target: torch.dtype = getattr(torch, TORCH_NAMES[dtype])
     where, sizes = {}, {}
     for source in sources:
-        with safe_open(source, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118
-                where[name], sizes[name] = source, _bytes(weights, name, target.itemsize)
+        for name, tensor in stored_tensors(source).items():
+            where[name] = source
+            sizes[name] = tensor.numbers * target.itemsize if tensor.is_floating else tensor.size
     split = split_state_dict_into_shards_factory(
         sizes, get_storage_size=lambda size: size, filename_pattern=_PATTERN, max_shard_size=largest_shard
     )
@@ -70,8 +113,6 @@ def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
 
     config: what `config.json` holds; its `dtype` is the one a reader loads the weights as.
     """
-    from safetensors import SafetensorError, safe_open
-
     found = sorted(path.name for path in folder.glob("*.safetensors"))
     try:
         named = _named(folder, found)
@@ -88,12 +129,12 @@ def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
     kinds: set[str] = set()
     for file in found:
         try:
-            with safe_open(folder / file, framework="numpy") as weights:
-                held = set(weights.keys())
-                kinds |= {weights.get_slice(name).get_dtype() for name in held}
-        except (OSError, SafetensorError) as error:
-            problems.append(f"{file} cannot be read: {error}.")
+            tensors = stored_tensors(folder / file)
+        except ValueError as error:
+            problems.append(str(error))
             continue
+        held = tensors.keys()
+        kinds |= {tensor.kind for tensor in tensors.values()}
         listed = {name for name, place in named.items() if place == file}
         if found != [_WHOLE] and held != listed:
             problems.append(
@@ -112,11 +153,8 @@ def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
 
 def dtype_on_disk(folder: Path) -> Dtype:
     """The type of a release's weights as they are stored."""
-    from safetensors import safe_open
-
-    with safe_open(sorted(folder.glob("*.safetensors"))[0], framework="numpy") as weights:
-        kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
-    return "bf16" if "BF16" in kinds else "fp32"
+    first = stored_tensors(sorted(folder.glob("*.safetensors"))[0])
+    return "bf16" if "BF16" in {tensor.kind for tensor in first.values()} else "fp32"
 
 
 def dtype_in_memory(folder: Path) -> Dtype:
@@ -130,10 +168,3 @@ def _named(folder: Path, found: list[str]) -> dict[str, str]:
     if (folder / _INDEX).exists():
         return dict(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].items())
     return {"": _WHOLE} if _WHOLE in found else {}
-
-
-def _bytes(weights: Any, name: str, size: int) -> int:
-    header = weights.get_slice(name)
-    kind: str = header.get_dtype()
-    numbers: int = prod(header.get_shape())
-    return numbers * (size if kind in _FLOATS else _OTHERS[kind])

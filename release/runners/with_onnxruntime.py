@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import transformers
-from golden_passes import Embed, write_passes
+from golden_passes import Embed, paddings_of, write_passes
 from transformers import AutoTokenizer
 
 FILES = {"float32": "model.onnx", "int8": "model_quantized.onnx"}
@@ -37,4 +37,4 @@ def models(folder: Path) -> Iterator[tuple[str, Embed]]:
 if __name__ == "__main__":
     release = Path(sys.argv[1])
     versions = {"onnxruntime": onnxruntime.__version__, "transformers": transformers.__version__}
-    write_passes(release, Path(sys.argv[2]), models(release), versions)
+    write_passes(release, Path(sys.argv[2]), models(release), versions, paddings_of(release))

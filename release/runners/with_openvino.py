@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import openvino
 import transformers
-from golden_passes import Embed, write_passes
+from golden_passes import Embed, paddings_of, write_passes
 from transformers import AutoTokenizer
 
 
@@ -35,4 +35,4 @@ if __name__ == "__main__":
         "openvino": openvino.__version__.partition("-")[0],
         "transformers": transformers.__version__,
     }
-    write_passes(release, Path(sys.argv[2]), [("float32", embedder(release))], versions)
+    write_passes(release, Path(sys.argv[2]), [("float32", embedder(release))], versions, paddings_of(release))

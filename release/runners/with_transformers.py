@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from golden_passes import Embed, read, write_passes
+from golden_passes import Embed, paddings_of, read, write_passes
 from transformers import AutoModel, AutoTokenizer
 
 
@@ -34,12 +34,14 @@ def models(folder: Path) -> Iterator[tuple[str, Embed]]:
             pooled = (hidden * weights).sum(1) / weights.sum(1)
         return torch.nn.functional.normalize(pooled.float(), dim=1).numpy()
 
-    for precision in dict.fromkeys([config["dtype"], "float32"]):
-        model.to(getattr(torch, precision))
-        yield precision, embed
+    yield config["dtype"], embed
+    if config["dtype"] != "float32":
+        # Never down: `to(bfloat16)` would round the rotary frequencies too, which stay float32 on loading.
+        model.float()
+        yield "float32", embed
 
 
 if __name__ == "__main__":
     release = Path(sys.argv[1])
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-    write_passes(release, Path(sys.argv[2]), models(release), versions)
+    write_passes(release, Path(sys.argv[2]), models(release), versions, paddings_of(release))

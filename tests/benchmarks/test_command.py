@@ -10,6 +10,7 @@ import pytest
 
 from codequarry.__main__ import main
 from codequarry.benchmarks.command import add_arguments, run
+from codequarry.benchmarks.variants import WRONG_PROMPTS
 from codequarry.data.eval_set import EvalSet, write_eval_set
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
@@ -151,11 +152,34 @@ def test_no_sets_and_no_model_are_sentences(sets: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--dims", "64,x"], ["--precision", "int4"], ["--data", "a", "--pairs", "b"]]
+    "words",
+    [
+        ["--dims", "64,x"],
+        ["--precision", "int4"],
+        ["--prompts-cost", "none,all"],
+        ["--data", "a", "--pairs", "b"],
+    ],
 )
 def test_options_that_mean_nothing_end_at_once(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         benchmark("mini", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "scored"),
+    [
+        ([], ()),
+        (["--prompts-cost"], tuple(WRONG_PROMPTS)),
+        (["--prompts-cost", "none"], ("none",)),
+        (["--prompts-cost", "task,none"], ("none", "task")),
+    ],
+)
+def test_all_wrong_prompts_are_scored_unless_some_are_named(
+    words: list[str], scored: tuple[str, ...]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert parser.parse_args(["mini", *words]).prompts_cost == scored
 
 
 def test_a_file_is_no_place_for_results(sets: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,10 +57,22 @@ def test_one_set_has_no_mean() -> None:
 def test_a_record_spells_metrics_as_cards_read_them_and_leaves_out_what_was_not_measured() -> None:
     record = Row("m", "qa", 3, 4, 0.5, 0.25, 0.125).record()
     assert json.loads(json.dumps(record)) == {
-        "model": "m", "task": "qa", "queries": 3, "documents": 4, "ndcg@10": 0.5, "mrr@10": 0.25,
-        "recall@1": 0.125,
+        "model": "m", "task": "qa", "in_mean": True, "queries": 3, "documents": 4, "ndcg@10": 0.5,
+        "mrr@10": 0.25, "recall@1": 0.125,
     }  # fmt: skip
     assert list(row("m", "s", [0.5]).record())[:3] == ["model", "set", "task"]
+
+
+def test_a_record_says_whether_its_set_counts_in_the_mean_and_a_mean_says_nothing() -> None:
+    sets = [row("A", "one", [0.5]), row("A", "two", [0.7]), row("A", "easy", [1.0], in_mean=False)]
+    assert [found.record().get("in_mean") for found in with_means(sets)] == [True, True, False, None]
+
+
+def test_a_record_is_read_back_as_the_row_it_was() -> None:
+    official = replace(row("A", "CosQA", [0.5]), dataset="CoIR-Retrieval/cosqa", dataset_revision="bc5efb7")
+    for found in (official, row("A", "easy", [1.0], in_mean=False)):
+        record = json.loads(json.dumps(found.record()))
+        assert Row(**{name.replace("@", "_at_"): value for name, value in record.items()}) == found
 
 
 def test_the_table_of_scores_has_a_line_a_set_and_says_which_the_mean_leaves_out() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mteb
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from codequarry.benchmarks import score as module
 from codequarry.benchmarks.bm25 import BM25Search
 from codequarry.benchmarks.contenders import Contender
 from codequarry.benchmarks.fusion import fuse
+from codequarry.benchmarks.mteb_sets import LocalTask
 from codequarry.benchmarks.precision import bits_and_back, int8_and_back, ranges_of
 from codequarry.benchmarks.quality import Row
 from codequarry.benchmarks.score import measure, score
@@ -140,7 +142,7 @@ def test_dimensions_and_precisions_equal_numpy(
         [minilm_contender],
         dims=[64],
         precisions=["float32", "int8", "binary"],
-        prompts_cost=True,
+        wrong_prompts=["none", "sides", "task"],
         out=tmp_path,
         compute="fp32",
         progress=False,
@@ -172,7 +174,9 @@ def test_wrong_prompts_are_what_the_model_is_given(functions: EvalSet, prompted:
         {f"d{name[1:]}": functions.documents[f"d{name[1:]}"] for name in first},
         {name: functions.relevant[name] for name in first},
     )
-    measured = measure([functions], [prompted], prompts_cost=True, compute="fp32", progress=False)
+    measured = measure(
+        [functions], [prompted], wrong_prompts=["none", "sides", "task"], compute="fp32", progress=False
+    )
     own = TASKS["nl2code"]
     other = TASKS["qa"]
     given = {
@@ -194,6 +198,25 @@ def test_wrong_prompts_are_what_the_model_is_given(functions: EvalSet, prompted:
         prompted.model.encode_document(list(functions.documents.values()), task="nl2code"),
     )
     assert_row(own_row, queries @ documents.T)
+
+
+def test_rows_name_the_page_of_their_set_on_the_hub_where_it_has_one(
+    functions: EvalSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_texts(task: Any) -> None:
+        task.dataset, task.data_loaded = LocalTask(functions).dataset, True
+
+    monkeypatch.setattr("codequarry.benchmarks.mteb_sets.load_from_hub", give_texts)
+    saturated = replace(functions, name="codexglue_java_cs")
+    rows = [row.record() for row in measure(["CosQA", saturated], [], progress=False).rows]
+    page = mteb.get_tasks(["CosQA"])[0].metadata.dataset
+    found = {
+        (row["set"], row.get("dataset"), row.get("dataset_revision"), row.get("in_mean")) for row in rows
+    }
+    assert found == {
+        ("CosQA", page["path"], page["revision"], True),
+        ("codexglue_java_cs", None, None, False),
+    }
 
 
 def test_a_machine_without_mteb_is_told_what_to_install(

@@ -1,6 +1,7 @@
 """What a run says of its data."""
 
 from codequarry.data.mixture import known_licences
+from codequarry.data.sources.paper_rows import HUB_SOURCES
 from codequarry.data.what_is_drawn import announced, drawn
 
 
@@ -30,3 +31,11 @@ def test_a_row_says_what_was_drawn_under_which_licence() -> None:
 
 def test_a_source_of_ones_own_has_no_licence_row() -> None:
     assert drawn("my-code:qa", 64, 1.0, 1, 64, known_licences())["licence"] is None
+
+
+def test_a_row_of_a_source_on_the_hub_names_its_data_sets_each_once() -> None:
+    licences = known_licences()
+    for name, source in HUB_SOURCES.items():
+        row = drawn(f"{name}:nl2code", 64, 1.0, 1, 64, licences)
+        assert row["datasets"] == sorted({place.dataset for place in source.where}), name
+    assert "datasets" not in drawn("conala:nl2code", 64, 1.0, 1, 64, licences)

@@ -35,6 +35,7 @@ class Connection(BaseHTTPRequestHandler):
     """HTTP around the Hub: reading requests, writing answers, and the bytes of files."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer in two pieces waits 40 ms for the client
     hub: Hub  # set by `serve`
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -63,7 +63,7 @@ def verification():
         "rows": [
             row | {"worst_cosine": 0.99999994, "worst_absolute_difference": 1.34e-7},
             row
-            | {"runtime": "ONNX Runtime", "version": "1.31.1", "precision": "int8", "ok": False}
+            | {"runtime": "onnxruntime", "version": "1.31.1", "precision": "int8", "ok": False}
             | {"worst_cosine": 0.9871, "worst_absolute_difference": 0.0231},
         ],
     }

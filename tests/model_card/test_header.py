@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import yaml
 from huggingface_hub import ModelCard
@@ -42,6 +43,20 @@ def test_the_card_is_read_back_by_the_hubs_own_reader(card):
     assert read.data.pipeline_tag == "feature-extraction"
     assert read.data.model_name == "mini"
     assert read.text.lstrip().startswith("# mini")
+
+
+def test_the_card_of_the_packaged_model_is_read_back_by_the_hubs_own_reader():
+    root = Path(__file__).parents[2]
+    data = ModelCard((root / "models" / "mini" / "README.md").read_text(encoding="utf-8")).data
+    rows = json.loads((root / "benchmarks" / "results" / "mini.json").read_text())["rows"]
+    own = {row["set"]: row["ndcg@10"] for row in rows if row["model"] == "mini" and row["set"] != "mean"}
+    assert {one.dataset_name: one.metric_value for one in data.eval_results} == own
+    assert (data.model_name, data.license, data.library_name) == (
+        "mini", "apache-2.0", "sentence-transformers",
+    )  # fmt: skip
+    assert (data.base_model, data.pipeline_tag) == (
+        "sentence-transformers/all-MiniLM-L6-v2", "feature-extraction",
+    )  # fmt: skip
 
 
 def test_the_model_index_holds_each_score_of_this_model_and_no_mean(card):

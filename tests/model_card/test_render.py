@@ -95,7 +95,7 @@ def test_a_set_that_the_mean_leaves_out_is_marked(card, section):
     rows = [row | ({"in_mean": False} if row["set"] == "conala" else {}) for row in card.results["rows"]]
     text = section(render(replace(card, results=card.results | {"rows": rows})), "Results")
     assert "| conala\\* |" in text
-    assert "\\* left out of the mean" in text
+    assert "\\* in any table here: left out of the mean" in text
     assert "\\*" not in section(render(card), "Results")
 
 
@@ -225,6 +225,19 @@ def test_a_decoder_is_served_on_a_gpu_and_a_folder_is_mounted(card, section):
     assert ":cuda-" in decoder
     assert '-v "$PWD/nano:/model"' in decoder
     assert "--model-id /model" in decoder
+
+
+def test_each_wrong_prompt_that_was_not_tried_is_called_so(card, section):
+    text = section(render(card), "What a forgotten prompt costs")
+    assert text.rstrip().endswith("\n\n- task swapped: not measured")
+    assert text.count("not measured") == 1
+
+
+def test_each_runtime_that_was_not_run_is_called_so(card, section):
+    text = section(render(card), "Other runtimes")
+    assert re.findall(r"^- (.+): not measured$", text, re.MULTILINE) == [
+        "transformers", "openvino", "llama-cpp-python",
+    ]  # fmt: skip
 
 
 def test_a_server_that_was_not_run_is_called_so(card, section):

@@ -1,6 +1,9 @@
 import pytest
 
+from codequarry.benchmarks import variants
 from codequarry.model_card.score_tables import (
+    RUNTIMES,
+    WRONG_PROMPTS,
     by_language,
     by_model,
     by_runtime,
@@ -10,7 +13,10 @@ from codequarry.model_card.score_tables import (
     leaves_out,
     other_models,
     own_rows,
+    prompts_left_out,
+    runtimes_left_out,
 )
+from codequarry.release.runtimes import KINDS
 
 
 def test_the_model_itself_comes_first_and_the_mean_last(results):
@@ -90,6 +96,20 @@ def test_a_runtime_out_of_tolerance_is_told_from_one_within_and_from_one_not_jud
     assert rows[3] == ["llama.cpp", *["not measured"] * 4]
     verification["rows"].append({"runtime": "openvino", "worst_cosine": float("nan"), "ok": False})
     assert by_runtime(verification)[4] == ["openvino", *["not measured"] * 3, "**no**"]
+
+
+def test_wrong_prompts_that_were_not_tried_are_named(results):
+    assert prompts_left_out(results) == ["task swapped"]
+    assert prompts_left_out(None) == list(WRONG_PROMPTS) == list(variants.WRONG_PROMPTS.values())
+
+
+def test_a_runtime_that_was_not_run_is_named(verification):
+    assert runtimes_left_out(verification) == ["transformers", "openvino", "llama-cpp-python"]
+    assert runtimes_left_out(None) == list(RUNTIMES)
+
+
+def test_the_runtimes_of_a_card_are_those_that_verify_knows():
+    assert [kind.name for kind in KINDS] == list(RUNTIMES)
 
 
 def test_validation_scores_are_a_table_of_tasks_and_sizes():

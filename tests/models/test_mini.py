@@ -7,9 +7,12 @@ import sys
 import torch
 
 import codequarry
+from codequarry.model_card.render import render
 from codequarry.modules.backbone import MINI_FOLDER
+from codequarry.release.card_fields import card_of
 from codequarry.release.field_checks import check_fields
 from codequarry.release.manifest import check_manifest
+from codequarry.release.run_folder import RunFolder
 from codequarry.release.tokenizer_checks import check_tokenizer
 
 
@@ -36,7 +39,24 @@ def test_its_card_has_licence_and_sources_of_its_record() -> None:
     for row in record["data"]:
         assert f"\n| {row['source']} | {row['licence']} | " in card
     assert f"- Optimiser steps: {record['steps']}\n" in card
-    assert "not measured" not in card[card.index("## Results") : card.index("## Training")]
+    scores = card[card.index("## Prompts") : card.index("## Training")]
+    assert "not measured |" not in scores
+    assert "\n\nnot measured\n" not in scores
+
+
+def test_its_card_is_its_results_rendered() -> None:
+    results = MINI_FOLDER.parents[1] / "benchmarks" / "results"
+    files = {
+        "results": results / "mini.json",
+        "decontamination": results / "decontamination.json",
+        "verification": results / "verify-mini.json",
+    }
+    card = card_of(
+        RunFolder.read(MINI_FOLDER), load_as="path/to/mini", dtype="bf16", in_memory="fp32", **files
+    )
+    again = " ".join(f"--{name} {path.relative_to(results.parents[1])}" for name, path in files.items())
+    written = (MINI_FOLDER / "README.md").read_text(encoding="utf-8")
+    assert written == render(card), f"write it anew: codequarry card models/mini {again}"
 
 
 def test_it_loads_within_a_second_after_imports_without_network_or_base() -> None:

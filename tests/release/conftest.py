@@ -128,6 +128,33 @@ def release(built, tmp_path):
     return Path(shutil.copytree(built, tmp_path / "nano"))
 
 
+@pytest.fixture
+def spoilt(release):
+    """What `verify` says of a release with one file spoilt, and a manifest that knows nothing of it.
+
+    `spoilt(file, edit)`: `edit` changes what the JSON file holds, in place, or is the file's new bytes.
+    """
+    from codequarry.release.manifest import write_manifest
+    from codequarry.release.verify import verify
+
+    def spoilt(file, edit):
+        path = release / file
+        if not callable(edit):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(edit)
+        else:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            edit(value)
+            path.write_text(json.dumps(value), encoding="utf-8")
+        write_manifest(release)
+        # The interpreter would be a problem by itself, if the files were not stopped before.
+        verification = verify(release, progress=False, pythons=[Path("/nowhere/python")])
+        assert not verification.runtimes
+        return "\n".join(verification.problems)
+
+    return spoilt
+
+
 class LocalHub:
     """The Hub of tests/local_hub, running as a program of its own."""
 

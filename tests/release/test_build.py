@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import files
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from codequarry.release import build as module
 from codequarry.release.build import build
+from codequarry.release.definitions import definitions
 from codequarry.release.manifest import check_manifest
+from codequarry.release.weights import dtype_in_memory, dtype_on_disk
 
 
 def test_a_release_holds_these_files_and_no_others(built):
@@ -32,6 +35,39 @@ def test_a_release_holds_these_files_and_no_others(built):
         "training.json",
     ]
     assert check_manifest(built) == []
+
+
+def as_recipe(run, name):
+    """The run, as if a recipe of this name had made it."""
+    record = json.loads((run / "training.json").read_text())
+    record["recipe"]["name"] = name
+    (run / "training.json").write_text(json.dumps(record))
+    return run
+
+
+def test_what_is_not_asked_for_is_as_defined_for_the_model_that_the_recipe_names(run, tmp_path, monkeypatch):
+    row = replace(definitions()["mini"], max_shard_bytes=40_000)
+    assert (row.dtype, row.in_memory) == ("bf16", "fp32")
+    monkeypatch.setattr(module, "definition_for", lambda recipe: row if recipe["name"] == "mini" else None)
+    release = build(as_recipe(run, "mini"), tmp_path / "mini", progress=False)
+    assert (dtype_on_disk(release), dtype_in_memory(release)) == ("bf16", "fp32")
+    assert len(list(release.glob("*.safetensors"))) > 2
+    assert "bf16" in (release / "README.md").read_text()
+
+
+def test_what_is_asked_for_comes_before_what_is_defined(run, tmp_path):
+    as_recipe(run, "mini")
+    asked = build(run, tmp_path / "a", dtype="fp32", largest_shard=100_000, progress=False)
+    assert (dtype_on_disk(asked), dtype_in_memory(asked)) == ("fp32", "fp32")
+    assert len(list(asked.glob("*.safetensors"))) > 1
+    asked = build(run, tmp_path / "b", in_memory="bf16", progress=False)
+    assert (dtype_on_disk(asked), dtype_in_memory(asked)) == ("bf16", "bf16")
+
+
+def test_a_model_that_is_not_defined_is_in_fp32_and_in_one_file(run, tmp_path):
+    release = build(as_recipe(run, "own"), tmp_path / "own", progress=False)
+    assert (dtype_on_disk(release), dtype_in_memory(release)) == ("fp32", "fp32")
+    assert len(list(release.glob("*.safetensors"))) == 1
 
 
 def test_nothing_is_left_beside_a_release(built):

@@ -39,7 +39,8 @@ def test_a_base_is_named_with_its_licence_where_a_reader_can_find_it(run):
     for name, expected in (
         (base, (base, "Apache-2.0")),
         ("mini", ("mini", "Apache-2.0")),
-        ("Qwen/Qwen2.5-Coder-0.5B", ("Qwen/Qwen2.5-Coder-0.5B", None)),
+        ("Qwen/Qwen2.5-Coder-0.5B", ("Qwen/Qwen2.5-Coder-0.5B", "Apache-2.0")),
+        ("somebody/else", ("somebody/else", None)),
         ("/home/me/small", (None, None)),
     ):
         made = card(with_recipe(run, backbone={"name": name, "weights": "pretrained"}))
@@ -56,6 +57,15 @@ def test_scores_are_those_of_the_model_that_training_kept(run):
     validation = {"metric": "mean_ndcg@10", "scores": [{"step": 0}], "model": {"mean_ndcg@10": 0.89}}
     assert card(with_record(run, validation=validation)).scores == {"mean_ndcg@10": 0.89}
     assert card(with_record(run, validation=None)).scores == {}
+
+
+def test_data_sets_of_the_hub_are_named_once_each(run):
+    rows = [
+        {"source": "cosqa", "task": "nl2code", "pairs": 1, "datasets": ["CoIR-Retrieval/cosqa"]},
+        {"source": "cosqa", "task": "code2nl", "pairs": 1, "datasets": ["CoIR-Retrieval/cosqa"]},
+        {"source": "tldr", "task": "nl2code", "pairs": 1},
+    ]
+    assert card(with_record(run, data=rows)).datasets == ("CoIR-Retrieval/cosqa",)
 
 
 def test_nothing_that_was_not_passed_is_made_up(run):
@@ -105,3 +115,11 @@ def test_a_folder_of_this_machine_gets_into_no_field(run, tmp_path):
     assert "/home" not in json.dumps(made.decontamination)
     verified = {"rows": [{"runtime": "/home/me/env/bin/python"}]}
     assert card(run, verification=file(tmp_path, verified)).verification == {"rows": [{"runtime": "python"}]}
+
+
+def test_what_the_base_had_been_trained_on_is_told_beside_the_scores(run):
+    for name in ("sentence-transformers/all-MiniLM-L6-v2", "mini"):
+        assert card(with_recipe(run, backbone={"name": name})).base_trained_on == ("CodeSearchNet",)
+        random = card(with_recipe(run, backbone={"name": name, "weights": "random"}))
+        assert random.base_trained_on == ()
+    assert card(with_recipe(run, backbone={"name": "somebody/else"})).base_trained_on == ()

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from codequarry.release.manifest import check_manifest, write_manifest
@@ -39,10 +41,33 @@ def test_a_file_of_the_same_size_with_another_content_is_named(folder):
 def test_a_link_that_leads_nowhere_is_named(folder):
     (folder / "a.txt").unlink()
     (folder / "a.txt").symlink_to(folder / "gone")
-    assert check_manifest(folder) == ["a.txt is a link that leads nowhere."]
+    assert check_manifest(folder) == ["a.txt is no file, but a pipe or a link that leads nowhere."]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"files": {"a.txt": 3}}', '{"files": []}'])
+def test_a_pipe_is_named_and_never_opened(folder):
+    os.mkfifo(folder / "pipe")
+    assert check_manifest(folder) == ["pipe is not in manifest.json: an extra file."]
+    write_manifest(folder)
+    (folder / "a.txt").unlink()
+    os.mkfifo(folder / "a.txt")
+    assert check_manifest(folder)[-1] == "a.txt is no file, but a pipe or a link that leads nowhere."
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+    assert check_manifest(folder)[0].startswith("manifest.json is missing")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"files": {"a.txt": 3}}',
+        '{"files": []}',
+        '{"files": {"a.txt": {"size": 1e999, "sha256": ""}}}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:9],
+)
 def test_a_manifest_that_cannot_be_read_is_a_problem(folder, text):
     (folder / "manifest.json").write_text(text)
     (problem,) = check_manifest(folder)

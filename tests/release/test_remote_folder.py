@@ -1,5 +1,9 @@
 """A release is read where it lies, or downloaded anew."""
 
+import errno
+import re
+import tempfile
+
 import pytest
 from huggingface_hub import HfApi
 
@@ -38,5 +42,20 @@ def test_what_is_not_on_the_hub_is_said(hub, name):
     with (
         pytest.raises(ValueError, match=r"was refused by the Hub \(404"),
         local_copy(name, endpoint=hub.address),
+    ):
+        pass
+
+
+def test_a_disk_that_is_full_is_a_sentence_with_what_to_do(monkeypatch):
+    import huggingface_hub
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    place = re.escape(tempfile.gettempdir())
+    with (
+        pytest.raises(ValueError, match=f"There is not enough room in {place} .*set TMPDIR"),
+        local_copy("org/name@v1"),
     ):
         pass

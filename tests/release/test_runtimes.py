@@ -35,7 +35,7 @@ def test_an_interpreter_without_a_runtime_is_named(built, tmp_path):
     python = script(tmp_path, "")
     (row,) = runtimes.runtimes(built, python)
     assert row.problems == (
-        f"{python} has none of {', '.join(kind.name for kind in KINDS)}: install one there, or leave "
+        f"{python} has none of sentence-transformers, transformers: install one there, or leave "
         "--python out.",
     )
 
@@ -45,6 +45,13 @@ def test_the_error_of_a_runtime_is_passed_on(built, tmp_path):
     (row,) = runtimes.reload(built, python, STOCK)
     assert "could not load the folder and encode with it: ValueError: no such class." in row.problems[0]
     assert row.name == f"sentence-transformers of {python}"
+
+
+def test_a_runtime_that_is_killed_says_so(built, tmp_path):
+    (row,) = runtimes.reload(built, script(tmp_path, "echo 'some warning' >&2; kill -9 $$"), STOCK)
+    assert row.problems[0].endswith("signal 9 ended it, as it does where memory is short")
+    (row,) = runtimes.reload(built, script(tmp_path, "kill -11 $$"), STOCK)
+    assert row.problems[0].endswith("signal 11 ended it")
 
 
 def test_of_a_long_error_the_line_that_names_it_is_passed_on():

@@ -1,12 +1,16 @@
 """A release that was tampered with is caught, and what is wrong is named."""
 
+import importlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+import codequarry
 from codequarry.release.build import build
 from codequarry.release.manifest import write_manifest
+from codequarry.release.runtimes import Runtime
 from codequarry.release.verify import verify
 
 
@@ -36,7 +40,7 @@ def change_the_pooling(release):
 
 def change_the_pooling_and_hide_it(release):
     change_the_pooling(release)
-    change(release / "config.json", lambda config: config.pop("is_causal"))
+    change(release / "config.json", lambda config: config.update(is_causal=False))
 
 
 def edit_a_prompt(release):
@@ -78,6 +82,10 @@ def reverse_the_dims(release):
 
 def drop_the_full_dim(release):
     change(release / "config.json", lambda config: config["matryoshka_dimensions"].pop(0))
+
+
+def name_dims_that_were_not_trained(release):
+    change(release / "config.json", lambda config: config.update(matryoshka_dimensions=[64, 48, 8]))
 
 
 def drop_the_old_theta(release):
@@ -122,6 +130,7 @@ def set_a_default_prompt(release):
 CAUGHT_BY_THE_FILES_ALONE = [
     (cut_the_weights, "model.safetensors cannot be read"),
     (change_the_pooling, "1_Pooling/config.json pools by mean, while config.json has is_causal true"),
+    (change_the_pooling_and_hide_it, "config.json has is_causal false, not true"),
     (edit_a_prompt, 'prompt qa_query is "Question: "'),
     (swap_the_sides, 'prompt document is "Find the most'),
     (swap_the_sides, 'prompt query is "Candidate'),
@@ -132,7 +141,8 @@ CAUGHT_BY_THE_FILES_ALONE = [
     (name_a_class_from_elsewhere, "modules.json names theirs.pooling.Pooling, a class from elsewhere"),
     (reverse_the_dims, "matryoshka_dimensions [16, 32, 64]: they must fall"),
     (drop_the_full_dim, "matryoshka_dimensions [32, 16]: they must fall, without repeats, from 64"),
-    (drop_the_old_theta, "config.json has rope_theta None beside rope_parameters.rope_theta 1000000.0"),
+    (name_dims_that_were_not_trained, "has matryoshka_dims [64, 32, 16], the release matryoshka_dimensions"),
+    (drop_the_old_theta, "config.json has rope_theta null beside rope_parameters.rope_theta 1000000.0"),
     (ask_for_remote_code, "config.json has auto_map"),
     (add_a_script, "modeling.py is code"),
     (change_the_handler, "handler.py is not that of the codequarry installed here"),
@@ -172,15 +182,119 @@ def test_a_file_that_is_not_the_built_one_is_named_and_nothing_is_loaded(release
     assert any(problem.startswith(named) for problem in verification.problems), verification.problems
 
 
-@pytest.mark.parametrize("sabotage", [flip_a_byte, change_the_pooling_and_hide_it])
-def test_what_no_file_betrays_the_golden_vectors_do(release, sabotage):
-    sabotage(release)
+def give_another_theta(release):
+    def edit(config):
+        config["rope_theta"] = config["rope_parameters"]["rope_theta"] = 10_000.0
+
+    change(release / "config.json", edit)
+
+
+def swap_two_tokens(release):
+    def edit(pipeline):
+        vocabulary = pipeline["model"]["vocab"]
+        vocabulary["a"], vocabulary["e"] = vocabulary["e"], vocabulary["a"]
+
+    change(release / "tokenizer.json", edit)
+
+
+def test_what_no_file_betrays_the_golden_vectors_do(release):
+    flip_a_byte(release)
     write_manifest(release)
     verification = verify(release, progress=False)
     for runtime in verification.runtimes:
         assert "from the golden vector, 1e-05 allowed" in runtime.problems[0]
         assert runtime.problems[0].startswith(runtime.name)
     assert verification.table().count("not ok") == len(verification.runtimes) >= 2
+
+
+@pytest.mark.parametrize("sabotage", [give_another_theta, swap_two_tokens])
+def test_one_runtime_is_enough_to_tell(release, only, sabotage):
+    sabotage(release)
+    write_manifest(release)
+    only("transformers")
+    (problem, *_) = verify(release, progress=False).problems
+    assert problem.startswith("transformers ")
+    assert "from the golden vector, 1e-05 allowed" in problem
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Let `verify` know this one kind of runtime."""
+    from codequarry.release import runtimes as room
+
+    return lambda name: monkeypatch.setattr(room, "KINDS", [kind for kind in room.KINDS if kind.name == name])
+
+
+def graph_of_another_model(path):
+    """A graph with the right names that gives every text one vector."""
+    from onnx import TensorProto, helper, save
+
+    ids, mask = (
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+        for name in ("input_ids", "attention_mask")
+    )
+    out = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["batch", 64])
+    row = helper.make_tensor("row", TensorProto.FLOAT, [1, 64], [0.125] * 64)
+    nodes = [
+        helper.make_node("Constant", [], ["row"], value=row),
+        helper.make_node("Constant", [], ["one"], value_ints=[1]),
+        helper.make_node("Shape", ["input_ids"], ["batch"], start=0, end=1),
+        helper.make_node("Concat", ["batch", "one"], ["repeats"], axis=0),
+        helper.make_node("Tile", ["row", "repeats"], ["sentence_embedding"]),
+    ]
+    graph = helper.make_graph(nodes, "another", [ids, mask], [out])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+@pytest.mark.parametrize(
+    ("write", "named"),
+    [
+        (graph_of_another_model, "from the golden vector, 1e-05 allowed"),
+        (lambda path: path.write_bytes(b"nonsense" * 99), "could not load the folder"),
+    ],
+)
+def test_a_graph_that_is_not_of_these_weights_is_named(release, only, write, named):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    (release / "onnx").mkdir()
+    write(release / "onnx" / "model.onnx")
+    write_manifest(release)
+    only("onnxruntime")
+    (problem, *_) = verify(release, progress=False).problems
+    assert problem.startswith("onnxruntime ")
+    assert named in problem
+
+
+@pytest.mark.parametrize(
+    ("reader", "unread"),
+    [
+        ("transformers", "onnx/model.onnx and onnx/model_quantized.onnx"),
+        ("openvino", "onnx/model_quantized.onnx"),
+    ],
+)
+def test_a_graph_that_nothing_here_can_read_is_not_passed_over(release, monkeypatch, reader, unread):
+    (release / "onnx").mkdir()
+    for name in ("model.onnx", "model_quantized.onnx"):
+        (release / "onnx" / name).write_bytes(b"graph")
+    write_manifest(release)
+    room = importlib.import_module("codequarry.release.verify")
+    monkeypatch.setattr(room, "runtimes", lambda folder, python: [Runtime(reader, python)])
+    (problem,) = verify(release, progress=False).problems
+    assert problem.startswith(f"No runtime here read {unread}: pip install onnxruntime")
+
+
+@pytest.mark.parametrize("name", ["pipe", "config.json"])
+def test_a_pipe_is_named_and_never_opened(release, name):
+    (release / name).unlink(missing_ok=True)
+    os.mkfifo(release / name)
+    assert any(problem.startswith(name) for problem in verify(release, progress=False).problems)
+
+
+def test_the_embedded_model_has_every_field_and_tensor_that_is_asked_for(only):
+    only("nothing")
+    verification = verify(Path(codequarry.__file__).parent / "models" / "mini", progress=False)
+    assert len(verification.problems) == 1
+    assert "has none of" in verification.problems[0]
 
 
 def test_an_untouched_release_is_verified(built):
@@ -195,7 +309,7 @@ def test_an_untouched_release_is_verified(built):
 
 
 def test_the_embedded_base_is_verified_in_bf16(encoder_run, tmp_path):
-    release = build(encoder_run, tmp_path / "mini", dtype="bf16", progress=False)
+    release = build(encoder_run, tmp_path / "mini", dtype="bf16", in_memory="bf16", progress=False)
     verification = verify(release, progress=False)
     assert verification.ok, verification.table()
     assert [row.precision for row in verification.runtimes] == ["bfloat16", "float32"] * 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from codequarry.release.weights import check_weight_files, write_weights
+from codequarry.release.weights import check_weight_files, stored_tensors, write_weights
 
 CONFIG = {"dtype": "float32"}
 
@@ -64,6 +64,23 @@ def test_transformers_reads_the_shards(tmp_path, small_decoder):
     whole, sharded = AutoModel.from_pretrained(small_decoder), AutoModel.from_pretrained(folder)
     expected = dict(whole.named_parameters())
     assert all(weight.equal(expected[name]) for name, weight in sharded.named_parameters())
+
+
+def test_the_header_says_what_the_tensors_are(sources):
+    files, tensors = sources
+    found = {name: one for file in files for name, one in stored_tensors(file).items()}
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert (found[name].numbers, found[name].size) == (tensor.numel(), tensor.nbytes)
+        assert found[name].is_floating == tensor.is_floating_point()
+    assert found["layers.7.weight"].kind == "BF16"
+
+
+def test_a_type_that_no_release_is_written_from_is_refused(tmp_path):
+    save_file({"w": torch.zeros(4, dtype=torch.float8_e4m3fn)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors holds F8_E4M3, "):
+        stored_tensors(tmp_path / "model.safetensors")
+    assert "F8_E4M3" in check_weight_files(tmp_path, CONFIG)[0]
 
 
 def remove_a_shard(folder):

@@ -1,0 +1,205 @@
+"""A release's decoder as GGUF files, in a folder of their own: what llama.cpp and what is built on it read.
+
+A file says by itself how it is to be used: pooling, end-of-sequence, limit, dimensions and the prompts.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from codequarry.model_card.gguf_card import render_gguf_card
+from codequarry.modules.tasks import prompts
+from codequarry.release.gguf_tokenizer import write_tokenizer
+from codequarry.release.golden import GOLDEN
+from codequarry.release.manifest import write_manifest
+from codequarry.release.one_step import in_one_step
+
+GgufType = Literal["f16", "q8_0", "q4_k_m"]
+# By the names that llama.cpp gives them in `llama_ftype`.
+_QUANTIZED: dict[GgufType, str] = {
+    "q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0",
+    "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M",
+}
+TYPES: tuple[GgufType, ...] = ("f16", *_QUANTIZED)
+PROMPT_KEY = "codequarry.prompts.{}"
+DIMS_KEY = "codequarry.matryoshka_dimensions"
+_COPIED = ("LICENSE", "training.json", GOLDEN)
+_LARGEST_HALF = 65_504  # of float16
+
+
+def export_gguf(
+    release: Path, out: Path, types: Sequence[GgufType] = TYPES, *, replace: bool = False
+) -> Path:
+    """Write the folder `out` with a GGUF file for each of `types`, of the release in the folder `release`.
+
+    `f16` holds the matrices in float16. llama.cpp makes `q8_0` and `q4_k_m` from it, and keeps more bits of
+    matrices whose rows do not divide into its blocks of 256. Beside them lie the golden vectors, a card and a
+    manifest, so that `verify` and `publish` take the folder as they take a release.
+
+    replace: take the place of an older GGUF folder in `out`, in one step at the end.
+
+    Raises ValueError for an unknown type, a missing package, an `out` that exists, a model that is no Qwen2
+    decoder, a tokenizer that llama.cpp does not have, and weights that float16 cannot hold.
+
+    >>> export_gguf(Path("releases/nano"), Path("releases/nano-GGUF"))
+    PosixPath('releases/nano-GGUF')
+    """
+    refuse_missing_gguf(types)
+    out = Path(out).resolve()
+    with in_one_step(out, replace=replace) as building:
+        half = building / f"{release.name}-f16.gguf"
+        _write_half(release, half)
+        for name in types:
+            if name != "f16":
+                _quantize(half, building / f"{release.name}-{name}.gguf", name)
+        if "f16" not in types:
+            half.unlink()
+        for file in _COPIED:
+            shutil.copyfile(release / file, building / file)
+        card = render_gguf_card(
+            release.name,
+            limit=_limit(release),
+            dims=_json(release / "config.json")["matryoshka_dimensions"],
+            sizes={path.name: path.stat().st_size for path in sorted(building.glob("*.gguf"))},
+        )
+        (building / "README.md").write_text(card, encoding="utf-8")
+        write_manifest(building)
+    return out
+
+
+def refuse_missing_gguf(types: Sequence[GgufType]) -> None:
+    """Raise ValueError when `types` cannot be written here, before any time is spent."""
+    if unknown := [name for name in types if name not in TYPES]:
+        raise ValueError(f"GGUF type {unknown[0]!r} is not one that is written: pass {', '.join(TYPES)}.")
+    needed = ["gguf", *(["llama_cpp"] if set(types) - {"f16"} else [])]
+    if types and (missing := [name for name in needed if find_spec(name) is None]):
+        raise ValueError(f"GGUF export needs {', '.join(missing)}: pip install 'codequarry[gguf]'")
+
+
+def _write_half(release: Path, path: Path) -> None:
+    import gguf
+
+    config = _json(release / "config.json")
+    if config["model_type"] != "qwen2":
+        raise ValueError(
+            f"{release} is a {config['model_type']} model; GGUF is written of Qwen2 decoders only. "
+            "Leave --gguf out; ONNX (--onnx) is there for every model."
+        )
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN2])
+    writer.add_type(gguf.GGUFType.MODEL)
+    writer.add_name(release.name)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    _write_shape(writer, config)
+    _write_use(writer, release, config)
+    write_tokenizer(writer, release, config)
+    _write_tensors(writer, release, config)
+    writer.close()
+
+
+def _write_shape(writer: Any, config: dict[str, Any]) -> None:
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+
+
+def _write_use(writer: Any, release: Path, config: dict[str, Any]) -> None:
+    import gguf
+
+    # The limit the model was trained at, not the positions its backbone could count: servers cut there.
+    writer.add_context_length(_limit(release))
+    writer.add_pooling_type(gguf.PoolingType.LAST)
+    writer.add_array(DIMS_KEY, config["matryoshka_dimensions"])
+    for name, prompt in prompts().items():
+        writer.add_string(PROMPT_KEY.format(name), prompt)
+
+
+def _write_tensors(writer: Any, release: Path, config: dict[str, Any]) -> None:
+    """Header first, then one tensor at a time, so that no more than one is in memory."""
+    import gguf
+    import torch
+    from safetensors import safe_open
+
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
+    files = sorted(release.glob("model*.safetensors"))
+    shards: list[Any] = [safe_open(path, framework="pt") for path in files]
+    held = [(shard, name) for shard in shards for name in shard.keys()]  # noqa: SIM118
+    for shard, name in held:
+        shape = shard.get_slice(name).get_shape()
+        kind = _stored(shape)
+        writer.add_tensor_info(
+            _gguf_name(names, name), shape, kind, int(kind.itemsize * torch.Size(shape).numel())
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for shard, name in held:
+        tensor = shard.get_tensor(name).float()
+        if len(tensor.shape) > 1 and not bool((tensor.abs() <= _LARGEST_HALF).all()):
+            raise ValueError(
+                f"{name} holds {float(tensor.abs().max()):.3g}; float16, of which GGUF files are made, ends "
+                f"at {_LARGEST_HALF:,}. These weights are most likely broken: look at the training."
+            )
+        writer.write_tensor_data(tensor.numpy().astype(_stored(tensor.shape)))
+
+
+def _stored(shape: Sequence[int]) -> Any:
+    import numpy as np
+
+    # llama.cpp adds and scales by vectors in float32.
+    return np.dtype(np.float16 if len(shape) > 1 else np.float32)
+
+
+def _gguf_name(names: Any, name: str) -> str:
+    # A release holds the decoder without a language model's head, and without its prefix.
+    found: str | None = names.get_name(f"model.{name}", try_suffixes=(".weight", ".bias"))
+    if found is None:
+        raise ValueError(f"{name} is a tensor that a Qwen2 decoder in GGUF does not have.")
+    return found
+
+
+def _quantize(half: Path, path: Path, name: GgufType) -> None:
+    import llama_cpp
+
+    wanted = llama_cpp.llama_model_quantize_default_params()
+    wanted.ftype = getattr(llama_cpp, _QUANTIZED[name])
+    with _what_llama_cpp_says() as said:
+        failed = llama_cpp.llama_model_quantize(str(half).encode(), str(path).encode(), wanted)
+    if failed:
+        raise ValueError(f"llama.cpp could not make {path.name} of {half.name}: {''.join(said[-3:]).strip()}")
+
+
+@contextmanager
+def _what_llama_cpp_says() -> Iterator[list[str]]:
+    # Two lines a tensor on stderr, if nobody listens.
+    import llama_cpp
+
+    said: list[str] = []
+
+    def listen(level: int, text: bytes, user_data: Any) -> None:
+        said.append(text.decode("utf-8", "replace"))
+
+    callback = llama_cpp.llama_log_callback(listen)  # C keeps a pointer to it, Python must keep the rest
+    llama_cpp.llama_log_set(callback, None)
+    try:
+        yield said
+    finally:
+        llama_cpp.llama_log_set(llama_cpp._logger.llama_log_callback, None)
+
+
+def _limit(release: Path) -> int:
+    limit: int = _json(release / "sentence_bert_config.json")["max_seq_length"]
+    return limit
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
