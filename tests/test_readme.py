@@ -1,14 +1,18 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from codequarry.__main__ import _parser
 from codequarry.benchmarks.quality import Row, table
+from codequarry.benchmarks.releasing import releasing_table
 from codequarry.benchmarks.report import read_benchmarks, score_table
+from codequarry.benchmarks.serving import serving_table
 from codequarry.benchmarks.training.one_step import step_table
 from codequarry.benchmarks.training.pooling import pooling_table
 from codequarry.benchmarks.training.scaling import scaling_table
 from codequarry.benchmarks.training.speed_tables import speed_table
+from codequarry.benchmarks.verified import verified_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +51,31 @@ def test_the_kills_are_those_of_their_results() -> None:
     kills = json.loads((ROOT / "benchmarks/results/training-kills.json").read_text("utf-8"))
     assert all(kills[f"same_{what}"] for what in ("losses", "weights", "batches"))
     assert f"{len(kills['kills'])}\nkills at random moments, all equal" in README
+
+
+def test_the_table_of_runtimes_is_what_verify_found() -> None:
+    mini, nano, gguf = (read(f"verify-{name}") for name in ("mini", "nano", "nano-GGUF"))
+    assert all(row["ok"] for record in (mini, nano, gguf) for row in record["rows"])
+    nano["rows"] += gguf["rows"]
+    assert verified_table({"mini": mini, "nano": nano}) in README
+    assert len({row["runtime"] for row in mini["rows"] + nano["rows"]}) >= 5
+
+
+def test_the_table_of_releases_is_its_results_rendered() -> None:
+    record = read("releasing")
+    assert releasing_table(record) in README
+    assert {row["model"] for row in record["rows"]} >= {"mini", "nano", "0.5b"}
+
+
+def test_the_table_of_the_server_under_load_is_its_results_rendered() -> None:
+    shown = (ROOT / "integrations/serve/README.md").read_text(encoding="utf-8")
+    assert serving_table(read("serve")) in shown
+
+
+def read(name: str) -> dict[str, Any]:
+    """A results file."""
+    record: dict[str, Any] = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text("utf-8"))
+    return record
 
 
 def test_every_task_is_in_the_table_with_both_prompt_names() -> None:

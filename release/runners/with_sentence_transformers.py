@@ -13,7 +13,7 @@ import numpy as np
 import sentence_transformers
 import torch
 import transformers
-from golden_passes import batches
+from golden_passes import batches, in_float32, paddings_of
 from sentence_transformers import SentenceTransformer
 
 TOKENS = ("input_ids", "attention_mask")  # what decides an answer
@@ -22,13 +22,11 @@ TOKENS = ("input_ids", "attention_mask")  # what decides an answer
 def main(folder: Path, out: Path) -> None:
     golden = json.loads((folder / "golden_vectors.json").read_text(encoding="utf-8"))
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    # A causal model counts positions from the first real token; an encoder's positions would be shifted.
-    paddings = ["right", "left"] if config.get("is_causal") else ["right"]
+    paddings = paddings_of(folder)
     found = passes(model, golden, paddings)
     if dtype_of(model) != "float32":
         # The same weights in float32 must meet the golden vectors as closely as weights stored so.
-        found |= passes(model.float(), golden, paddings)
+        found |= passes(in_float32(model), golden, paddings)
     np.savez(out, **found)
     versions = {
         "sentence-transformers": sentence_transformers.__version__,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from golden_passes import Embed, paddings_of, read, write_passes
+from golden_passes import Embed, in_float32, paddings_of, read, write_passes
 from transformers import AutoModel, AutoTokenizer
 
 
@@ -37,7 +37,7 @@ def models(folder: Path) -> Iterator[tuple[str, Embed]]:
     yield config["dtype"], embed
     if config["dtype"] != "float32":
         # Never down: `to(bfloat16)` would round the rotary frequencies too, which stay float32 on loading.
-        model.float()
+        in_float32(model)
         yield "float32", embed
 
 

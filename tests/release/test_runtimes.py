@@ -40,6 +40,17 @@ def test_an_interpreter_without_a_runtime_is_named(built, tmp_path):
     )
 
 
+def test_an_interpreter_is_found_as_a_shell_finds_it(built, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    script(tmp_path / "bin", "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    for name in ("bin/python", "python"):
+        (row,) = runtimes.runtimes(built, Path(name))
+        assert row.python == tmp_path / "bin" / "python"
+        assert "has none of" in row.problems[0]
+
+
 def test_the_error_of_a_runtime_is_passed_on(built, tmp_path):
     python = script(tmp_path, "echo 'ValueError: no such class.' >&2; exit 1")
     (row,) = runtimes.reload(built, python, STOCK)
