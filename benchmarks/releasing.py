@@ -26,6 +26,7 @@ from codequarry.benchmarks.markdown import markdown_table
 from codequarry.benchmarks.measured_command import Cost, run_measured
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
+from codequarry.release.command import add_pythons
 
 RESULTS = Path("benchmarks/results/releasing.json")
 STEPS = ("build", "verify", "card", "publish")
@@ -60,15 +61,7 @@ while True:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the program."""
     parser.add_argument("run", type=Path, help="a finished run's folder, or a release's, which is one again")
-    parser.add_argument(
-        "--python",
-        dest="pythons",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PYTHON",
-        help="verify with this Python's runtimes too; may be given again",
-    )
+    add_pythons(parser)
     parser.add_argument(
         "--work",
         type=Path,
