@@ -80,15 +80,21 @@ def refuse_missing_gguf(types: Sequence[GgufType]) -> None:
         raise ValueError(f"GGUF export needs {', '.join(missing)}: pip install 'codequarry[gguf]'")
 
 
+def refuse_encoder(folder: Path) -> None:
+    """Raise ValueError when the run or release in `folder` is no Qwen2 decoder."""
+    kind = _json(folder / "config.json")["model_type"]
+    if kind != "qwen2":
+        raise ValueError(
+            f"{folder} is a {kind} model; GGUF is written of Qwen2 decoders only. "
+            "Leave --gguf out; ONNX (--onnx) is there for every model."
+        )
+
+
 def _write_half(release: Path, path: Path) -> None:
     import gguf
 
+    refuse_encoder(release)
     config = _json(release / "config.json")
-    if config["model_type"] != "qwen2":
-        raise ValueError(
-            f"{release} is a {config['model_type']} model; GGUF is written of Qwen2 decoders only. "
-            "Leave --gguf out; ONNX (--onnx) is there for every model."
-        )
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN2])
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(release.name)

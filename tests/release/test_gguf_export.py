@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codequarry.__main__ import main
 from codequarry.modules.tasks import prompts
 from codequarry.release import gguf_export
 from codequarry.release.build import build
@@ -121,6 +122,12 @@ def test_an_encoder_is_refused_with_what_to_do_instead(encoder_run, tmp_path):
     with pytest.raises(ValueError, match=r"is a bert model; GGUF is written of Qwen2 decoders only.*--onnx"):
         export_gguf(release, tmp_path / "mini-GGUF", ["f16"])
     assert not (tmp_path / "mini-GGUF").exists()
+
+
+def test_the_command_refuses_an_encoder_before_it_builds_anything(encoder_run, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["release", "build", str(encoder_run), "--out", str(tmp_path / "mini"), "--gguf", "f16"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tokenizer_that_splits_otherwise_is_refused(release, tmp_path):
