@@ -60,13 +60,16 @@ class GoldenText:
 def golden_texts(max_length: int, special_tokens: tuple[str, ...] = ()) -> list[GoldenText]:
     """The texts of a model that reads `max_length` tokens and whose tokenizer has these `special_tokens`.
 
-    Every task and side is there, and the plain prompts `query` and `document`; then tabs and Windows line
-    ends, letters outside ASCII, composed and decomposed, and a text past the limit; then white space around a
-    text, and texts that spell out a special token, those of common families as well as the model's own.
+    Every task and side is there, and the plain prompts `query` and `document`; then texts of one character,
+    tabs and Windows line ends, letters outside ASCII, composed and decomposed, and a text past the limit;
+    then white space around a text, and texts that spell out a special token, those of common families as
+    well as the model's own.
     """
     texts = [GoldenText(prompt_name(task, side), _SHORT[task, side]) for task in TASKS for side in SIDES]
     texts += [GoldenText(side, _SHORT["nl2code", side]) for side in SIDES]
     texts += [
+        GoldenText("nl2code_query", "x"),
+        GoldenText("code2completion_document", "}"),
         GoldenText("nl2code_document", "if a:\r\n\tif b:\r\n\t\treturn\tc"),
         GoldenText("code2code_query", _NON_ASCII),
         GoldenText("code2code_query", _DECOMPOSED, "decomposed"),

@@ -17,6 +17,11 @@ def test_only_the_texts_that_are_named_so_begin_or_end_with_white_space():
         assert (text.text != text.text.strip()) == (text.kind == "outer_whitespace"), text
 
 
+def test_each_side_has_a_text_of_one_character():
+    alone = [text.prompt_name for text in golden_texts(64) if len(text.text) == 1]
+    assert {name.rpartition("_")[2] for name in alone} == {"query", "document"}
+
+
 def test_the_model_s_own_special_tokens_are_spelled_out():
     texts = [text.text for text in golden_texts(64, ("<|mine|>",)) if text.kind == "special_tokens"]
     assert sum("<|mine|>" in text for text in texts) == 1
