@@ -9,6 +9,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from codequarry.release import runners
+from codequarry.release.tolerances import TOLERANCES
 
 
 @pytest.fixture
@@ -44,7 +45,8 @@ def test_every_pass_is_what_encode_gives_and_smaller_dimensions_cost_no_second_p
         dim = int(name.split()[-1])
         plain = model.encode(joined, truncate_dim=dim, normalize_embeddings=True)
         assert vectors.shape == (texts, dim)
-        assert np.abs(vectors - plain).max() < 1e-6, name
+        # Other batches and another side of padding round otherwise, by as much as `verify` allows at most.
+        assert np.abs(vectors - plain).max() < TOLERANCES["float32"].absolute_difference, name
 
 
 def test_other_tokens_are_computed_anew(runner):
