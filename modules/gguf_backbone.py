@@ -1,0 +1,337 @@
+"""Dequantise a GGUF file, once, into a folder that transformers reads: safetensors in float32, configuration
+and tokenizer.
+
+Names, shapes and the order of rows in memory are those of transformers' own GGUF loading, whose functions are
+used, and so are the values: logits are equal. Read in transformers 5.23 and gguf 0.19.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from codequarry.modules.whole_files import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PretrainedConfig
+
+RECORD = "backbone.json"
+_LAYOUT = 1  # of such folders; a folder of another layout is written anew
+
+_SHARD = 500_000_000  # bytes of weights in one file; one is in memory at a time
+_PIECE = 1 << 24  # numbers that are dequantised together
+_READ = 1 << 23  # bytes that are hashed together
+_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # gguf.TokenType
+
+# llama.cpp's converter marks every added token that looks like <|…|> as control. In Qwen2.5's own tokenizer
+# these are not special: with split_special_tokens they stay whole, where special ones are split.
+_QWEN2_NOT_SPECIAL = {
+    "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
+}  # fmt: skip
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, with a progress bar where that takes more than two seconds."""
+    digest = hashlib.sha256()
+    with (
+        path.open("rb") as file,
+        tqdm(
+            total=path.stat().st_size, desc=f"sha256 of {path.name}", unit="B", unit_scale=True,
+            delay=2, leave=False,
+        ) as bar,
+    ):  # fmt: skip
+        while piece := file.read(_READ):
+            digest.update(piece)
+            bar.update(len(piece))
+    return digest.hexdigest()
+
+
+def source_sha256(folder: Path) -> str | None:
+    """The sha256 of the GGUF file that `folder` was dequantised from; None for any other folder."""
+    sha256: str | None = _record(folder).get("sha256")
+    return sha256
+
+
+def dequantised_name(name: str, sha256: str) -> str:
+    """The name of the folder that holds a GGUF file dequantised."""
+    return f"{name}-{sha256[:12]}"
+
+
+def is_complete(folder: Path, sha256: str) -> bool:
+    """Whether `folder` holds, whole, what the GGUF file with this sha256 was dequantised to."""
+    record = _record(folder)
+    if record.get("sha256") != sha256 or record.get("layout") != _LAYOUT:
+        return False
+    sizes: dict[str, int] = record["files"]
+    return all(
+        (folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items()
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+@contextmanager
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, which a second process waits for; it is released when a process dies."""
+    from filelock import FileLock, Timeout
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Waiting for another process that is writing {folder}.", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
+    """Write what transformers needs of the GGUF file `source` to `folder`, whole or not at all.
+
+    Arguments:
+        source: a GGUF file, whose hash has been looked at.
+        folder: what is there is replaced. The caller holds its lock.
+        about: what its record says of the source: its sha256, repository, revision and licence.
+
+    At most one shard and one tensor are in memory, besides the file's own pages.
+
+    Raises ValueError when the package gguf is missing, when the file cannot be read or is not of an
+    architecture that transformers reads tensor by tensor, and when the disk is too full.
+    """
+    if find_spec("gguf") is None:
+        raise ValueError(
+            f"{source.name} is a GGUF file, and dequantising it needs gguf: pip install 'codequarry[train]'"
+        )
+    beside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed: the lock is ours
+    beside.mkdir(parents=True)
+    try:
+        config, reader = _read(source)
+        shards = _shards(source, config, reader, beside)
+        types = _write_weights(source, config, reader, shards, beside)
+        _write_config(config, beside)
+        _write_tokenizer(source, reader, beside)
+        files = {file.name: file.stat().st_size for file in sorted(beside.iterdir())}
+        made_with = {name: version(name) for name in ("gguf", "transformers")}
+        write_json(
+            beside / RECORD,
+            {"layout": _LAYOUT, "file": source.name, "size": source.stat().st_size}
+            | about
+            | {"quantisation": types, "made_with": made_with, "files": files},
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.replace(folder)
+    except OSError as error:
+        raise ValueError(
+            f"{source.name} could not be dequantised into {folder} ({error.strerror or error}). Free some "
+            "space there, or name another folder in CODEQUARRY_CACHE."
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _read(source: Path) -> tuple["PretrainedConfig", Any]:
+    """The configuration as transformers reads it from the file, and the file's reader."""
+    from gguf import GGUFReader
+    from transformers import AutoConfig
+
+    try:
+        reader = GGUFReader(source)
+        config: PretrainedConfig = AutoConfig.from_pretrained(str(source.parent), gguf_file=source.name)
+    except Exception as error:  # whatever a hostile header makes these two raise
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{source} cannot be read as a GGUF file of a language model ({type(error).__name__}: {reason}). "
+            "If the file is damaged, fetch it again; if transformers does not read its architecture, pass "
+            "a backbone in safetensors."
+        ) from error
+    return config, reader
+
+
+Shard = list[tuple[Any, str]]  # GGUF tensors, and the names of the parameters that they become
+
+
+def _shards(source: Path, config: "PretrainedConfig", reader: Any, target: Path) -> list[Shard]:
+    """Which tensors become which parameters, cut into files. Refuses a file that lacks some."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
+
+    with torch.device("meta"):  # shapes only
+        model = AutoModelForCausalLM.from_config(config)
+    config.architectures = [type(model).__name__]
+    names = get_gguf_hf_weights_map(model, _processor(reader, config))
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        for name in model.all_tied_weights_keys:
+            wanted.pop(name, None)
+    tensors = [(tensor, names[tensor.name]) for tensor in reader.tensors if tensor.name in names]
+    held = {name: tuple(tensor.shape.tolist()[::-1]) for tensor, name in tensors}
+    differing = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
+    if differing or len(tensors) != len(held):
+        raise ValueError(
+            f"{source} holds {len(held)} of the {len(wanted)} parameters of a {config.model_type} model in "
+            f"their shapes, and differs in {', '.join(differing[:3]) or 'their names'}. Such a file is not "
+            "dequantised tensor by tensor here: load it with transformers, save it, and pass that folder."
+        )
+    needed, free = 4 * sum(int(tensor.n_elements) for tensor, _ in tensors), shutil.disk_usage(target).free
+    if free < needed:
+        raise ValueError(
+            f"{source.name} takes {needed / 1e9:.1f} GB dequantised, and {target.parent} has "
+            f"{free / 1e9:.1f} GB left. Free some space there, or name another folder in CODEQUARRY_CACHE."
+        )
+    shards: list[Shard] = [[]]
+    size = 0
+    for tensor, name in tensors:
+        size += 4 * int(tensor.n_elements)
+        if size > _SHARD and shards[-1]:
+            shards.append([])
+            size = 4 * int(tensor.n_elements)
+        shards[-1].append((tensor, name))
+    return shards
+
+
+def _processor(reader: Any, config: "PretrainedConfig") -> Any:
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
+
+    kind = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
+    return kind(config=config.to_dict())
+
+
+def _write_weights(
+    source: Path, config: "PretrainedConfig", reader: Any, shards: list[Shard], target: Path
+) -> dict[str, int]:
+    """Write the shards and their index; how many tensors the file has of each type."""
+    import numpy as np
+    import torch
+    from safetensors.torch import save_file
+
+    processor = _processor(reader, config)
+    index: dict[str, str] = {}
+    types: dict[str, int] = {}
+    total = 4 * sum(int(tensor.n_elements) for shard in shards for tensor, _ in shard)
+    with tqdm(total=total, desc=f"dequantising {source.name}", unit="B", unit_scale=True) as bar:
+        for number, shard in enumerate(shards, start=1):
+            file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+            weights = {}
+            for tensor, name in shard:
+                kind = tensor.tensor_type.name
+                types[kind] = types.get(kind, 0) + 1
+                values = processor.process(weights=_dequantised(tensor), name=tensor.name).weights
+                weights[name] = torch.from_numpy(np.ascontiguousarray(values))
+                index[name] = file
+                bar.update(weights[name].nbytes)
+            save_file(weights, target / file, metadata={"format": "pt"})
+    write_json(
+        target / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index}
+    )
+    return types
+
+
+def _dequantised(tensor: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """A tensor's values, dequantised some rows at a time: at once takes twice the memory."""
+    import numpy as np
+    from gguf.quants import dequantize
+
+    rows = len(tensor.data)
+    values = np.empty(tuple(tensor.shape.tolist()[::-1]), dtype=np.float32)
+    step = max(1, _PIECE // max(1, values.size // rows))
+    for start in range(0, rows, step):
+        values[start : start + step] = dequantize(tensor.data[start : start + step], tensor.tensor_type)
+    return values
+
+
+def _write_config(config: "PretrainedConfig", target: Path) -> None:
+    """config.json without the file's name and quantisation, its float32 numbers as they were written."""
+    values = json.loads(config.to_json_string())
+    for name in ("quantization_config", "_name_or_path", "_model_name_or_path", "name_or_path"):
+        values.pop(name, None)
+    write_json(target / "config.json", _shortest(values) | {"dtype": "float32"})
+
+
+def _shortest(value: Any) -> Any:
+    """Floats that went through float32 as the shortest decimal: 1e-06 for 9.999999974752427e-07."""
+    import numpy as np
+
+    if isinstance(value, dict):
+        return {key: _shortest(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shortest(item) for item in value]
+    if isinstance(value, float) and float(np.float32(value)) == value:
+        return float(str(np.float32(value)))
+    return value
+
+
+def _write_tokenizer(source: Path, reader: Any, target: Path) -> None:
+    from transformers import AutoTokenizer
+
+    fields = reader.fields
+    split = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else None
+    if split == "qwen2":
+        tokenizer = _qwen2_tokenizer(fields)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(target)
+
+
+def _qwen2_tokenizer(fields: Any) -> Any:
+    """Qwen2's tokenizer with the file's tokens, equal to the one that Qwen publishes.
+
+    transformers' own conversion keeps the rows that only fill up the embedding as tokens ([PAD151665] …),
+    leaves out Qwen2's Unicode normalisation, and takes llama.cpp's word for what is special.
+    """
+    from tokenizers import AddedToken
+    from transformers import Qwen2Tokenizer
+
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    kinds = fields["tokenizer.ggml.token_type"].contents()
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    special = {
+        f"{name}_token": tokens[fields[f"tokenizer.ggml.{key}_token_id"].contents()]
+        for name, key in (("eos", "eos"), ("pad", "padding"))
+        if f"tokenizer.ggml.{key}_token_id" in fields
+    }
+    vocabulary = {
+        token: number
+        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+        if kind in (_NORMAL, _CONTROL, _USER_DEFINED)
+    }
+    tokenizer = Qwen2Tokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        unk_token=None,
+        model_max_length=_context_length(fields),
+        **special,
+    )
+    tokenizer.add_tokens(
+        [
+            AddedToken(token, normalized=False, special=kind == _CONTROL and token not in _QWEN2_NOT_SPECIAL)
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind in (_CONTROL, _USER_DEFINED)
+        ]
+    )
+    return tokenizer
+
+
+def _context_length(fields: Any) -> int:
+    architecture = fields["general.architecture"].contents()
+    return int(fields[f"{architecture}.context_length"].contents())
