@@ -82,6 +82,7 @@ def train(
     from codequarry.modules.checkpoints import newest_complete
     from codequarry.modules.curves import write_curves
     from codequarry.modules.fast_fp32 import use_fast_fp32
+    from codequarry.modules.lora_linear import fuse_adapters
     from codequarry.modules.losses.objective import Objective
     from codequarry.modules.machine import describe_machine, package_versions
     from codequarry.modules.packing import position_offset, use_packing
@@ -89,6 +90,7 @@ def train(
     from codequarry.modules.pair_trainer import PairTrainer
     from codequarry.modules.precision import chosen_precision
     from codequarry.modules.progress import show_progress
+    from codequarry.modules.recomputation import recompute_elementwise
     from codequarry.modules.teachers import vectors_of
     from codequarry.modules.token_cache import TokenCache
     from codequarry.modules.tokens_that_fit import tokens_that_fit
@@ -166,6 +168,8 @@ def train(
             module.p = recipe.dropout
     if recipe.lora is not None:
         add_adapter(model, **asdict(recipe.lora))
+        recompute_elementwise(model)
+        fuse_adapters(model)
     not_packed = use_packing(model)
     if not_packed is not None:
         ranks.print(f"texts are padded, which is slower: {not_packed}.")
@@ -177,7 +181,11 @@ def train(
     # -- loss
     with ranks.main_process_first():
         # free memory differs from one sitting of a run to the next, and what a step rounds must not
-        fitting = keep_choice(out, "graph_tokens", tokens_that_fit(model, precision, device))
+        fitting = keep_choice(
+            out,
+            "graph_tokens",
+            tokens_that_fit(model, precision, device, packs=not_packed is None, memory_gb=recipe.memory_gb),
+        )
     graph_tokens = {"on": 0, "auto": fitting, "off": None}[recipe.grad_cache]
     terms = recipe.objective
     loss = Objective(

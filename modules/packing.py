@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
@@ -94,34 +95,104 @@ def _in_blocks(
     longest: int,
     causal: bool,
 ) -> Tensor:
-    heads, tokens, size = query.shape[1:]
-    groups = key.shape[1]  # a key and value head serves heads / groups query heads
-    lengths = bounds[1:] - bounds[:-1]
-    texts = len(lengths)
-    own = torch.repeat_interleave(torch.arange(texts, device=query.device), lengths, output_size=tokens)
-    place = torch.arange(tokens, device=query.device) - bounds[own] + own * longest
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attended: Tensor = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal)  # type: ignore[no-untyped-call]
+    return attended
 
-    def block(states: Tensor) -> Tensor:  # (1, heads, all tokens, size) to (texts, heads, longest, size)
+
+class _BlockAttention(torch.autograd.Function):
+    """Attention inside each text as two batched products, whose scores are computed again in the backward pass.
+
+    Kept are queries, keys and values, without padding. The scores, a number per head and pair of tokens of
+    a text, would be an eighth of all that a layer keeps at 128 tokens, and half at 512.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float,
+        bounds: Tensor,
+        longest: int,
+        causal: bool,
+    ) -> Tensor:
+        blocks = _Blocks(bounds, longest, query.shape[1], key.shape[1], causal)
+        ctx.blocks, ctx.scale = blocks, scale
+        ctx.save_for_backward(query, key, value)
+        # Autocast would turn the scores into float32: they are the largest tensors of a layer, and the
+        # softmax sums in float32 anyway.
+        with torch.autocast(query.device.type, enabled=False):
+            k, v = blocks.of_keys(key), blocks.of_keys(value)
+            return blocks.rows(blocks.weights(blocks.of_queries(query * scale), k) @ v)[None]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value = ctx.saved_tensors
+        blocks: _Blocks = ctx.blocks
+        with torch.autocast(query.device.type, enabled=False):
+            q, k, v = blocks.of_queries(query * ctx.scale), blocks.of_keys(key), blocks.of_keys(value)
+            weights = blocks.weights(q, k)
+            towards = blocks.of_queries(gradient.to(value.dtype).transpose(1, 2))
+            of_value = blocks.key_rows(weights.transpose(-1, -2) @ towards)
+            of_weights = towards @ v.transpose(-1, -2)
+            # Through the softmax: w · (g - Σ w g).
+            of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            of_query = blocks.rows(of_scores @ k).mul_(ctx.scale).transpose(0, 1)[None]
+            of_key = blocks.key_rows(of_scores.transpose(-1, -2) @ q)
+        return of_query, of_key, of_value, None, None, None, None
+
+
+class _Blocks:
+    """Where each token of packed texts lies in blocks `(texts, kv_heads, rows, size)` padded to the longest.
+
+    The query heads that share a key and value head lie below each other, `heads / kv_heads · longest` rows.
+    """
+
+    def __init__(self, bounds: Tensor, longest: int, heads: int, kv_heads: int, causal: bool) -> None:
+        device = bounds.device
+        lengths = bounds[1:] - bounds[:-1]
+        self.texts, self.longest, self.heads, self.kv_heads = len(lengths), longest, heads, kv_heads
+        own = torch.repeat_interleave(torch.arange(self.texts, device=device), lengths)
+        self.place = torch.arange(len(own), device=device) - bounds[own] + own * longest
+        positions = torch.arange(longest, device=device)
+        if causal:  # what fills a row up stands behind it, where no real token looks
+            self.hidden = (positions > positions[:, None]).repeat(heads // kv_heads, 1)
+        else:
+            self.hidden = (positions >= lengths[:, None])[:, None, None]
+
+    def of_queries(self, states: Tensor) -> Tensor:
+        """`(1, heads, all tokens, size)` as a block."""
+        block = self._block(states)
+        return block.reshape(self.texts, self.kv_heads, -1, states.shape[-1])
+
+    def of_keys(self, states: Tensor) -> Tensor:
+        """`(1, kv_heads, all tokens, size)` as a block."""
+        return self._block(states)
+
+    def weights(self, q: Tensor, k: Tensor) -> Tensor:
+        """The softmax of all scores, `(texts, kv_heads, heads / kv_heads · longest, longest)`."""
+        scores = (q @ k.transpose(-1, -2)).masked_fill_(self.hidden, float("-inf"))
+        return functional.softmax(scores, dim=-1)
+
+    def rows(self, block: Tensor) -> Tensor:
+        """A block of queries as `(all tokens, heads, size)`."""
+        return self._unpadded(block.view(self.texts, self.heads, self.longest, -1))
+
+    def key_rows(self, block: Tensor) -> Tensor:
+        """A block of keys as `(1, kv_heads, all tokens, size)`."""
+        return self._unpadded(block).transpose(0, 1)[None]
+
+    def _block(self, states: Tensor) -> Tensor:
         rows = states[0].transpose(0, 1)
-        padded = rows.new_zeros(texts * longest, *rows.shape[1:]).index_copy(0, place, rows)
-        return padded.view(texts, longest, *rows.shape[1:]).transpose(1, 2)
+        padded = rows.new_zeros(self.texts * self.longest, *rows.shape[1:]).index_copy_(0, self.place, rows)
+        return padded.view(self.texts, self.longest, *rows.shape[1:]).transpose(1, 2)
 
-    q = block(query * (size**-0.5 if scaling is None else scaling))
-    k, v = block(key), block(value)
-    positions = torch.arange(longest, device=query.device)
-    if causal:  # what fills a row up stands behind it, where no real token looks
-        hidden = (positions > positions[:, None]).repeat(heads // groups, 1)
-    else:
-        hidden = (positions >= lengths[:, None])[:, None, None]
-    # Autocast would turn the scores into float32 and keep them twice more for the backward pass: they are
-    # the largest tensors of a layer. The softmax sums in float32 anyway.
-    with torch.autocast(query.device.type, enabled=False):
-        scores = q.reshape(texts, groups, heads // groups * longest, size) @ k.transpose(-1, -2)
-        # Out of autograd's sight: where a weight is 0 the softmax lets no gradient through by itself.
-        scores.detach().masked_fill_(hidden, float("-inf"))
-        attended = functional.softmax(scores, dim=-1) @ v
-    rows = attended.view(texts, heads, longest, size).transpose(1, 2).reshape(-1, heads, size)
-    return rows.index_select(0, place)[None]
+    def _unpadded(self, block: Tensor) -> Tensor:
+        rows = block.transpose(1, 2).reshape(-1, block.shape[1], block.shape[-1])
+        return rows.index_select(0, self.place)
 
 
 def _mask(*, attention_mask: Tensor | None = None, **others: Any) -> Tensor | None:

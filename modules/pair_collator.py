@@ -29,9 +29,9 @@ class PairCollator:
             in models of RoBERTa's family.
         teacher: adds the teacher's vectors of the bare texts; None: no teacher.
 
-    Rows are put in the order of their documents, the longest first, so that the mini-batches of a cached
-    loss hold texts of one length and the largest one comes first: where memory is short, a step fails at
-    its beginning.
+    The token ids of each column are sorted by their own length, the longest first, so that mini-batches hold
+    texts of one length and the largest one comes first: where memory is short, a step fails at its
+    beginning. `place` leads back to the order of the rows.
 
     Call it with rows such as `{"query": …, "document": …, "negative_1": …, "dataset_name": …}`. The batch
     has for each column, in their order:
@@ -40,9 +40,10 @@ class PairCollator:
         `{column}_position_ids`, `{column}_seq_idx` `(1, all tokens)`, `{column}_cu_seq_lens_q` and `_k`
             `(batch + 1,)`, `{column}_max_length_q` and `_k`: packed only.
         `{column}_modality`: `"text"`.
-        `{column}_text_id`: int64, `(batch,)`: of the bare text, see `text_ids`.
-        `{column}_teacher`: float32, `(batch, teacher's dim)`; with a teacher only.
-    A loss takes the last two out before it calls the model.
+        `{column}_place`: int64, `(batch,)`: which of the column's sorted texts is that of row i.
+        `{column}_text_id`: int64, `(batch,)`, in the order of the rows: of the bare text, see `text_ids`.
+        `{column}_teacher`: float32, `(batch, teacher's dim)`, in the order of the rows; with a teacher only.
+    A loss takes the last three out before it calls the model.
 
     Raises ValueError for rows of several sources, a source or column without a prompt, an empty text, and a
     text that the teacher has no vector of.
@@ -65,14 +66,14 @@ class PairCollator:
         columns = [column for column in rows[0] if column != _DATASET_NAME]
         texts = {column: [row[column] for row in rows] for column in columns}
         ids = {column: self._ids(name, column, texts[column]) for column in columns}
-        order = sorted(range(len(rows)), key=lambda row: -len(ids["document"][row]))
         batch: dict[str, Any] = {_DATASET_NAME: name}
         for column in columns:
-            in_order = [texts[column][row] for row in order]
+            order = sorted(range(len(rows)), key=lambda row: -len(ids[column][row]))
             features = self._features([ids[column][row] for row in order])
-            features["text_id"] = torch.from_numpy(text_ids(in_order))
+            features["place"] = torch.tensor(order).argsort()
+            features["text_id"] = torch.from_numpy(text_ids(texts[column]))
             if self.teacher is not None:
-                features["teacher"] = torch.from_numpy(self.teacher.of(in_order))
+                features["teacher"] = torch.from_numpy(self.teacher.of(texts[column]))
             batch |= {f"{column}_{key}": value for key, value in features.items()}
         return batch
 

@@ -1,36 +1,71 @@
-"""How many tokens a step may keep for its backward pass; a larger one is embedded twice (GradCache)."""
+"""How many tokens a step may keep for its backward pass; what is beyond is embedded twice (GradCache)."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.packing import position_offset
 from codequarry.modules.precision import Compute
+from codequarry.modules.token_features import packed, padded
 
-# Of the free memory. What autograd keeps is about half of a step's height (measured on a CPU).
-_SHARE = 0.4
-
-
-def tokens_that_fit(model: CodeEmbedder, precision: Compute, device: str) -> int:
-    """Tokens of one rank's step whose activations fit into the memory that is free now."""
-    return int(_SHARE * free_memory(device) / bytes_per_token(model, precision))
+_SHARE = 0.25  # of the free memory, where a recipe names no bound
+_GB = 1e9
 
 
-def bytes_per_token(model: CodeEmbedder, precision: Compute) -> float:
-    """About what a token in a text of full length leaves behind in all layers for the backward pass.
+def tokens_that_fit(
+    model: CodeEmbedder, precision: Compute, device: str, *, packs: bool, memory_gb: float | None = None
+) -> int:
+    """Tokens of one rank's step whose activations fit into `memory_gb`.
 
-    In each layer eight vectors of the hidden size (inputs of norms and products, queries, keys, values,
-    attention's output, two residuals) and four of the intermediate size, at 3.1 bytes a number in bf16,
-    where some are kept in float32 too, and 4.6 in float32; and attention's weights, one a head and token
-    that it looks at. Measured on a decoder; an encoder keeps a third less.
+    Arguments:
+        model: as it is trained: adapter, packing and recomputation in place.
+        packs: whether it takes packed texts.
+        memory_gb: 1e9 bytes; None: a quarter of the memory that is free now.
     """
-    config: Any = model.config
-    numbers = 8 * config.hidden_size + 4 * config.intermediate_size
-    looks = config.num_attention_heads * (model.max_seq_length or 0)
-    a_number, a_look = (4.6, 4) if precision == "fp32" else (3.1, 2)
-    return float(config.num_hidden_layers * (numbers * a_number + looks * a_look))
+    memory = _SHARE * free_memory(device) if memory_gb is None else memory_gb * _GB
+    return int(memory / bytes_per_token(model, precision, packs=packs))
+
+
+def bytes_per_token(model: CodeEmbedder, precision: Compute, *, packs: bool) -> float:
+    """What a token in a text of full length leaves behind for the backward pass, in all layers.
+
+    Measured: one such text and three go through the model, and the tensors that autograd keeps are counted,
+    each storage once, weights left out. The difference leaves out what a step keeps once, as the copies of
+    weights that autocast makes. Memory that operations take and give back comes on top.
+    """
+    few, many = 1, 3
+    length = model.max_seq_length or 512
+    modes = [(module, module.training) for module in model.modules()]
+    model.train()
+    sizes = [_kept(model, precision, [[7] * length] * texts, packs) for texts in (few, many)]
+    for module, training in modes:
+        module.training = training
+    return (sizes[1] - sizes[0]) / ((many - few) * length)
+
+
+def _kept(model: CodeEmbedder, precision: Compute, rows: list[list[int]], packs: bool) -> int:
+    """Bytes that autograd keeps of these token ids, weights left out."""
+    features = packed(rows, position_offset(model)) if packs else padded(rows)
+    features = {
+        name: value.to(model.device) if isinstance(value, Tensor) else value
+        for name, value in features.items()
+    }
+    kept: dict[int, Tensor] = {}  # the tensors too: a storage that is freed lends its address to another
+
+    def count(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    half = torch.bfloat16 if precision == "bf16" else torch.float16
+    compute = nullcontext() if precision == "fp32" else torch.autocast(model.device.type, half)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), compute:
+        model(features)
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    return sum(one.untyped_storage().nbytes() for pointer, one in kept.items() if pointer not in weights)
 
 
 def free_memory(device: str) -> int:

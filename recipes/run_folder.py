@@ -16,7 +16,7 @@ _CHOICES = "choices.json"
 _REMOVING = ".removing"
 _SAVING = ".saving"
 # How a step is computed, not what: with another value the same run goes on.
-_MAY_CHANGE = ("mini_batch_tokens", "grad_cache")
+_MAY_CHANGE = ("mini_batch_tokens", "grad_cache", "memory_gb")
 
 
 class Savable(Protocol):

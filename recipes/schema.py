@@ -61,7 +61,10 @@ class Recipe:
     temperature: float = 0.05  # divides the cosine similarity
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
     mini_batch_tokens: int = 4096  # tokens a forward pass, padding not counted; a step has several
-    grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: big steps
+    grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: beyond memory_gb
+    memory_gb: float | None = (
+        None  # 1e9 bytes a step keeps for its backward pass; None: a quarter of the free
+    )
     dropout: float = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
     warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
     scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"  # after the warm-up

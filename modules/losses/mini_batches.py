@@ -1,7 +1,9 @@
 """Give a loss the embeddings of a whole batch that was embedded a mini-batch at a time, gradients exact."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,19 +15,37 @@ from torch.nn.parallel import DistributedDataParallel
 Features = dict[str, Any]
 
 
+@dataclass
+class _MiniBatch:
+    """Texts `begin` to `end` of a column.
+
+    vectors: `(texts, dim)`, what the loss differentiates by; in a cached step cut off from the model.
+    graph: the same with the model's graph behind it, where that is kept; None where it is built again.
+    dice: random state and precision of the first pass, for the second.
+    """
+
+    column: int
+    begin: int
+    end: int
+    tokens: int
+    vectors: Tensor | None = None
+    graph: Tensor | None = None
+    dice: "_FirstPass | None" = None
+
+
 class MiniBatchLoss(CachedLossMixin, nn.Module):
     """A loss on whole-batch embeddings; who derives from it writes `of_embeddings` and calls `over`.
 
-    Two ways to the same gradient. A large batch goes through sentence-transformers' GradCache (Gao et al.
-    2021, arXiv 2101.06983): embed without gradients, differentiate the loss by the embeddings, embed again
-    mini-batch by mini-batch with gradients. Memory is that of one mini-batch, and texts are embedded twice.
-    In a small one every mini-batch is embedded once and kept until the backward pass: less time, where the
-    batch fits.
+    A step whose tokens fit into `graph_tokens` is embedded once, every mini-batch kept until the backward
+    pass. Of a larger one as many mini-batches as fit are kept so; the others go through GradCache (Gao et
+    al. 2021, arXiv 2101.06983): embedded without gradients, and again with them once the loss has been
+    differentiated by the embeddings. The gradient is the same.
 
     Arguments:
         model: what embeds; its output holds `sentence_embedding (texts, dim)`.
-        mini_batch_tokens: tokens a forward pass, padding not counted; a longer text goes alone.
-        graph_tokens: a batch of more tokens goes through GradCache; 0: each does; None: none does.
+        mini_batch_tokens: a mini-batch has at most so many tokens, each text counted as long as its longest
+            one; a longer text goes alone. So attention's cost, texts × longest², is bounded too.
+        graph_tokens: tokens of a step that are kept for the backward pass; 0: none, None: all.
     """
 
     def __init__(self, model: nn.Module, *, mini_batch_tokens: int, graph_tokens: int | None) -> None:
@@ -33,8 +53,7 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
         if mini_batch_tokens < 1:
             raise ValueError(f"mini_batch_tokens = {mini_batch_tokens}: at least 1.")
         self.model = model
-        self.mini_batch_num_tokens = mini_batch_tokens
-        self.mini_batch_size = 1  # of the parent, which reads it only where no tokens are given
+        self.mini_batch_tokens = mini_batch_tokens
         self.graph_tokens = graph_tokens
         self.uses_gradient_cache = graph_tokens == 0  # of the last batch
 
@@ -46,67 +65,120 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
         """The loss over columns of tokenised texts, ready for `backward`.
 
         Arguments:
-            columns: what the model takes, one dictionary a column.
+            columns: what the model takes, one dictionary a column. Where one holds `place (texts,)`, row i of
+                its embeddings is that of its text number `place[i]`.
             known: passed on to `of_embeddings` as it is.
         """
         columns = list(columns)
+        places = [column.get("place") for column in columns]
+        columns = [{name: value for name, value in column.items() if name != "place"} for column in columns]
+        batches = [
+            _MiniBatch(number, begin, end, tokens)
+            for number, column in enumerate(columns)
+            for begin, end, tokens in _ranges(_lengths(column), self.mini_batch_tokens)
+        ]
         self.uses_gradient_cache = self.graph_tokens is not None and most_tokens(columns) > self.graph_tokens
-        if self.uses_gradient_cache:
-            loss: Tensor = self.forward_cached(columns, known)
-            return loss
-        return self.calculate_loss(self._embedded(columns), known)
+        if self.uses_gradient_cache and torch.is_grad_enabled():
+            return self._cached(columns, places, batches, known)
+        for position, batch in enumerate(batches):
+            # DDP prepares for a backward pass, and exchanges buffers, at every forward that it may
+            # synchronise. Once is enough; twice, and ranks with unlike numbers of mini-batches would wait
+            # for each other for ever.
+            with self._unsynchronised() if position else nullcontext():
+                batch.vectors, _ = self._embed(columns, batch, with_grad=torch.is_grad_enabled())
+        return self.of_embeddings(_whole(batches, places), known)
 
-    def calculate_loss(
-        self, reps: list[list[Tensor]], labels: Any = None, *, with_backward: bool = False
+    def _cached(
+        self,
+        columns: list[Features],
+        places: Sequence[Tensor | None],
+        batches: list[_MiniBatch],
+        known: Any,
     ) -> Tensor:
-        """The loss from embeddings by column and mini-batch: what GradCache calls."""
-        loss = self.of_embeddings([torch.cat(column) for column in reps], labels)
-        if with_backward:
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss = loss.detach()
+        assert self.graph_tokens is not None
+        left = self.graph_tokens
+        for batch in batches:
+            left -= batch.tokens
+            # The last one is always embedded again: in that pass DDP synchronises.
+            kept = left >= 0 and batch is not batches[-1]
+            with self._unsynchronised():
+                vectors, batch.dice = self._embed(columns, batch, with_grad=kept, remember=not kept)
+            batch.graph = vectors if kept else None
+            batch.vectors = vectors.detach().requires_grad_()
+        loss = self.of_embeddings(_whole(batches, places), known)
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach().requires_grad_()
+        loss.register_hook(partial(self._through_the_model, columns=columns, batches=batches))  # type: ignore[no-untyped-call]
         return loss
 
-    def embed_minibatch(
-        self,
-        sentence_feature: Features,
-        begin: int,
-        end: int,
-        with_grad: bool,
-        copy_random_state: bool,
-        random_state: Any = None,
-    ) -> tuple[Tensor, Any]:
-        """Embed texts `begin` to `end`, and keep what it takes to do so again; `random_state` is that.
+    def _through_the_model(
+        self, factor: Tensor, *, columns: list[Features], batches: list[_MiniBatch]
+    ) -> None:
+        """Hand the gradients of all vectors on to the model's weights, times the outer backward pass's own."""
+        with torch.enable_grad():
+            for batch in batches:
+                assert batch.vectors is not None
+                gradient = batch.vectors.grad
+                with nullcontext() if batch is batches[-1] else self._unsynchronised():
+                    vectors = batch.graph
+                    if vectors is None:
+                        vectors, _ = self._embed(columns, batch, with_grad=True)
+                    if vectors.requires_grad and gradient is not None:
+                        vectors.backward(gradient * factor)  # type: ignore[no-untyped-call]
+                batch.graph = batch.vectors = None  # what it kept is free for the next one
 
-        Half-precision embeddings leave as float32, so that the gradients kept for the second pass are not
-        rounded.
+    def _embed(
+        self, columns: list[Features], batch: _MiniBatch, *, with_grad: bool, remember: bool = False
+    ) -> tuple[Tensor, "_FirstPass | None"]:
+        """The vectors of a mini-batch, and with `remember` what it takes to embed it again in the same way.
+
+        Half-precision vectors leave as float32, so that gradients kept for a second pass are not rounded.
         """
-        embeddings, dice = super().embed_minibatch(
-            sentence_feature, begin, end, with_grad, copy_random_state, random_state
+        vectors, dice = self.embed_minibatch(
+            columns[batch.column],
+            batch.begin,
+            batch.end,
+            with_grad,
+            remember,
+            batch.dice,  # type: ignore[arg-type]
         )
-        wide = torch.promote_types(embeddings.dtype, torch.float32)
-        return embeddings.to(wide), dice and _FirstPass(dice, embeddings.device.type)
-
-    def _embedded(self, columns: list[Features]) -> list[list[Tensor]]:
-        """All mini-batches in one graph."""
-        first = True
-        embedded: list[list[Tensor]] = []
-        for column in columns:
-            embedded.append([])
-            mini_batches = self.embed_minibatch_iter(column, torch.is_grad_enabled(), copy_random_state=False)
-            while True:
-                # DDP prepares for a backward pass, and exchanges buffers, at every forward that it may
-                # synchronise. Once is enough; twice, and ranks with unlike numbers of mini-batches would
-                # wait for each other for ever.
-                with nullcontext() if first else self._unsynchronised():
-                    mini_batch = next(mini_batches, None)
-                if mini_batch is None:
-                    break
-                first = False
-                embedded[-1].append(mini_batch[0])
-        return embedded
+        wide = torch.promote_types(vectors.dtype, torch.float32)
+        return vectors.to(wide), _FirstPass(dice, vectors.device.type) if dice else None
 
     def _unsynchronised(self) -> Any:
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+
+
+def _lengths(column: Features) -> list[int]:
+    """Tokens of each text, padding left out."""
+    if "cu_seq_lens_q" in column:
+        lengths: list[int] = column["cu_seq_lens_q"].diff().tolist()
+    else:
+        lengths = column["attention_mask"].sum(dim=1).tolist()
+    return lengths
+
+
+def _ranges(lengths: Sequence[int], limit: int) -> Iterator[tuple[int, int, int]]:
+    """Begin, end and tokens of mini-batches of at most `limit` tokens, counted texts × longest."""
+    begin, longest = 0, 0
+    for end, length in enumerate(lengths):
+        longest = max(longest, length)
+        if end > begin and (end + 1 - begin) * longest > limit:
+            yield begin, end, sum(lengths[begin:end])
+            begin, longest = end, length
+    yield begin, len(lengths), sum(lengths[begin:])
+
+
+def _whole(batches: Iterable[_MiniBatch], places: Sequence[Tensor | None]) -> list[Tensor]:
+    """The embeddings of each column, in the order of its pairs."""
+    parts: list[list[Tensor]] = [[] for _ in places]
+    for batch in batches:
+        assert batch.vectors is not None
+        parts[batch.column].append(batch.vectors)
+    return [
+        torch.cat(part) if place is None else torch.cat(part)[place]
+        for part, place in zip(parts, places, strict=True)
+    ]
 
 
 def most_tokens(columns: list[Features]) -> int:

@@ -37,7 +37,6 @@ ROWS = [
     }
     for n, length in enumerate([3, 400, 1, 17, 1, 60])
 ]
-LONGEST_FIRST = [1, 5, 3, 0, 2, 4]  # rows with equal documents stay in their order
 COLUMNS = ("query", "document", "negative_1")
 
 
@@ -58,16 +57,24 @@ def collator(model: CodeEmbedder, folder: Path, packed: bool, **arguments: Any) 
 def test_a_padded_batch_is_what_sentence_transformers_makes_of_these_rows_but_for_the_order(
     model: CodeEmbedder, tmp_path: Path
 ) -> None:
-    rows = [ROWS[row] for row in LONGEST_FIRST]
-    wanted = BaseDataCollator(preprocess_fn=model.preprocess, prompts=PROMPTS)(rows)
     found = collator(model, tmp_path, packed=False)(ROWS)
     for column in COLUMNS:
+        rows = [ROWS[row] for row in longest_first(model, column)]
+        wanted = BaseDataCollator(preprocess_fn=model.preprocess, prompts=PROMPTS)(rows)
         for key in ("input_ids", "attention_mask"):
             name = f"{column}_{key}"
             assert found[name].dtype == torch.int64
             assert torch.equal(found[name], wanted[name])
         assert found[f"{column}_modality"] == wanted[f"{column}_modality"] == "text"
     assert found["dataset_name"] == NAME
+
+
+def longest_first(model: CodeEmbedder, column: str) -> list[int]:
+    """The rows in the order of a column's token counts; equal ones stay in their order."""
+    lengths = [
+        len(model.preprocess([row[column]], prompt=PROMPTS[NAME][column])["input_ids"][0]) for row in ROWS
+    ]
+    return sorted(range(len(ROWS)), key=lambda row: -lengths[row])
 
 
 @pytest.mark.parametrize("offset", [0, 2])
@@ -79,13 +86,18 @@ def test_a_packed_batch_is_what_transformers_flattening_makes_of_it(
     )
     found = collator(model, tmp_path, packed=True, position_offset=offset)(ROWS)
     for column in COLUMNS:
-        texts = [ROWS[row][column] for row in LONGEST_FIRST]
+        order = longest_first(model, column)
+        texts = [ROWS[row][column] for row in order]
         ids = [
             model.preprocess([text], prompt=PROMPTS[NAME][column])["input_ids"][0].tolist() for text in texts
         ]
         wanted = dict(flatten([{"input_ids": one} for one in ids]))
         del wanted["labels"]
-        wanted |= {"modality": "text", "text_id": torch.from_numpy(text_ids(texts))}
+        wanted |= {
+            "modality": "text",
+            "place": torch.tensor([order.index(row) for row in range(len(ROWS))]),
+            "text_id": torch.from_numpy(text_ids([row[column] for row in ROWS])),
+        }
         mine = {key.removeprefix(f"{column}_"): found[key] for key in found if key.startswith(f"{column}_")}
         assert mine.keys() == wanted.keys()
         for key, value in wanted.items():
@@ -108,6 +120,7 @@ def test_the_features_of_a_column_are_cut_into_mini_batches_by_sentence_transfor
         assert [set(column) for column in features] == [set(features[0])] * 3, "one dictionary a column"
         for column in features:
             column.pop("text_id")
+            column.pop("place")
         parts[packed] = _create_minibatch(features[1], 2, 5)
     tokens = parts[False]["input_ids"][parts[False]["attention_mask"] == 1]
     assert torch.equal(parts[True]["input_ids"][0], tokens)
@@ -115,15 +128,18 @@ def test_the_features_of_a_column_are_cut_into_mini_batches_by_sentence_transfor
     assert parts[True]["seq_idx"].max() == 2
 
 
-def test_the_longest_documents_come_first_and_a_pair_stays_together(
+def test_the_longest_texts_of_each_column_come_first_and_place_leads_back_to_the_pairs(
     model: CodeEmbedder, tmp_path: Path
 ) -> None:
     found = collator(model, tmp_path, packed=False)(ROWS)
-    lengths = found["document_attention_mask"].sum(1).tolist()
-    assert lengths == sorted(lengths, reverse=True)
     for column in COLUMNS:
-        texts = [ROWS[row][column] for row in LONGEST_FIRST]
+        lengths = found[f"{column}_attention_mask"].sum(1)
+        assert lengths.tolist() == sorted(lengths.tolist(), reverse=True)
+        texts = [row[column] for row in ROWS]
         assert found[f"{column}_text_id"].tolist() == text_ids(texts).tolist()
+        for text, place in zip(texts, found[f"{column}_place"], strict=True):
+            alone = model.preprocess([text], prompt=PROMPTS[NAME][column])["input_ids"][0]
+            assert torch.equal(found[f"{column}_input_ids"][place, : lengths[place]], alone)
 
 
 def test_the_teacher_speaks_of_each_columns_bare_texts(model: CodeEmbedder, tmp_path: Path) -> None:
@@ -135,7 +151,7 @@ def test_the_teacher_speaks_of_each_columns_bare_texts(model: CodeEmbedder, tmp_
     found = collator(model, tmp_path, packed=True, teacher=teacher)(ROWS)
     for column in COLUMNS:
         assert found[f"{column}_teacher"].dtype == torch.float32
-        wanted = np.stack([of[ROWS[row][column]] for row in LONGEST_FIRST])
+        wanted = np.stack([of[row[column]] for row in ROWS])
         assert np.array_equal(found[f"{column}_teacher"].numpy(), wanted)
 
 

@@ -4,54 +4,94 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codequarry.modules import tokens_that_fit as module
+from codequarry.modules.adapter import add_adapter
 from codequarry.modules.build import build_model
-
-KEPT = """
-import sys, torch
-from codequarry.modules.tokens_that_fit import bytes_per_token
-from codequarry.modules.build import build_model
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.lora_linear import fuse_adapters
 from codequarry.modules.packing import use_packing
-from codequarry.modules.token_features import packed
+from codequarry.modules.recomputation import recompute_elementwise
 
-kept = {}
-def pack(tensor):
-    kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-    return tensor
 
-model = build_model(sys.argv[1], pooling="mean", max_length=256)
-assert use_packing(model) is None
-for weight in model.parameters():  # the hook sees them too
-    kept[weight.untyped_storage().data_ptr()] = 0
-weights = set(kept)
-features = packed([[7] * 240 for _ in range(4)])
-with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-    with torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[2] == "bf16"):
-        model(features)
-measured = sum(size for pointer, size in kept.items() if pointer not in weights) / 960
-print(bytes_per_token(model, sys.argv[2]) / measured)
-"""
+@pytest.fixture(scope="module")
+def decoder(small_decoder: Path) -> CodeEmbedder:
+    model = build_model(str(small_decoder), max_length=64, device="cpu")
+    add_adapter(model, rank=4, alpha=8.0)
+    return model
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_estimate_is_near_what_autograd_keeps(minilm: Path, precision: str) -> None:
-    words = [sys.executable, "-c", KEPT, str(minilm), precision]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("packs", [True, False], ids=["packed", "padded"])
+def test_each_token_of_a_step_adds_what_was_measured(minilm: Path, precision: Any, packs: bool) -> None:
+    model = build_model(str(minilm), pooling="mean", max_length=64, device="cpu")
+    if packs:
+        assert use_packing(model) is None
+    measured = module.bytes_per_token(model, precision, packs=packs)
+    four, eight = (module._kept(model, precision, [[7] * 64] * texts, packs) for texts in (4, 8))
+    assert (eight - four) / (4 * 64) == pytest.approx(measured, rel=0.03)
+
+
+def test_it_counts_what_a_real_step_keeps_in_memory(minilm: Path) -> None:
+    """Against the growth of a process: what autograd reports is what the machine gives."""
+    result = subprocess.run([sys.executable, "-c", GROWTH, str(minilm)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert 0.5 < float(result.stdout) < 2
+    measured, grown = map(float, result.stdout.split())
+    assert 0.6 * grown < measured < 1.4 * grown
 
 
-def test_as_many_tokens_fit_as_free_memory_holds(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build_model(str(minilm), pooling="mean", device="cpu")
-    monkeypatch.setattr(module, "free_memory", lambda device: 1 << 30)
-    fitting = module.tokens_that_fit(model, "fp32", "cpu")
-    assert 0 < fitting * module.bytes_per_token(model, "fp32") <= 1 << 29
-    assert module.tokens_that_fit(model, "bf16", "cpu") > fitting
-    monkeypatch.setattr(module, "free_memory", lambda device: 2 << 30)
-    assert module.tokens_that_fit(model, "fp32", "cpu") == pytest.approx(2 * fitting, abs=2)
+GROWTH = """
+import sys
+from pathlib import Path
+import torch
+from codequarry.modules.build import build_model
+from codequarry.modules.packing import use_packing
+from codequarry.modules.token_features import packed
+from codequarry.modules.tokens_that_fit import bytes_per_token
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+torch.set_num_threads(1)
+model = build_model(sys.argv[1], pooling="mean", max_length=128, device="cpu")
+assert use_packing(model) is None
+measured = bytes_per_token(model, "fp32", packs=True)
+features = packed([[7] * 128] * 32)
+model(features)
+before = resident()
+output = model(features)
+print(measured, (resident() - before) / (32 * 128))
+"""
+
+
+def test_recomputation_and_one_function_per_adapter_let_more_tokens_fit(decoder: CodeEmbedder) -> None:
+    assert use_packing(decoder) is None
+    before = module.tokens_that_fit(decoder, "fp32", "cpu", packs=True, memory_gb=1.0)
+    recompute_elementwise(decoder)
+    fuse_adapters(decoder)
+    assert module.tokens_that_fit(decoder, "fp32", "cpu", packs=True, memory_gb=1.0) > 1.2 * before
+
+
+def test_memory_is_what_the_recipe_says_or_a_quarter_of_what_is_free(
+    minilm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_model(str(minilm), pooling="mean", max_length=64, device="cpu")
+    monkeypatch.setattr(module, "free_memory", lambda device: 4_000_000_000)
+    fitting = module.tokens_that_fit(model, "fp32", "cpu", packs=False)
+    assert fitting == module.tokens_that_fit(model, "fp32", "cpu", packs=False, memory_gb=1.0)
+    assert 2 * fitting == pytest.approx(
+        module.tokens_that_fit(model, "fp32", "cpu", packs=False, memory_gb=2.0), abs=2
+    )
+
+
+def test_the_model_is_left_in_the_mode_it_was_in_and_without_gradients(minilm: Path) -> None:
+    model = build_model(str(minilm), pooling="mean", max_length=64, device="cpu").eval()
+    module.bytes_per_token(model, "fp32", packs=False)
+    assert not any(part.training for part in model.modules())
+    assert all(weight.grad is None for weight in model.parameters())
 
 
 def test_free_memory_is_more_than_this_process_has_and_less_than_the_machine() -> None:
