@@ -2,6 +2,7 @@
 
     python train.py recipes/mini.toml --out runs/mini                        # one CPU or one GPU
     torchrun --nproc-per-node=8 train.py recipes/0.5b.toml --out runs/0.5b   # eight GPUs
+    python train.py recipes/0.5b-lora.toml --from runs/a --decay 20 --out runs/b   # end run a now, as run b
 
 The same command continues a run that was stopped, by Ctrl-C, a crash or a power cut, from its last whole
 checkpoint. `--set field=value` replaces one field of the recipe, `--fresh` throws an earlier run in the same
@@ -26,7 +27,7 @@ from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
 from codequarry.modules.tasks import SIDES, prompt_name, prompts
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
-from codequarry.recipes.run_folder import claim, finish, is_finished, keep_choice
+from codequarry.recipes.run_folder import adopt, claim, finish, is_finished, keep_choice, with_decay
 from codequarry.recipes.schema import HardNegatives, Recipe
 
 
@@ -38,6 +39,8 @@ def train(
     fresh: bool = False,
     skip_bad: bool = False,
     logs: Sequence[str] = (),
+    start: Path | None = None,
+    decay: int | None = None,
 ) -> None:
     """Train the model of a recipe and leave it in `out`.
 
@@ -48,12 +51,18 @@ def train(
         fresh: start over where `out` holds an earlier run.
         skip_bad: count malformed pairs instead of stopping at the first.
         logs: see `chosen_logs`.
+        start, decay: begin at the newest checkpoint of this run, or at this checkpoint, and let the learning
+            rate fall to 0 over so many steps; None: begin at the backbone, and end as the recipe says.
 
     Raises ValueError for a recipe, data or folder that cannot be used, before anything is trained, and for
     a run that had to end, with what it has kept.
     """
     # -- recipe and pairs: everything that can be wrong with the input is found before torch is loaded
     recipe = read_recipe(recipe_file, settings)
+    if (start is None) != (decay is None):
+        raise ValueError("--from and --decay go together: which checkpoint, and how many steps to its end.")
+    if start is not None and decay is not None:
+        recipe, start = with_decay(recipe, start, decay)
     chosen = chosen_logs(logs)
     data = Path(recipe.data)
     found = read_pair_folders(data, subfolders=recipe.subfolders, skip_bad=skip_bad)
@@ -110,6 +119,8 @@ def train(
         )
     with ranks.main_process_first():
         claim(out, recipe, data_sha256, fresh=fresh and ranks.is_main_process)
+        if start is not None and ranks.is_main_process:
+            adopt(out, start)
     if is_finished(out):
         ranks.print(f"{out} is finished. Pass --fresh to train it again.")
         return
@@ -213,9 +224,9 @@ def train(
     if recipe.validation is not None:
         validation = {
             "eval_strategy": "steps",
-            "eval_on_start": checkpoint is None,
+            "eval_on_start": checkpoint is None and recipe.validation.on_start,
             "eval_steps": recipe.validation.every_steps,
-            "load_best_model_at_end": True,
+            "load_best_model_at_end": recipe.validation.keep == "best",
             "metric_for_best_model": recipe.validation.metric,
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": True,
@@ -226,6 +237,9 @@ def train(
         per_device_train_batch_size=recipe.batch_size // ranks.num_processes,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.scheduler,
+        lr_scheduler_kwargs=(
+            {"num_decay_steps": recipe.decay_steps, "decay_type": "1-sqrt"} if recipe.decay_steps else None
+        ),
         warmup_steps=round(recipe.warmup_ratio * recipe.max_steps),
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
@@ -267,7 +281,7 @@ def train(
         shares=shares,
         callbacks=log_callbacks(chosen, out),
     )
-    if recipe.validation is not None:
+    if recipe.validation is not None and recipe.validation.keep == "best":
         trainer.add_callback(BestCheckpoint(recipe.validation.patience))
     show_progress(
         trainer,
@@ -303,7 +317,7 @@ def train(
                 "metric": evaluator.primary_metric,
                 **validated_on,
                 "scores": validations(trainer.state.log_history),
-                "best_step": trainer.state.best_global_step,
+                "best_step": trainer.state.best_global_step if arguments.load_best_model_at_end else None,
                 "model": final_scores,
             }
             if evaluator is not None
@@ -358,11 +372,25 @@ def _column_prompts(prompts: Mapping[str, str | None], name: str, columns: Seque
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train.py`, which `codequarry train` takes too."""
-    parser.add_argument("recipe", help="a recipe file, or mini, own, nano, 0.5b, 1.5b")
+    parser.add_argument("recipe", help="a recipe file, or mini, own, nano, 0.5b-lora, 0.5b, 1.5b")
     parser.add_argument(
         "--out", type=Path, required=True, help="the run's folder; in the end it is the model"
     )
     offer_settings(parser)
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="RUN",
+        help="with --decay: the run (its newest checkpoint) or RUN/checkpoints/checkpoint-N to end; "
+        "give the recipe and options it was started with, and another --out",
+    )
+    parser.add_argument(
+        "--decay",
+        type=int,
+        metavar="STEPS",
+        help="with --from: let the learning rate fall to 0 over so many steps, and save the model",
+    )
     parser.add_argument("--fresh", action="store_true", help="throw away an earlier run in --out")
     parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
     parser.add_argument(
@@ -385,6 +413,8 @@ def run(arguments: argparse.Namespace) -> None:
         fresh=arguments.fresh,
         skip_bad=arguments.skip_bad,
         logs=arguments.logs,
+        start=arguments.start,
+        decay=arguments.decay,
     )
 
 

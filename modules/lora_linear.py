@@ -1,7 +1,7 @@
 """A linear layer with a LoRA adapter as one autograd function, which keeps what its backward pass reads.
 
-peft computes `W x + b` and `s · B A x` as five operations, each of which passes over its result and may keep its
-input. Where W is frozen, only A's gradient reads x, and B's the `rank` numbers of A x.
+peft computes `W x + b` and `s · B A x` as five operations, each of which passes over its result and may keep
+its input. Where W is frozen, only A's gradient reads x, and B's reads the `rank` numbers of A x.
 """
 
 from typing import Any
@@ -78,8 +78,8 @@ class LoRALinear(torch.autograd.Function):
     it is computed again. Under autocast all of it is computed in autocast's type; a W that is in this type
     already is not copied.
 
-    Shapes: `states (..., in)`, `weight (out, in)`, `bias (out,)` or None, `down (rank, in)`, `up (out, rank)`, to
-    `(..., out)`.
+    Shapes: `states (..., in)`, `weight (out, in)`, `bias (out,)` or None, `down (rank, in)` and
+    `up (out, rank)`, to `(..., out)`.
     """
 
     @staticmethod

@@ -101,7 +101,7 @@ def _in_blocks(
 
 
 class _BlockAttention(torch.autograd.Function):
-    """Attention inside each text as two batched products, whose scores are computed again in the backward pass.
+    """Attention inside each text as two batched products; the backward pass computes the scores again.
 
     Kept are queries, keys and values, without padding. The scores, a number per head and pair of tokens of
     a text, would be an eighth of all that a layer keeps at 128 tokens, and half at 512.

@@ -11,7 +11,7 @@ from codequarry.modules.machine import has_fast_bf16
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Compute = Literal["bf16", "fp16", "fp32"]
-WeightsDtype = Literal["float32", "bfloat16"]
+WeightsDtype = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,22 @@ def chosen_precision(precision: Precision, *, device: str, architecture: str) ->
         instead = "'fp32' or 'fp16'" if safe else "'fp32'"
         raise ValueError(f"precision = 'bf16', which this GPU only emulates: pass {instead}.")
     return precision
+
+
+def stored_weights(
+    weights: WeightsDtype, precision: Precision, *, device: str, frozen: bool
+) -> Literal["float32", "bfloat16"]:
+    """The type that a model's weights have in memory.
+
+    Arguments:
+        weights: `auto` is bfloat16 for frozen weights of a step that computes in bf16, else float32.
+        precision: of a recipe, see `chosen_precision`.
+        frozen: whether an adapter is trained on them.
+    """
+    if weights != "auto":
+        return weights
+    in_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return "bfloat16" if frozen and in_bf16 else "float32"
 
 
 def check_weights(weights: WeightsDtype, precision: Precision) -> None:

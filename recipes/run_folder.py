@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
+from codequarry.modules.checkpoints import newest_complete, step_of, writing_folder
 from codequarry.modules.out_of_room import full_disk_is_told
 from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import recipe_from_record
@@ -13,6 +14,8 @@ from codequarry.recipes.schema import Recipe
 
 _RUN = "recipe.json"
 _CHOICES = "choices.json"
+_CHECKPOINTS = "checkpoints"
+_MADE_ONCE = ("backbone", "negatives")  # random weights and mined negatives, as a run began with them
 _REMOVING = ".removing"
 _SAVING = ".saving"
 # How a step is computed, not what: with another value the same run goes on.
@@ -31,7 +34,8 @@ def claim(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -> N
     Arguments: `data_fingerprint` identifies the pairs; `fresh` throws away what the folder holds of an
     earlier run.
 
-    A run may go on with another `mini_batch_tokens` or `grad_cache`, as it must where memory ran out.
+    A run resumes with another `mini_batch_tokens`, `grad_cache` or `memory_gb`, as it must where memory ran
+    out.
 
     Raises ValueError when the folder belongs to another recipe or other pairs (both are named), or holds
     files that no run wrote.
@@ -71,6 +75,70 @@ def recipe_of(out: Path) -> Recipe:
     if not file.is_file():
         raise ValueError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
     return recipe_from_record(json.loads(file.read_text(encoding="utf-8"))["recipe"])
+
+
+def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
+    """The recipe that ends a run of `recipe` in `steps` steps after a checkpoint, and that checkpoint.
+
+    The rate falls to 0 over the steps, as `scheduler = "warmup_stable_decay"` says; the warm-up is as it was.
+
+    Arguments: `start`, a run's folder, whose newest checkpoint is taken, or one of its checkpoints.
+
+    Raises ValueError for a folder that is neither, a run of another recipe, and a checkpoint that lies in the
+    warm-up or in a decay.
+    """
+    in_run = start.parent.name == _CHECKPOINTS
+    run = start.parent.parent if in_run else start
+    checkpoint = start if in_run else newest_complete(start / _CHECKPOINTS, check=False)
+    if checkpoint is None or not (checkpoint / "trainer_state.json").is_file():
+        raise ValueError(
+            f"{start} holds no checkpoint: pass a run's folder or RUN/{_CHECKPOINTS}/checkpoint-N."
+        )
+    if recipe_of(run) != recipe:
+        raise ValueError(
+            f"{run} is a run of another recipe: give the recipe and --set options that it was started with."
+        )
+    done, warm = step_of(checkpoint), round(recipe.warmup_ratio * recipe.max_steps)
+    if recipe.scheduler not in ("warmup_stable_decay", "constant_with_warmup"):
+        raise ValueError(
+            f"the rate of {run} changes at every step (scheduler = {recipe.scheduler!r}): only runs with "
+            "'warmup_stable_decay' or 'constant_with_warmup' can be ended anywhere."
+        )
+    if not warm <= done <= recipe.max_steps - (recipe.decay_steps or 0):
+        raise ValueError(
+            f"{checkpoint} lies in the warm-up or the decay of its run: pass one between the two."
+        )
+    ended = dataclasses.replace(
+        recipe,
+        max_steps=done + steps,
+        scheduler="warmup_stable_decay",
+        decay_steps=steps,
+        warmup_ratio=warm / (done + steps),
+    )
+    return ended, checkpoint
+
+
+def adopt(out: Path, checkpoint: Path) -> None:
+    """Let the run in `out` begin at a checkpoint of another run, unless it has one of its own already."""
+    run = checkpoint.parent.parent
+    if (
+        json.loads((run / _RUN).read_text("utf-8"))["data_sha256"]
+        != (json.loads((out / _RUN).read_text("utf-8"))["data_sha256"])
+    ):
+        raise ValueError(f"{run} was trained on other pairs than the recipe's data folder holds now.")
+    target = out / _CHECKPOINTS / checkpoint.name
+    if newest_complete(out / _CHECKPOINTS, check=False) is not None:
+        return
+    for name in (_CHOICES, *_MADE_ONCE):
+        if (run / name).is_dir():
+            shutil.copytree(run / name, out / name, dirs_exist_ok=True)
+        elif (run / name).is_file():
+            shutil.copy2(run / name, out / name)
+    written = writing_folder(out / _CHECKPOINTS) / checkpoint.name
+    shutil.rmtree(written.parent, ignore_errors=True)
+    shutil.copytree(checkpoint, written)
+    written.rename(target)
+    written.parent.rmdir()
 
 
 def is_finished(out: Path) -> bool:

@@ -60,18 +60,20 @@ class Recipe:
     learning_rate: float  # peak, after warm-up
     temperature: float = 0.05  # divides the cosine similarity
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
-    mini_batch_tokens: int = 4096  # tokens a forward pass, padding not counted; a step has several
+    mini_batch_tokens: int = 4096  # per forward pass, each text counted as long as its longest
     grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: beyond memory_gb
-    memory_gb: float | None = (
-        None  # 1e9 bytes a step keeps for its backward pass; None: a quarter of the free
-    )
+    memory_gb: float | None = None  # 1e9 bytes that a step keeps for its backward pass; None: a quarter
     dropout: float = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
     warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
-    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"  # after the warm-up
+    # After the warm-up; warmup_stable_decay: constant, then 1 - sqrt(share of decay_steps that is done).
+    scheduler: Literal["linear", "cosine", "constant_with_warmup", "warmup_stable_decay"] = "linear"
+    decay_steps: int | None = None  # the last optimiser steps, for warmup_stable_decay alone
     weight_decay: float = 0.01  # AdamW's
     max_grad_norm: float = 1.0  # gradients longer than this are scaled down to it
     precision: Precision = "auto"  # of the arithmetic; auto: bf16 where it is faster, else fp32
-    weights: WeightsDtype = "float32"  # in memory; bfloat16 halves them and AdamW's state, and learns less
+    weights: WeightsDtype = (
+        "float32"  # in memory; bfloat16 learns less; auto: of frozen ones, see stored_weights
+    )
     lora: Adapter | None = None  # train an adapter and merge it in the end; None: train every weight
     average_with_base: float = 0.0  # share of the base's weights in the final ones; 0: the trained ones
     validation: Validation | None = None  # hold pairs out and choose the checkpoint by them; None: the last
@@ -110,6 +112,17 @@ class Recipe:
             raise ValueError(
                 f"source_weights of {bad[0]!r} in recipe {self.name} is {self.source_weights[bad[0]]}: pass "
                 "a factor from 0 (never drawn) up."
+            )
+        decays = self.scheduler == "warmup_stable_decay"
+        if decays != (self.decay_steps is not None) or not 0 < (self.decay_steps or 1) <= self.max_steps:
+            raise ValueError(
+                f"decay_steps = {self.decay_steps} with scheduler = {self.scheduler!r} and max_steps = "
+                f"{self.max_steps} in recipe {self.name}: warmup_stable_decay needs a number from 1 to "
+                "max_steps, and no other scheduler takes one."
+            )
+        if self.memory_gb is not None and not self.memory_gb > 0:
+            raise ValueError(
+                f"memory_gb = {self.memory_gb} in recipe {self.name}: a number above 0, or none."
             )
         if not 0 < self.temperature <= 1:
             raise ValueError(

@@ -25,6 +25,7 @@ def untrained_model(
     Raises ValueError when the backbone cannot be found or does not go with the recipe.
     """
     from codequarry.modules.build import build_model
+    from codequarry.modules.precision import stored_weights
     from codequarry.modules.random_backbone import read_tokenizer, train_tokenizer, write_random_backbone
 
     backbone = recipe.backbone.name
@@ -45,7 +46,7 @@ def untrained_model(
         pooling=recipe.pooling,
         max_length=recipe.max_length,
         dims=recipe.matryoshka_dims,
-        dtype=recipe.weights,
+        dtype=stored_weights(recipe.weights, recipe.precision, device=device, frozen=recipe.lora is not None),
         revision=recipe.backbone.revision,
         lock=lock,
         device=device,

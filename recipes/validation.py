@@ -2,15 +2,18 @@
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 from codequarry.modules.score_names import MEAN, score_name, score_names
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores on pairs held out of the training sources; the checkpoint that scores best becomes the model."""
+    """Scores on pairs held out of the training sources, and which checkpoint becomes the model."""
 
-    every_steps: int = 100  # optimiser steps between two validations; divides the recipe's save_steps
+    every_steps: int = 100  # optimiser steps between two validations; with keep = best divides save_steps
+    keep: Literal["best", "last"] = "best"  # the checkpoint that scores best, or the last step's
+    on_start: bool = True  # score the untrained model too
     pairs_per_source: int = 200  # held out of one source and task, at most; mined repositories are one source
     max_pairs: int = 1000  # held out in all, shared evenly by the tasks; a validation takes that much longer
     share: float = 0.02  # of the pairs of a source and task, at most
@@ -23,6 +26,11 @@ class Validation:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"validation: {name} = {value}: at least 1.")
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError(
+                f"validation: patience = {self.patience} with keep = 'last': a run that ends early keeps its "
+                "best checkpoint. Leave one of the two out."
+            )
         if not 0 < self.share < 1:
             raise ValueError(
                 f"validation: share = {self.share}: a share of the pairs, above 0 and below 1, such as 0.02."
@@ -38,7 +46,7 @@ class Validation:
 
         Arguments: `save_steps`, optimiser steps between checkpoints; `matryoshka_dims`, those that train.
         """
-        if save_steps % self.every_steps:
+        if self.keep == "best" and save_steps % self.every_steps:
             above = -(-save_steps // self.every_steps) * self.every_steps
             raise ValueError(
                 f"validation: every_steps = {self.every_steps} does not divide save_steps = {save_steps}, "

@@ -9,7 +9,12 @@ from codequarry.data.sources.eval_readers.codexglue import read_codexglue_java_c
 from codequarry.data.sources.eval_readers.documentation import read_docs_qa
 from codequarry.data.sources.eval_readers.leetcode import read_leetcode_p2s
 from codequarry.data.sources.eval_readers.mbxp import read_mbxp_code2nl
-from codequarry.data.sources.eval_readers.python_problems import read_conala, read_ds1000, read_mbpp
+from codequarry.data.sources.eval_readers.python_problems import (
+    read_conala,
+    read_ds1000,
+    read_human_eval,
+    read_mbpp,
+)
 from codequarry.data.sources.eval_readers.rosetta import read_rosetta_py_cpp
 from codequarry.data.sources.eval_readers.so_codenn import read_so_codenn
 from codequarry.data.sources.schema import Distribution, EvalSource, Git
@@ -18,6 +23,25 @@ _CODEXGLUE = "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9"
 _MBXP = ("cpp", "csharp", "java", "javascript", "kotlin", "php", "python", "ruby", "typescript")
 
 _ROWS = (
+    EvalSource(
+        name="humaneval",
+        task="nl2code",
+        where=(
+            Git(
+                "openai/human-eval",
+                "6d43fb980f9fee3c892a914eda09951f772ad10d",
+                ("/data/HumanEval.jsonl.gz",),
+            ),
+        ),
+        licence="MIT",
+        languages=("python",),
+        read=read_human_eval,
+        mirrors="HumanEvalRetrieval",
+        faithful="The same problems; MTEB's queries hold the examples too: compare with care.",
+        queries=164,
+        documents=164,
+        in_mean=False,
+    ),
     EvalSource(
         name="mbpp",
         task="nl2code",

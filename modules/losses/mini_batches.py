@@ -44,7 +44,7 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
     Arguments:
         model: what embeds; its output holds `sentence_embedding (texts, dim)`.
         mini_batch_tokens: a mini-batch has at most so many tokens, each text counted as long as its longest
-            one; a longer text goes alone. So attention's cost, texts × longest², is bounded too.
+            one; a longer text goes alone. So attention's cost, texts · longest², is bounded too.
         graph_tokens: tokens of a step that are kept for the backward pass; 0: none, None: all.
     """
 
@@ -114,7 +114,7 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
     def _through_the_model(
         self, factor: Tensor, *, columns: list[Features], batches: list[_MiniBatch]
     ) -> None:
-        """Hand the gradients of all vectors on to the model's weights, times the outer backward pass's own."""
+        """Propagate the gradients of all vectors, times the outer backward pass's own, to the weights."""
         with torch.enable_grad():
             for batch in batches:
                 assert batch.vectors is not None
@@ -159,7 +159,7 @@ def _lengths(column: Features) -> list[int]:
 
 
 def _ranges(lengths: Sequence[int], limit: int) -> Iterator[tuple[int, int, int]]:
-    """Begin, end and tokens of mini-batches of at most `limit` tokens, counted texts × longest."""
+    """Begin, end and tokens of mini-batches of at most `limit` tokens, counted texts · longest."""
     begin, longest = 0, 0
     for end, length in enumerate(lengths):
         longest = max(longest, length)

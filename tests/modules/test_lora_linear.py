@@ -48,10 +48,8 @@ def test_a_fused_layer_has_the_gradients_of_float64() -> None:
         one.requires_grad_()
 
     def fused(states: Tensor, down: Tensor, up: Tensor) -> Any:
-        doubled = states * 2
-        return LoRALinear.apply(
-            doubled, weight, bias, down, up, 0.7, Recipe(torch.mul, (states.detach(), torch.tensor(2.0)))
-        )
+        recipe = Recipe(torch.mul, (states.detach(), torch.tensor(2.0)))
+        return LoRALinear.apply(states * 2, weight, bias, down, up, 0.7, recipe)
 
     def plain(states: Tensor, down: Tensor, up: Tensor) -> Tensor:
         return nn.functional.linear(2 * states, weight, bias) + 0.7 * (2 * states @ down.T @ up.T)

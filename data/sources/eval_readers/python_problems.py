@@ -1,12 +1,29 @@
-"""Three sets of short Python problems: a description, and the code that does it."""
+"""Four sets of short Python problems: a description, and the code that does it."""
 
+import gzip
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.sources.eval_readers.from_pairs import set_of_pairs
 from codequarry.data.sources.schema import Files
+
+_DOCSTRING = re.compile(r'"""(.*?)"""|\'\'\'(.*?)\'\'\'', re.DOTALL)
+_EXAMPLES = re.compile(r">>>|\b(?:for )?examples?\b|\be\.g\.|==>|➞|^\s*\[input", re.IGNORECASE | re.MULTILINE)
+
+
+def read_human_eval(files: Files) -> EvalSet:
+    """HumanEval: the docstring of the function up to its examples, in one line → the body that solves it."""
+    rows = json_lines((path, gzip.decompress(content)) for path, content in files)
+    pairs = ((_task_in(row["prompt"]), row["canonical_solution"].strip(), "python") for row in rows)
+    return set_of_pairs("humaneval", "nl2code", pairs)
+
+
+def _task_in(prompt: str) -> str:
+    double, single = _DOCSTRING.findall(prompt)[-1]  # a helper's docstring may stand before it
+    return " ".join(_EXAMPLES.split(double or single)[0].split())
 
 
 def read_mbpp(files: Files) -> EvalSet:

@@ -44,5 +44,5 @@ def test_every_task_has_a_set_that_counts() -> None:
 
 
 def test_an_unknown_set_is_refused_with_the_list() -> None:
-    with pytest.raises(ValueError, match="'humaneval' is no evaluation set: the sets are mbpp, "):
-        get_eval_source("humaneval")
+    with pytest.raises(ValueError, match="'human_eval' is no evaluation set: the sets are humaneval, mbpp, "):
+        get_eval_source("human_eval")
