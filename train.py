@@ -191,12 +191,12 @@ def train(
 
     # -- loss
     with ranks.main_process_first():
-        # free memory differs from one sitting of a run to the next, and what a step rounds must not
-        fitting = keep_choice(
-            out,
-            "graph_tokens",
-            tokens_that_fit(model, precision, device, packs=not_packed is None, memory_gb=recipe.memory_gb),
+        fitting = tokens_that_fit(
+            model, precision, device, packs=not_packed is None, memory_gb=recipe.memory_gb
         )
+        if recipe.memory_gb is None:
+            # free memory differs from one sitting of a run to the next, and what a step rounds must not
+            fitting = keep_choice(out, "graph_tokens", fitting)
     graph_tokens = {"on": 0, "auto": fitting, "off": None}[recipe.grad_cache]
     terms = recipe.objective
     loss = Objective(
