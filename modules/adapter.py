@@ -7,6 +7,7 @@ halves its memory; A and B stay in float32, where small steps are not rounded aw
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,17 +50,24 @@ def add_adapter(
         raise ValueError("LoRA needs peft: pip install 'codequarry[train]'")
     if has_adapter(model):
         raise ValueError("this model has an adapter already: merge it first, or build the model anew.")
-    from peft import LoraConfig
+    from peft import LoraConfig, inject_adapter_in_model
 
-    backbone = model.transformers_model
-    model.add_adapter(
-        LoraConfig(
-            r=rank,
-            lora_alpha=alpha,  # type: ignore[arg-type]  # peft says int and divides
-            lora_dropout=dropout,
-            target_modules=_layers(backbone, targets),
-        )
+    backbone: Any = model.transformers_model
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft says int and divides
+        lora_dropout=dropout,
+        target_modules=_layers(backbone, targets),
     )
+    # Not transformers' add_adapter: it does this too, and refuses every peft older than the newest it knows.
+    # 5.24.0 asks for peft 0.22, which was not published when 5.24.0 was.
+    inject_adapter_in_model(config, backbone)
+    # What add_adapter sets (read in 5.23.0 and 5.24.0): gradient checkpointing asks it whether the inputs
+    # need gradients.
+    backbone._hf_peft_config_loaded = True
+    # sentence-transformers saves a model through this method. transformers' own writes the adapter alone as
+    # well, behind the same check of peft's version.
+    backbone.save_pretrained = partial(_write, backbone)
     for name, module in model.named_children():
         if name != "0":
             module.float()
@@ -79,13 +87,7 @@ def save_adapter(model: CodeEmbedder, folder: Path, *, base: str, revision: str 
     Arguments: `folder` holds `adapter_model.safetensors` and `adapter_config.json` afterwards; `base` and
     `revision` name the backbone there, for `PeftModel.from_pretrained(base, folder)`.
     """
-    backbone: Any = model.transformers_model
-    backbone.save_pretrained(folder)
-    config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    # peft keeps the targets as a set, whose order changes from one process to the next.
-    config |= {"base_model_name_or_path": base, "revision": revision, "inference_mode": True}
-    config["target_modules"] = sorted(config["target_modules"])
-    write_json(folder / _CONFIG, config)
+    _write(model.transformers_model, folder, base=base, revision=revision)
 
 
 def read_adapter(model: CodeEmbedder, folder: Path) -> None:
@@ -96,16 +98,12 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
 
     Raises ValueError when the checkpoint holds the adapter of another model or another `[lora]` table.
     """
-    from peft import get_peft_model_state_dict
     from safetensors.torch import load_file
 
     if not (folder / _WEIGHTS).is_file():
         raise ValueError(f"{folder} holds no adapter: {_WEIGHTS} is missing.")
-    saved = {
-        name.removeprefix("base_model.model."): weights
-        for name, weights in load_file(folder / _WEIGHTS).items()
-    }
-    own = get_peft_model_state_dict(model.transformers_model)
+    saved = load_file(folder / _WEIGHTS)
+    own = _weights(model.transformers_model)
     for name in sorted({*saved, *own}):
         there, here = (tuple(found[name].shape) if name in found else None for found in (saved, own))
         if there != here:
@@ -142,9 +140,45 @@ def merge_adapter(model: CodeEmbedder) -> CodeEmbedder:
             backbone.set_submodule(name, layer.get_base_layer())
     del backbone.peft_config
     backbone._hf_peft_config_loaded = False
+    vars(backbone).pop("save_pretrained", None)  # absent where sentence-transformers read the adapter
     for weights in model.parameters():
         weights.requires_grad_(True)
     return model
+
+
+def _weights(backbone: Any) -> dict[str, torch.Tensor]:
+    """The adapter's weights under the names that peft gives them in a file."""
+    from peft import get_peft_model_state_dict
+
+    # By default it would ask the Hub whether the vocabulary has grown.
+    own = get_peft_model_state_dict(backbone, save_embedding_layers=False)
+    return {f"base_model.model.{name}": weights for name, weights in own.items()}
+
+
+def _write(
+    backbone: Any,
+    folder: str | Path,
+    *,
+    base: str | None = None,
+    revision: str | None = None,
+    safe_serialization: bool = True,
+) -> None:
+    """Write the adapter of `backbone` as peft reads it.
+
+    Arguments: `base` None is the folder or name that the backbone was read from; `safe_serialization` is what
+    sentence-transformers passes to every `save_pretrained`, and is always on here.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in _weights(backbone).items()}
+    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    config = backbone.peft_config["default"].to_dict() | {"revision": revision, "inference_mode": True}
+    config["base_model_name_or_path"] = base or backbone.name_or_path
+    # peft keeps the targets as a set, whose order changes from one process to the next.
+    config["target_modules"] = sorted(config["target_modules"])
+    write_json(folder / _CONFIG, config)
 
 
 def _layers(backbone: Any, targets: Sequence[str]) -> list[str]:

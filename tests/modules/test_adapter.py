@@ -163,6 +163,20 @@ def test_a_checkpoint_holds_the_adapter_only_and_gives_it_back_bit_by_bit(
     assert all(torch.equal(weights, expected[name]) for name, weights in back.named_parameters())
 
 
+def test_an_adapter_is_added_saved_and_read_whichever_peft_transformers_asks_for(
+    small_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers 5.24.0 asks for peft 0.22 when the newest release was 0.21.2."""
+    monkeypatch.setattr("transformers.integrations.peft.MIN_PEFT_VERSION", "999")
+    model = with_something_learned(adapted(small_decoder))
+    with pytest.raises(ValueError, match="999"):
+        model.active_adapters()
+    trainer(model, tmp_path, 2).train()
+    back = adapted(small_decoder)
+    read_adapter(back, tmp_path / "checkpoint-2")
+    assert torch.equal(vectors(back), vectors(model))
+
+
 @pytest.mark.parametrize(
     ("backbone", "dtype", "pooling"),
     [
