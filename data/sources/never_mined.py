@@ -48,6 +48,7 @@ NEVER_MINED: tuple[NeverMined, ...] = (
     NeverMined("rust-ndarray/ndarray", _HELD_OUT),
     NeverMined("Humanizr/Humanizer", _HELD_OUT),
     NeverMined("typeorm/typeorm", _HELD_OUT),
+    NeverMined("openai/human-eval", _EVALUATION),
     NeverMined("deepseek-ai/DeepSeek-Coder", _EVALUATION),
     NeverMined("yassine-turin/ds1000-codegen-eval", _EVALUATION),
     NeverMined("xlang-ai/DS-1000", _EVALUATION),

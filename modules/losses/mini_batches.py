@@ -19,6 +19,7 @@ Features = dict[str, Any]
 class _MiniBatch:
     """Texts `begin` to `end` of a column.
 
+    tokens: that a forward pass computes, padding included where texts are padded.
     vectors: `(texts, dim)`, what the loss differentiates by; in a cached step cut off from the model.
     graph: the same with the model's graph behind it, where that is kept; None where it is built again.
     dice: random state and precision of the first pass, for the second.
@@ -73,9 +74,9 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
         places = [column.get("place") for column in columns]
         columns = [{name: value for name, value in column.items() if name != "place"} for column in columns]
         batches = [
-            _MiniBatch(number, begin, end, tokens)
+            batch
             for number, column in enumerate(columns)
-            for begin, end, tokens in _ranges(_lengths(column), self.mini_batch_tokens)
+            for batch in _mini_batches(number, column, self.mini_batch_tokens)
         ]
         self.uses_gradient_cache = self.graph_tokens is not None and most_tokens(columns) > self.graph_tokens
         if self.uses_gradient_cache and torch.is_grad_enabled():
@@ -149,24 +150,24 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
         return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
 
 
-def _lengths(column: Features) -> list[int]:
-    """Tokens of each text, padding left out."""
-    if "cu_seq_lens_q" in column:
-        lengths: list[int] = column["cu_seq_lens_q"].diff().tolist()
-    else:
-        lengths = column["attention_mask"].sum(dim=1).tolist()
-    return lengths
+def _mini_batches(number: int, column: Features, limit: int) -> Iterator[_MiniBatch]:
+    """Neighbouring texts of a column, at most `limit` tokens together, counted texts · longest."""
+    is_packed = "cu_seq_lens_q" in column
+    lengths: list[int] = (
+        column["cu_seq_lens_q"].diff() if is_packed else column["attention_mask"].sum(dim=1)
+    ).tolist()
 
+    def of(begin: int, end: int) -> _MiniBatch:
+        own = lengths[begin:end]
+        return _MiniBatch(number, begin, end, sum(own) if is_packed else len(own) * max(own))
 
-def _ranges(lengths: Sequence[int], limit: int) -> Iterator[tuple[int, int, int]]:
-    """Begin, end and tokens of mini-batches of at most `limit` tokens, counted texts · longest."""
     begin, longest = 0, 0
     for end, length in enumerate(lengths):
         longest = max(longest, length)
         if end > begin and (end + 1 - begin) * longest > limit:
-            yield begin, end, sum(lengths[begin:end])
+            yield of(begin, end)
             begin, longest = end, length
-    yield begin, len(lengths), sum(lengths[begin:])
+    yield of(begin, len(lengths))
 
 
 def _whole(batches: Iterable[_MiniBatch], places: Sequence[Tensor | None]) -> list[Tensor]:

@@ -1,8 +1,16 @@
+from typing import Any
+
 import pytest
 from transformers import CONFIG_MAPPING
 
 from codequarry.modules import precision
-from codequarry.modules.precision import FLOAT16_OVERFLOWS, check_float16, check_weights, chosen_precision
+from codequarry.modules.precision import (
+    FLOAT16_OVERFLOWS,
+    check_float16,
+    check_weights,
+    chosen_precision,
+    stored_weights,
+)
 
 
 @pytest.mark.parametrize("row", FLOAT16_OVERFLOWS, ids=lambda row: row.architecture)
@@ -60,3 +68,22 @@ def test_bf16_weights_are_not_computed_in_another_format(other: precision.Precis
     check_weights("float32", other)
     with pytest.raises(ValueError, match=f"precision = '{other}'"):
         check_weights("bfloat16", other)
+
+
+@pytest.mark.parametrize(
+    ("weights", "chosen", "fast", "frozen", "stored"),
+    [
+        ("auto", "auto", True, True, "bfloat16"),
+        ("auto", "bf16", False, True, "bfloat16"),
+        ("auto", "auto", False, True, "float32"),
+        ("auto", "fp32", True, True, "float32"),
+        ("auto", "auto", True, False, "float32"),
+        ("bfloat16", "auto", False, False, "bfloat16"),
+        ("float32", "bf16", True, True, "float32"),
+    ],
+)
+def test_frozen_weights_are_stored_in_the_type_that_a_step_computes_in(
+    weights: Any, chosen: Any, fast: bool, frozen: bool, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
+    assert stored_weights(weights, chosen, device="cpu", frozen=frozen) == stored

@@ -110,6 +110,7 @@ def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(
-        ValueError, match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, mini, nano, own"
+        ValueError,
+        match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, mini, nano, own",
     ):
         recipe_path("micro")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.run_folder import claim, finish, is_finished, keep_choice
+from codequarry.recipes.run_folder import adopt, claim, finish, is_finished, keep_choice, with_decay
+from codequarry.recipes.schema import Recipe
 
 MINI = read_recipe(recipe_path("mini"))
 
@@ -60,7 +61,7 @@ def test_fresh_starts_over_but_not_in_a_folder_that_no_run_wrote(tmp_path: Path)
 def test_a_run_goes_on_with_smaller_parts_of_a_step_and_says_so_in_its_folder(tmp_path: Path) -> None:
     claim(tmp_path, MINI, "data", fresh=False)
     (tmp_path / "checkpoints").mkdir()
-    smaller = replace(MINI, mini_batch_tokens=128, grad_cache="on")
+    smaller = replace(MINI, mini_batch_tokens=128, grad_cache="on", memory_gb=2.0)
     claim(tmp_path, smaller, "data", fresh=False)
     assert (tmp_path / "checkpoints").exists()
     assert json.loads((tmp_path / "recipe.json").read_text())["recipe"]["mini_batch_tokens"] == 128
@@ -75,6 +76,76 @@ def test_what_a_run_chose_when_it_began_it_keeps_until_it_is_thrown_away(tmp_pat
     assert keep_choice(tmp_path, "other", 0) == 0
     claim(tmp_path, MINI, "data", fresh=True)
     assert keep_choice(tmp_path, "graph_tokens", 64) == 64
+
+
+STABLE = replace(MINI, scheduler="warmup_stable_decay", decay_steps=100, warmup_ratio=0.02)
+
+
+def a_run(folder: Path, *steps: int) -> Path:
+    """A run of `STABLE` on the pairs "data" that has checkpoints at these steps."""
+    claim(folder, STABLE, "data", fresh=False)
+    keep_choice(folder, "graph_tokens", 512)
+    for step in steps:
+        checkpoint = folder / f"checkpoints/checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "trainer_state.json").write_text("{}")
+    return folder
+
+
+def test_a_decay_ends_a_run_at_its_newest_checkpoint_or_at_a_named_one(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", 200, 300)
+    ended, checkpoint = with_decay(STABLE, run, 20)
+    assert checkpoint == run / "checkpoints/checkpoint-300"
+    assert (ended.max_steps, ended.decay_steps) == (320, 20)
+    assert round(ended.warmup_ratio * ended.max_steps) == round(STABLE.warmup_ratio * STABLE.max_steps)
+    assert replace(ended, max_steps=600, decay_steps=100, warmup_ratio=0.02) == STABLE
+    _, checkpoint = with_decay(STABLE, run / "checkpoints/checkpoint-200", 20)
+    assert checkpoint.name == "checkpoint-200"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps", "sentence"),
+    [
+        (STABLE, (), "holds no checkpoint"),
+        (replace(STABLE, seed=7), (300,), "another recipe"),
+        (STABLE, (5,), "in the warm-up or the decay"),
+        (STABLE, (550,), "in the warm-up or the decay"),
+    ],
+)
+def test_what_cannot_be_ended_is_told_apart(
+    recipe: Recipe, steps: tuple[int, ...], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        with_decay(recipe, a_run(tmp_path / "run", *steps), 20)
+
+
+def test_a_rate_that_changes_at_every_step_leaves_nothing_to_decay(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    (tmp_path / "checkpoints/checkpoint-100").mkdir(parents=True)
+    (tmp_path / "checkpoints/checkpoint-100/trainer_state.json").write_text("{}")
+    with pytest.raises(ValueError, match="scheduler = 'linear'"):
+        with_decay(MINI, tmp_path, 20)
+
+
+def test_a_run_begins_at_a_checkpoint_of_another_once_and_leaves_that_one_alone(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run", 200, 300)
+    ended, checkpoint = with_decay(STABLE, run, 20)
+    out = tmp_path / "out"
+    claim(out, ended, "data", fresh=False)
+    adopt(out, checkpoint)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["checkpoint-300"]
+    assert keep_choice(out, "graph_tokens", 7) == 512
+    (out / "checkpoints/checkpoint-300").rename(out / "checkpoints/checkpoint-310")  # as if it had trained on
+    adopt(out, checkpoint)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["checkpoint-310"]
+    assert checkpoint.is_dir()
+
+
+def test_a_run_does_not_begin_at_a_checkpoint_of_other_pairs(tmp_path: Path) -> None:
+    ended, checkpoint = with_decay(STABLE, a_run(tmp_path / "run", 300), 20)
+    claim(tmp_path / "out", ended, "other data", fresh=False)
+    with pytest.raises(ValueError, match="trained on other pairs"):
+        adopt(tmp_path / "out", checkpoint)
 
 
 def test_a_kill_while_the_folder_was_claimed_does_not_lock_it(tmp_path: Path) -> None:

@@ -34,6 +34,12 @@ def test_checkpoints_between_validations_are_refused_with_a_number_that_works() 
     Validation(every_steps=40).check(save_steps=120, matryoshka_dims=(384,))
 
 
+def test_a_run_that_keeps_its_last_checkpoint_may_save_at_any_step() -> None:
+    Validation(every_steps=100, keep="last").check(save_steps=10, matryoshka_dims=(384,))
+    with pytest.raises(ValueError, match="patience = 3 with keep = 'last'"):
+        Validation(keep="last", patience=3)
+
+
 def test_a_dimension_that_does_not_train_is_refused() -> None:
     with pytest.raises(ValueError, match="has 100, which is not among"):
         Validation(dims=(128, 100)).check(save_steps=100, matryoshka_dims=(384, 128))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.losses.mini_batches import _mini_batches
 from codequarry.modules.losses.objective import Objective
 
 EVERYTHING = Combination(
@@ -67,7 +68,7 @@ def test_two_real_ranks_have_the_gradient_of_one_big_batch() -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stderr
-    assert sorted(result.stdout.splitlines()) == [f"rank {rank}: 640 combinations" for rank in (0, 1)]
+    assert sorted(result.stdout.splitlines()) == [f"rank {rank}: 960 combinations" for rank in (0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def texts(model: CodeEmbedder, columns: int = 3) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("graph_tokens", [0, None], ids=["grad_cache", "one_graph"])
+@pytest.mark.parametrize("graph_tokens", [0, 150, None], ids=["grad_cache", "in_part", "one_graph"])
 def test_a_real_decoder_has_the_gradient_of_one_big_batch(
     decoder: CodeEmbedder, graph_tokens: int | None
 ) -> None:
@@ -160,6 +161,50 @@ def test_without_masks_and_further_terms_it_is_the_stock_composition(decoder: Co
         check(ours.detach(), gradients(decoder, ours), known, hardness)
 
 
+def test_as_many_mini_batches_as_fit_are_embedded_once_and_the_last_never() -> None:
+    features = batch(2)
+    expected = objective(TinyModel(), EVERYTHING, graph_tokens=None)(features)
+    found = []
+    for graph_tokens in (0, 20, 40, 10_000):
+        model = Watched(double=True)
+        loss = objective(model, EVERYTHING, graph_tokens=graph_tokens)
+        value = loss(features)
+        value.backward()
+        torch.testing.assert_close(value.detach(), expected.detach())
+        with_gradient = [grad for grad, _ in model.seen]
+        found.append((len(with_gradient), sum(with_gradient)))
+    batches = found[-1][0]
+    assert found[-1] == (batches, batches)  # all of it fits
+    assert found[0] == (2 * batches, batches)
+    assert [passes for passes, _ in found] == sorted((passes for passes, _ in found), reverse=True)
+    assert all(grad == batches for _, grad in found)
+    assert batches < found[1][0] < 2 * batches
+
+
+def test_a_long_text_among_short_ones_goes_with_few_of_them() -> None:
+    """What attention computes, texts x longest, is bounded by the mini-batch too."""
+    lengths = torch.tensor([90, *[5] * 40])
+    bounds = torch.cat([torch.tensor([0]), lengths.cumsum(0)])
+    found = list(_mini_batches(0, {"cu_seq_lens_q": bounds}, 100))
+    assert [(batch.begin, batch.end) for batch in found] == [(0, 1), (1, 21), (21, 41)]
+    assert sum(batch.tokens for batch in found) == lengths.sum()
+    assert all((batch.end - batch.begin) * max(lengths[batch.begin : batch.end]) <= 100 for batch in found)
+
+
+def test_columns_in_any_order_of_their_own_have_the_loss_and_gradient_of_their_pairs() -> None:
+    model, features = TinyModel(), batch(3)
+    expected = Naive(model, features)(EVERYTHING)
+    draw = torch.Generator().manual_seed(4)
+    shuffled = []
+    for column in features:
+        order = torch.randperm(6, generator=draw)
+        moved = {name: column[name][order] for name in ("input_ids", "attention_mask")}
+        shuffled.append(column | moved | {"place": order.argsort()})
+    for graph_tokens in (0, 30, None):
+        loss = objective(model, EVERYTHING, graph_tokens=graph_tokens)(shuffled)
+        check(loss, gradients(model, loss), expected, graph_tokens)
+
+
 def test_dropout_is_drawn_once_for_both_passes() -> None:
     class Dropping(TinyModel):
         def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -167,13 +212,14 @@ def test_dropout_is_drawn_once_for_both_passes() -> None:
             return {"sentence_embedding": nn.functional.dropout(vectors, 0.3)}
 
     found = []
-    for graph_tokens in (0, None):
+    for graph_tokens in (0, 25, None):
         model = Dropping()
         torch.manual_seed(8)
         loss = objective(model, EVERYTHING, graph_tokens=graph_tokens)(batch(3))
         torch.rand(3)  # what draws in between must not matter
         found.append((loss.detach(), gradients(model, loss)))
-    check(*found[0], found[1], "dropout")
+    check(*found[0], found[2], "dropout")
+    check(*found[1], found[2], "dropout, in part")
 
 
 def test_evaluation_gives_the_same_number_and_no_gradient() -> None:
@@ -188,11 +234,12 @@ def test_evaluation_gives_the_same_number_and_no_gradient() -> None:
 
 
 class Watched(TinyModel):
-    """In float32, with the precision of every hidden state written down."""
+    """In float32 unless asked otherwise, with the precision of every hidden state written down."""
 
-    def __init__(self) -> None:
+    def __init__(self, double: bool = False) -> None:
         super().__init__()
-        self.float()
+        if not double:
+            self.float()
         self.seen: list[tuple[bool, torch.dtype]] = []
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:

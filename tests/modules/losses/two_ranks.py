@@ -7,7 +7,7 @@ the batch is repeated across the ranks.
 import os
 import sys
 from dataclasses import replace
-from itertools import cycle
+from itertools import cycle, product
 
 import torch
 import torch.distributed as dist
@@ -27,7 +27,7 @@ def main() -> None:
         whole = batch(columns)
         half = [{name: value[3 * rank : 3 * rank + 3] for name, value in column.items()} for column in whole]
         naive = Naive(TinyModel(), whole)
-        for graph_tokens, unused in ((0, True), (0, False), (None, True), (None, False)):
+        for graph_tokens, unused in product((0, 12, None), (True, False)):
             model = DistributedDataParallel(TinyModel(), find_unused_parameters=unused)
             more = cycle(additions())
             some = [replace(base, **mask, **next(more)) for mask in MASKS for base in softmaxes()]

@@ -1,6 +1,12 @@
+import gzip
 import json
 
-from codequarry.data.sources.eval_readers.python_problems import read_conala, read_ds1000, read_mbpp
+from codequarry.data.sources.eval_readers.python_problems import (
+    read_conala,
+    read_ds1000,
+    read_human_eval,
+    read_mbpp,
+)
 
 # Records of the sources as they are, without the fields that nothing reads.
 MBPP = (
@@ -29,6 +35,30 @@ DS1000 = {
     "prompt": "Problem:\nHow do I get the value with max diff?\nA:\n<code>\n",
     "reference_code": "result = df.loc[df['diff'].idxmax()]\n",
 }
+
+
+HUMAN_EVAL = [
+    {
+        "prompt": 'def below(numbers, limit):\n    """ Check that all numbers\n    are below the limit.\n'
+        '    >>> below([1, 2], 3)\n    True\n    """\n',
+        "canonical_solution": "    return all(number < limit for number in numbers)\n\n",
+    },
+    {
+        "prompt": 'def helper(x):\n    """Another function."""\n    return x\n\n'
+        "def twice(x):\n    '''Double it.\n    For example twice(2) is 4.\n    '''\n",
+        "canonical_solution": "    return 2 * x\n",
+    },
+]
+
+
+def test_a_human_eval_query_is_the_functions_own_docstring_up_to_its_examples() -> None:
+    lines = "\n".join(json.dumps(row) for row in HUMAN_EVAL)
+    found = read_human_eval([("openai/human-eval/data/HumanEval.jsonl.gz", gzip.compress(lines.encode()))])
+    assert list(found.queries.values()) == ["Check that all numbers are below the limit.", "Double it."]
+    assert list(found.documents.values()) == [
+        "return all(number < limit for number in numbers)",
+        "return 2 * x",
+    ]
 
 
 def test_mbpp_keeps_its_carriage_returns() -> None:
