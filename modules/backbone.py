@@ -122,7 +122,7 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     Arguments:
         name: `mini`, a folder, the name of a packaged model, the name or Hub repository of one of
             `GGUF_BACKBONES`, a GGUF file, or a Hub name (`Qwen/Qwen2.5-Coder-0.5B`). A folder that is called
-            mini is passed as `./mini`. GGUF is dequantised into the cache, the first time.
+            mini is passed as `./mini`. GGUF is dequantised into the cache, once.
         revision: the Hub commit to use; None takes the one in `lock`, or today's and writes it there.
         lock: a JSON file of Hub name → commit; None keeps no record.
 
@@ -131,14 +131,14 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     """
     if name == MINI:
         return _mini_folder()
+    for gguf in GGUF_BACKBONES:
+        if name in (gguf.name, gguf.repository):
+            return _gguf_folder(gguf, revision)
     if Path(name).is_dir():
         return Path(name)
     for row in PACKAGED:
         if row.name == name:
             return _packaged_folder(row)
-    for gguf in GGUF_BACKBONES:
-        if name in (gguf.name, gguf.repository):
-            return _gguf_folder(gguf, revision)
     if name.endswith(".gguf"):
         return _gguf_file_folder(Path(name).expanduser())
     return _hub_folder(name, revision, lock)

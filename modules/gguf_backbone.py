@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from codequarry.modules.whole_files import write_json
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 RECORD = "backbone.json"
 _LAYOUT = 1  # of such folders; a folder of another layout is written anew
@@ -90,13 +91,18 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
     """Hold the lock of `folder`, which a second process waits for; it is released when a process dies."""
     from filelock import FileLock, Timeout
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         print(f"Waiting for another process that is writing {folder}.", file=sys.stderr, flush=True)
         lock.acquire()
+    except OSError as error:
+        raise ValueError(
+            f"{folder.parent} cannot be written ({error.strerror or error}), where backbones are dequantised "
+            "to. Name a folder of yours in CODEQUARRY_CACHE."
+        ) from error
     try:
         yield
     finally:
@@ -124,11 +130,14 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
     shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed: the lock is ours
     beside.mkdir(parents=True)
     try:
-        config, reader = _read(source)
-        shards = _shards(source, config, reader, beside)
-        types = _write_weights(source, config, reader, shards, beside)
+        with _readable(source):
+            config, reader = _read(source)
+            model, names = _model(config, reader)
+            _tokenizer(source, reader).save_pretrained(beside)
         _write_config(config, beside)
-        _write_tokenizer(source, reader, beside)
+        shards = _shards(source, model, names, reader)
+        _refuse_full_disk(source, shards, beside)
+        types = _write_weights(source, shards, _processor(reader, config), beside)
         files = {file.name: file.stat().st_size for file in sorted(beside.iterdir())}
         made_with = {name: version(name) for name in ("gguf", "transformers")}
         write_json(
@@ -148,39 +157,56 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    """A sentence for whatever a damaged file, or one made to do harm, lets the libraries raise."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{source} cannot be read as a GGUF file of a language model ({type(error).__name__}: {reason}). "
+            "If the file is damaged, fetch it again; if it is of an architecture or a tokenizer that "
+            "transformers does not read, pass a backbone in safetensors."
+        ) from error
+
+
 def _read(source: Path) -> tuple["PretrainedConfig", Any]:
     """The configuration as transformers reads it from the file, and the file's reader."""
     from gguf import GGUFReader
     from transformers import AutoConfig
 
-    try:
-        reader = GGUFReader(source)
-        config: PretrainedConfig = AutoConfig.from_pretrained(str(source.parent), gguf_file=source.name)
-    except Exception as error:  # whatever a hostile header makes these two raise
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"{source} cannot be read as a GGUF file of a language model ({type(error).__name__}: {reason}). "
-            "If the file is damaged, fetch it again; if transformers does not read its architecture, pass "
-            "a backbone in safetensors."
-        ) from error
-    return config, reader
+    reader = GGUFReader(source)
+    return AutoConfig.from_pretrained(str(source.parent), gguf_file=source.name), reader
+
+
+def _model(config: "PretrainedConfig", reader: Any) -> tuple["PreTrainedModel", dict[str, str]]:
+    """The model without its numbers, and which of its parameters each GGUF tensor is."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
+
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    config.architectures = [type(model).__name__]
+    return model, get_gguf_hf_weights_map(model, _processor(reader, config))
+
+
+def _processor(reader: Any, config: "PretrainedConfig") -> Any:
+    """What puts the numbers of a tensor into transformers' order."""
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
+
+    kind = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
+    return kind(config=config.to_dict())
 
 
 Shard = list[tuple[Any, str]]  # GGUF tensors, and the names of the parameters that they become
 
 
-def _shards(source: Path, config: "PretrainedConfig", reader: Any, target: Path) -> list[Shard]:
-    """Which tensors become which parameters, cut into files. Refuses a file that lacks some."""
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
-
-    with torch.device("meta"):  # shapes only
-        model = AutoModelForCausalLM.from_config(config)
-    config.architectures = [type(model).__name__]
-    names = get_gguf_hf_weights_map(model, _processor(reader, config))
+def _shards(source: Path, model: "PreTrainedModel", names: dict[str, str], reader: Any) -> list[Shard]:
+    """The tensors cut into files. Refuses a file that does not hold each parameter once, in its shape."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if config.tie_word_embeddings:
+    if model.config.tie_word_embeddings:
         for name in model.all_tied_weights_keys:
             wanted.pop(name, None)
     tensors = [(tensor, names[tensor.name]) for tensor in reader.tensors if tensor.name in names]
@@ -188,62 +214,54 @@ def _shards(source: Path, config: "PretrainedConfig", reader: Any, target: Path)
     differing = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
     if differing or len(tensors) != len(held):
         raise ValueError(
-            f"{source} holds {len(held)} of the {len(wanted)} parameters of a {config.model_type} model in "
-            f"their shapes, and differs in {', '.join(differing[:3]) or 'their names'}. Such a file is not "
+            f"{source} holds {len(held)} of the {len(wanted)} parameters of a {model.config.model_type} "
+            f"model, and differs in {', '.join(differing[:3]) or 'their names'}. Such a file is not "
             "dequantised tensor by tensor here: load it with transformers, save it, and pass that folder."
         )
-    needed, free = 4 * sum(int(tensor.n_elements) for tensor, _ in tensors), shutil.disk_usage(target).free
+    shards: list[Shard] = [[]]
+    for tensor, name in tensors:
+        if shards[-1] and _bytes([*shards[-1], (tensor, name)]) > _SHARD:
+            shards.append([])
+        shards[-1].append((tensor, name))
+    return shards
+
+
+def _bytes(shard: Shard) -> int:
+    """Of the tensors in float32."""
+    return 4 * sum(int(tensor.n_elements) for tensor, _ in shard)
+
+
+def _refuse_full_disk(source: Path, shards: list[Shard], target: Path) -> None:
+    needed, free = sum(map(_bytes, shards)), shutil.disk_usage(target).free
     if free < needed:
         raise ValueError(
             f"{source.name} takes {needed / 1e9:.1f} GB dequantised, and {target.parent} has "
             f"{free / 1e9:.1f} GB left. Free some space there, or name another folder in CODEQUARRY_CACHE."
         )
-    shards: list[Shard] = [[]]
-    size = 0
-    for tensor, name in tensors:
-        size += 4 * int(tensor.n_elements)
-        if size > _SHARD and shards[-1]:
-            shards.append([])
-            size = 4 * int(tensor.n_elements)
-        shards[-1].append((tensor, name))
-    return shards
 
 
-def _processor(reader: Any, config: "PretrainedConfig") -> Any:
-    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
-
-    kind = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
-    return kind(config=config.to_dict())
-
-
-def _write_weights(
-    source: Path, config: "PretrainedConfig", reader: Any, shards: list[Shard], target: Path
-) -> dict[str, int]:
+def _write_weights(source: Path, shards: list[Shard], processor: Any, target: Path) -> dict[str, int]:
     """Write the shards and their index; how many tensors the file has of each type."""
     import numpy as np
-    import torch
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
 
-    processor = _processor(reader, config)
     index: dict[str, str] = {}
-    types: dict[str, int] = {}
-    total = 4 * sum(int(tensor.n_elements) for shard in shards for tensor, _ in shard)
+    total = sum(map(_bytes, shards))
     with tqdm(total=total, desc=f"dequantising {source.name}", unit="B", unit_scale=True) as bar:
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
             weights = {}
             for tensor, name in shard:
-                kind = tensor.tensor_type.name
-                types[kind] = types.get(kind, 0) + 1
                 values = processor.process(weights=_dequantised(tensor), name=tensor.name).weights
-                weights[name] = torch.from_numpy(np.ascontiguousarray(values))
-                index[name] = file
-                bar.update(weights[name].nbytes)
+                weights[name] = np.ascontiguousarray(values)
+                bar.update(4 * int(tensor.n_elements))
             save_file(weights, target / file, metadata={"format": "pt"})
+            index |= dict.fromkeys(weights, file)
+            del weights, values  # before the next one is dequantised
     write_json(
         target / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index}
     )
-    return types
+    return dict(Counter(tensor.tensor_type.name for shard in shards for tensor, _ in shard))
 
 
 def _dequantised(tensor: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
@@ -254,8 +272,14 @@ def _dequantised(tensor: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
     rows = len(tensor.data)
     values = np.empty(tuple(tensor.shape.tolist()[::-1]), dtype=np.float32)
     step = max(1, _PIECE // max(1, values.size // rows))
-    for start in range(0, rows, step):
-        values[start : start + step] = dequantize(tensor.data[start : start + step], tensor.tensor_type)
+    try:
+        for start in range(0, rows, step):
+            values[start : start + step] = dequantize(tensor.data[start : start + step], tensor.tensor_type)
+    except NotImplementedError as error:
+        raise ValueError(
+            f"{tensor.name} is {tensor.tensor_type.name}, which the package gguf does not dequantise. Pass a "
+            "file of another quantisation."
+        ) from error
     return values
 
 
@@ -280,17 +304,16 @@ def _shortest(value: Any) -> Any:
     return value
 
 
-def _write_tokenizer(source: Path, reader: Any, target: Path) -> None:
+def _tokenizer(source: Path, reader: Any) -> Any:
     from transformers import AutoTokenizer
 
     fields = reader.fields
-    split = fields["tokenizer.ggml.pre"].contents() if "tokenizer.ggml.pre" in fields else None
-    if split == "qwen2":
+    if "tokenizer.ggml.pre" in fields and fields["tokenizer.ggml.pre"].contents() == "qwen2":
         tokenizer = _qwen2_tokenizer(fields)
     else:
         tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
     tokenizer.chat_template = None
-    tokenizer.save_pretrained(target)
+    return tokenizer
 
 
 def _qwen2_tokenizer(fields: Any) -> Any:

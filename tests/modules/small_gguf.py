@@ -1,4 +1,4 @@
-"""A small GGUF file of the architecture, the tensor types and the kind of tokenizer of the real backbone."""
+"""Small GGUF files of the architecture, the tensor types and the kind of tokenizer of the real backbones."""
 
 from pathlib import Path
 
@@ -32,10 +32,10 @@ def write_small_gguf(
     without: str = "",
     seed: int = 0,
 ) -> Path:
-    """Write a Qwen2 decoder with random weights to `path`.
+    """Write a decoder with random weights to `path`: Qwen2's tensors, or Gemma 3's.
 
     Arguments:
-        tokenizer: its vocabulary and merges, to which Qwen2.5's added tokens are added.
+        tokenizer: its vocabulary and merges, to which Qwen2.5's added tokens are added; Gemma 3 has its own.
         architecture: what the file calls itself.
         head: whether there is an `output.weight`, which makes the head a matrix of its own.
         without: the name of a tensor that is left out.
@@ -51,9 +51,17 @@ def write_small_gguf(
     writer.add_head_count_kv(KV_HEADS)
     writer.add_rope_freq_base(1e6)
     writer.add_layer_norm_rms_eps(1e-6)
-    _write_tokenizer(writer, tokenizer)
+    if architecture == "gemma3":
+        writer.add_key_length(HIDDEN // HEADS)
+        writer.add_value_length(HIDDEN // HEADS)
+        writer.add_sliding_window(64)
+        _write_gemma_tokenizer(writer)
+        head = False
+    else:
+        _write_tokenizer(writer, tokenizer)
     random = np.random.default_rng(seed)
-    for name, kind, shape in _tensors(head):
+    tensors = _tensors(head, gemma=architecture == "gemma3")
+    for name, kind, shape in tensors:
         if name != without:
             blocks = _random_blocks(random, kind, shape)
             writer.add_tensor(name, blocks, raw_dtype=kind)
@@ -85,6 +93,34 @@ def _write_tokenizer(writer: gguf.GGUFWriter, tokenizer: Qwen2Tokenizer) -> None
     writer.add_chat_template("{{ messages }}")
 
 
+def _write_gemma_tokenizer(writer: gguf.GGUFWriter) -> None:
+    """SentencePiece pieces: Gemma's named tokens, the bytes, and what a few words are merged from."""
+    named = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"]
+    units = [f"<0x{number:02X}>" for number in range(256)]
+    pieces = [chr(number) for number in range(33, 127)] + ["\u2581", "\n", "  ", "    "]
+    for word in ("\u2581def", "\u2581return", "\u2581self", "import", "\u2581the", "ing", "tion"):
+        pieces += [word[:length] for length in range(2, len(word) + 1)]
+    tokens = [*named, *units, *dict.fromkeys(pieces)]
+    kinds = [gguf.TokenType.CONTROL] * len(named) + [gguf.TokenType.BYTE] * len(units)
+    kinds += [gguf.TokenType.NORMAL] * (len(tokens) - len(kinds))
+    fill = [f"<unused{number}>" for number in range(ROWS - len(tokens))]
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens + fill)
+    writer.add_token_scores([-float(number) for number in range(ROWS)])
+    writer.add_token_types(kinds + [gguf.TokenType.NORMAL] * len(fill))
+    for add, token in (
+        (writer.add_bos_token_id, "<bos>"),
+        (writer.add_eos_token_id, "<eos>"),
+        (writer.add_unk_token_id, "<unk>"),
+        (writer.add_pad_token_id, "<pad>"),
+    ):
+        add(named.index(token))
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(False)
+    writer.add_add_space_prefix(False)
+
+
 def merges_of(tokenizer: Qwen2Tokenizer) -> list[tuple[str, str]]:
     """The merges of a byte-level BPE."""
     import json
@@ -92,30 +128,29 @@ def merges_of(tokenizer: Qwen2Tokenizer) -> list[tuple[str, str]]:
     return [tuple(pair) for pair in json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]]
 
 
-def _tensors(head: bool) -> list[tuple[str, Type, tuple[int, ...]]]:
+def _tensors(head: bool, gemma: bool) -> list[tuple[str, Type, tuple[int, ...]]]:
     """Names, types and shapes (rows first) in the mixture of a Q4_K_M file."""
     kv = HIDDEN // HEADS * KV_HEADS
+    norms = {"attn_norm.weight": HIDDEN, "ffn_norm.weight": HIDDEN}
+    if gemma:
+        norms |= {"attn_q_norm.weight": HIDDEN // HEADS, "attn_k_norm.weight": HIDDEN // HEADS}
+        norms |= {"post_attention_norm.weight": HIDDEN, "post_ffw_norm.weight": HIDDEN}
+    else:
+        norms |= {"attn_q.bias": HIDDEN, "attn_k.bias": kv, "attn_v.bias": kv}
     found: list[tuple[str, Type, tuple[int, ...]]] = [("output.weight", Type.Q8_0, (ROWS, HIDDEN))] * head
     found.append(("token_embd.weight", Type.Q5_0, (ROWS, HIDDEN)))
     for layer in range(LAYERS):
-        down = Type.Q4_K if layer else Type.Q6_K
-        found += [
-            (f"blk.{layer}.{name}", kind, shape)
-            for name, kind, shape in (
-                ("attn_norm.weight", Type.F32, (HIDDEN,)),
-                ("ffn_down.weight", down, (HIDDEN, FEED_FORWARD)),
-                ("ffn_gate.weight", Type.Q5_0, (FEED_FORWARD, HIDDEN)),
-                ("ffn_up.weight", Type.Q5_0, (FEED_FORWARD, HIDDEN)),
-                ("ffn_norm.weight", Type.F32, (HIDDEN,)),
-                ("attn_k.bias", Type.F32, (kv,)),
-                ("attn_k.weight", Type.Q5_0, (kv, HIDDEN)),
-                ("attn_output.weight", Type.Q5_0, (HIDDEN, HIDDEN)),
-                ("attn_q.bias", Type.F32, (HIDDEN,)),
-                ("attn_q.weight", Type.Q5_0, (HIDDEN, HIDDEN)),
-                ("attn_v.bias", Type.F32, (kv,)),
-                ("attn_v.weight", Type.Q8_0, (kv, HIDDEN)),
-            )
+        matrices: list[tuple[str, Type, tuple[int, ...]]] = [
+            ("ffn_down.weight", Type.Q4_K if layer else Type.Q6_K, (HIDDEN, FEED_FORWARD)),
+            ("ffn_gate.weight", Type.Q5_0, (FEED_FORWARD, HIDDEN)),
+            ("ffn_up.weight", Type.Q5_0, (FEED_FORWARD, HIDDEN)),
+            ("attn_k.weight", Type.Q5_0, (kv, HIDDEN)),
+            ("attn_output.weight", Type.Q5_0, (HIDDEN, HIDDEN)),
+            ("attn_q.weight", Type.Q5_0, (HIDDEN, HIDDEN)),
+            ("attn_v.weight", Type.Q8_0, (kv, HIDDEN)),
         ]
+        vectors = [(name, Type.F32, (length,)) for name, length in norms.items()]
+        found += [(f"blk.{layer}.{name}", kind, shape) for name, kind, shape in [*matrices, *vectors]]
     return [*found, ("output_norm.weight", Type.F32, (HIDDEN,))]
 
 

@@ -46,7 +46,8 @@ LOOKALIKES = (
 )  # fmt: skip
 UNUSUAL = (
     "", " ", "\n\n\t  x", "e\u0301te\u0301 \u00e9t\u00e9", "\u1112\u1161\u11ab",
-    "\U0001f600\U0001f469\u200d\U0001f467", "\u0661\u0662 123456", "don't WON'T", "\r\n\r", "na\u00efve \ufb01 \u00bd", "\ufeffx\u200b",
+    "\U0001f600\U0001f469\u200d\U0001f467", "\u0661\u0662 123456", "don't WON'T", "\r\n\r",
+    "na\u00efve \ufb01 \u00bd", "\ufeffx\u200b",
 )  # fmt: skip
 
 
@@ -64,6 +65,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(GGUF_FOLDER, raising=False)
     return tmp_path / "cache/backbones"
+
+
+def small_tokenizer() -> Any:
+    return Qwen2Tokenizer().train_new_from_iterator([inspect.getsource(inspect)], 600)
 
 
 def loaded(folder: Path, **more: Any) -> Any:
@@ -90,7 +95,7 @@ def check_against_transformers(source: Path, folder: Path, tokens: int) -> None:
 def check_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     assert not {"quantization_config", "_name_or_path", "_model_name_or_path"} & config.keys()
-    assert not any("gguf" in str(value).lower() or "AWQ" in str(value) for value in config.values())
+    assert not [key for key, value in config.items() if "gguf" in str(value) or "AWQ" in str(value)]
     assert config["rms_norm_eps"] == 1e-6
     assert config["rope_parameters"] == {"rope_type": "default", "rope_theta": 1e6}
     assert (config["architectures"], config["dtype"]) == (["Qwen2ForCausalLM"], "float32")
@@ -137,13 +142,33 @@ def test_a_large_tensor_dequantised_in_pieces_is_the_same(
 
 
 def test_without_a_head_in_the_file_it_is_the_embedding_which_is_stored_once(tmp_path: Path) -> None:
-    tokenizer = Qwen2Tokenizer().train_new_from_iterator([inspect.getsource(inspect)], 600)
-    source = write_small_gguf(tmp_path / "tied.gguf", tokenizer, head=False)
+    source = write_small_gguf(tmp_path / "tied.gguf", small_tokenizer(), head=False)
     dequantise(source, tmp_path / "tied", {"sha256": "0"})
     index = json.loads((tmp_path / "tied/model.safetensors.index.json").read_text())
     assert "lm_head.weight" not in index["weight_map"]
     assert json.loads((tmp_path / "tied/config.json").read_text())["tie_word_embeddings"] is True
     check_against_transformers(source, tmp_path / "tied", tokens=4)
+
+
+def test_llama_whose_rows_are_stored_in_another_order(tmp_path: Path) -> None:
+    source = write_small_gguf(tmp_path / "llama.gguf", small_tokenizer(), architecture="llama")
+    dequantise(source, tmp_path / "llama", {"sha256": "0"})
+    check_against_transformers(source, tmp_path / "llama", tokens=4)
+
+
+def test_gemma_3_whose_norms_and_tokens_are_stored_otherwise(tmp_path: Path) -> None:
+    source = write_small_gguf(tmp_path / "gemma.gguf", Qwen2Tokenizer(), architecture="gemma3")
+    dequantise(source, tmp_path / "gemma", {"sha256": "0"})
+    check_against_transformers(source, tmp_path / "gemma", tokens=4)
+    config = json.loads((tmp_path / "gemma/config.json").read_text())
+    assert (config["architectures"], config["rms_norm_eps"]) == (["Gemma3ForCausalLM"], 1e-6)
+    assert config["layer_types"] == ["sliding_attention"] * 2
+    assert (config["head_dim"], config["sliding_window"]) == (64, 64)
+    found = AutoTokenizer.from_pretrained(tmp_path / "gemma")
+    expected = AutoTokenizer.from_pretrained(tmp_path, gguf_file="gemma.gguf")
+    texts = [*FUNCTIONS, *UNUSUAL, "  return the thing", "<eos> <start_of_turn>"]
+    assert found(texts)["input_ids"] == expected(texts)["input_ids"]
+    assert (found.bos_token, found.eos_token, found.pad_token) == ("<bos>", "<eos>", "<pad>")
 
 
 @pytest.fixture(scope="module")
@@ -228,8 +253,7 @@ def test_another_file_under_the_same_name_gets_a_folder_of_its_own(
     small_gguf: Path, cache: Path, tmp_path: Path
 ) -> None:
     first = resolve_backbone(str(small_gguf))
-    tokenizer = Qwen2Tokenizer().train_new_from_iterator([inspect.getsource(inspect)], 600)
-    other = write_small_gguf(tmp_path / "small.gguf", tokenizer, seed=1)
+    other = write_small_gguf(tmp_path / "small.gguf", small_tokenizer(), seed=1)
     second = resolve_backbone(str(other))
     assert first != second
     assert (source_sha256(first), source_sha256(second)) == (sha256_of(small_gguf), sha256_of(other))
@@ -329,8 +353,7 @@ def test_a_file_that_is_not_whole_is_refused_in_a_sentence(
 def test_an_architecture_that_is_not_read_is_refused_in_a_sentence(
     cache: Path, tmp_path: Path, architecture: str
 ) -> None:
-    tokenizer = Qwen2Tokenizer().train_new_from_iterator([inspect.getsource(inspect)], 600)
-    path = write_small_gguf(tmp_path / "other.gguf", tokenizer, architecture=architecture)
+    path = write_small_gguf(tmp_path / "other.gguf", small_tokenizer(), architecture=architecture)
     with pytest.raises(
         ValueError, match=r"other\.gguf (cannot be read as a GGUF|holds \d+ of the \d+ param)"
     ):
@@ -338,8 +361,7 @@ def test_an_architecture_that_is_not_read_is_refused_in_a_sentence(
 
 
 def test_a_file_that_lacks_a_tensor_is_refused(cache: Path, tmp_path: Path) -> None:
-    tokenizer = Qwen2Tokenizer().train_new_from_iterator([inspect.getsource(inspect)], 600)
-    path = write_small_gguf(tmp_path / "other.gguf", tokenizer, without="blk.1.ffn_up.weight")
+    path = write_small_gguf(tmp_path / "other.gguf", small_tokenizer(), without="blk.1.ffn_up.weight")
     with pytest.raises(
         ValueError, match=r"holds 26 of the 27 parameters.* differs in model\.layers\.1\.mlp\.up_proj"
     ):
