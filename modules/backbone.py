@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from codequarry.modules.cache_folder import cache_folder
@@ -178,24 +178,18 @@ def _gguf_folder(row: GGUFBackbone, revision: str | None, named: Path | None = N
             f"{row.name} is {row.file} with one sha256, at {row.revision or 'no revision that is known'}; "
             f"revision {revision} asks for another. Leave backbone.revision out, or pass a .gguf file's path."
         )
-    folder = cache_folder("backbones") / dequantised_name(row.name, row.sha256)
     if named is not None:
         _refuse_another(row, named)
+    folder = cache_folder("backbones") / dequantised_name(row.name, row.sha256)
     if is_complete(folder, row.sha256):
         return folder
     with one_process_at_a_time(folder):
-        if is_complete(folder, row.sha256):  # by the process that was waited for
-            return folder
-        source = named
-        if source is None:
-            source = _find_gguf(row)
-            _refuse_another(row, source)
-        if row.note:
-            print(row.note, file=sys.stderr)
-        about = asdict(row)
-        dequantise(
-            source, folder, {key: about[key] for key in ("repository", "revision", "sha256", "licence")}
-        )
+        if not is_complete(folder, row.sha256):  # by the process that was waited for
+            source = named or _find_gguf(row)
+            if row.note:
+                print(row.note, file=sys.stderr)
+            about = ("sha256", "repository", "revision", "licence")
+            dequantise(source, folder, {name: getattr(row, name) for name in about})
     return folder
 
 
@@ -218,6 +212,29 @@ def _gguf_file_folder(path: Path) -> Path:
     return folder
 
 
+def _find_gguf(row: GGUFBackbone) -> Path:
+    """A row's file: in the user's folder, else in the cache, else from the Hub. Refuses another one."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    chosen, cache = os.environ.get(GGUF_FOLDER), cache_folder("backbones")
+    for folder in ([Path(chosen).expanduser()] if chosen else []) + [cache]:
+        if (folder / row.file).is_file():
+            _refuse_another(row, folder / row.file)
+            return folder / row.file
+    try:
+        fetched = Path(hf_hub_download(row.repository, row.file, revision=row.revision))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"{row.name} needs {row.file} ({row.size:,} bytes), which is not here: put it into "
+            + (f"{chosen}, the folder of {GGUF_FOLDER}," if chosen else f"a folder that {GGUF_FOLDER} names,")
+            + f" or into {cache}, or pass its path as backbone.name, or let it be fetched: {row.repository} "
+            f"at {row.revision or 'its newest commit'} did not answer ({type(error).__name__})."
+        ) from error
+    _refuse_another(row, fetched)
+    return fetched
+
+
 def _refuse_another(row: GGUFBackbone, path: Path) -> None:
     size = path.stat().st_size
     if size != row.size:  # known at once, where a hash takes seconds
@@ -230,26 +247,6 @@ def _refuse_another(row: GGUFBackbone, path: Path) -> None:
         f"{path} has {found}. Fetch {row.file} of {row.repository} again, or rename the file if it is "
         "another model, and pass its path."
     )
-
-
-def _find_gguf(row: GGUFBackbone) -> Path:
-    """A row's file: in the user's folder, else in the cache, else from the Hub."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    chosen, cache = os.environ.get(GGUF_FOLDER), cache_folder("backbones")
-    for folder in ([Path(chosen).expanduser()] if chosen else []) + [cache]:
-        if (folder / row.file).is_file():
-            return folder / row.file
-    try:
-        return Path(hf_hub_download(row.repository, row.file, revision=row.revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
-            f"{row.name} needs {row.file} ({row.size:,} bytes), which is not here: put it into "
-            + (f"{chosen}, the folder of {GGUF_FOLDER}," if chosen else f"a folder that {GGUF_FOLDER} names,")
-            + f" or into {cache}, or pass its path as backbone.name, or let it be fetched: {row.repository} "
-            f"at {row.revision or 'its newest commit'} did not answer ({type(error).__name__})."
-        ) from error
 
 
 def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:

@@ -126,6 +126,9 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         raise ValueError(
             f"{source.name} is a GGUF file, and dequantising it needs gguf: pip install 'codequarry[train]'"
         )
+    from safetensors import SafetensorError
+
+    print(f"Dequantising {source.name} into {folder}, once.", file=sys.stderr, flush=True)
     beside = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed: the lock is ours
     beside.mkdir(parents=True)
@@ -148,10 +151,10 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         )
         shutil.rmtree(folder, ignore_errors=True)
         beside.replace(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the second is what a full disk raises in there
         raise ValueError(
-            f"{source.name} could not be dequantised into {folder} ({error.strerror or error}). Free some "
-            "space there, or name another folder in CODEQUARRY_CACHE."
+            f"{source.name} could not be dequantised into {folder} ({error}). Free some space there, or name "
+            "another folder in CODEQUARRY_CACHE."
         ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

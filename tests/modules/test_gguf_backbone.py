@@ -1,6 +1,5 @@
 """A GGUF file dequantised is what transformers makes of it: weights, logits, tokens."""
 
-import gzip
 import inspect
 import json
 import os
@@ -8,17 +7,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from tokenizers import AddedToken, Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
+from transformers import AutoTokenizer, Qwen2Tokenizer
 
 from codequarry.modules import gguf_backbone
-from codequarry.modules.backbone import GGUF_BACKBONES, GGUF_FOLDER, resolve_backbone
+from codequarry.modules.backbone import GGUF_FOLDER, resolve_backbone
 from codequarry.modules.build import build_model
 from codequarry.modules.gguf_backbone import (
     RECORD,
@@ -31,24 +30,15 @@ from codequarry.modules.gguf_backbone import (
 
 gguf = pytest.importorskip("gguf", reason="GGUF is read with an extra: pip install 'codequarry[train]'")
 
-from small_gguf import CONTEXT, OTHERS, ROWS, SPECIAL, merges_of, write_small_gguf  # noqa: E402
-
-FUNCTIONS = (
-    "def is_prime(number: int) -> bool:\n",
-    "def read_lines(path):\n    with open(path) as file:\n",
-    "function debounce(call, milliseconds) {\n",
+from gguf_oracles import (  # noqa: E402
+    FUNCTIONS,
+    LOOKALIKES,
+    UNUSUAL,
+    check_against_transformers,
+    check_config,
+    loaded,
 )
-LOOKALIKES = (
-    *(f"if x: return '{token}'" for token in (*SPECIAL, *OTHERS)),
-    "<|im_end|><|im_end|> <|endoftext|", "<|fim_prefix|>def f():<|fim_suffix|>return x<|fim_middle|>",
-    "< |im_start|>system", "<|IM_END|>", "<tool_call>{}</tool_call>", "[PAD151665] [PAD640]",
-    "<|im_end|>\n\n",
-)  # fmt: skip
-UNUSUAL = (
-    "", " ", "\n\n\t  x", "e\u0301te\u0301 \u00e9t\u00e9", "\u1112\u1161\u11ab",
-    "\U0001f600\U0001f469\u200d\U0001f467", "\u0661\u0662 123456", "don't WON'T", "\r\n\r",
-    "na\u00efve \ufb01 \u00bd", "\ufeffx\u200b",
-)  # fmt: skip
+from small_gguf import CONTEXT, OTHERS, ROWS, SPECIAL, merges_of, write_small_gguf  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -69,38 +59,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def small_tokenizer() -> Any:
     return Qwen2Tokenizer().train_new_from_iterator([inspect.getsource(inspect)], 600)
-
-
-def loaded(folder: Path, **more: Any) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **more).eval()
-
-
-def check_against_transformers(source: Path, folder: Path, tokens: int) -> None:
-    """Weights, logits and greedy continuations are equal to transformers' own loading of the file."""
-    ours, theirs = loaded(folder), loaded(source.parent, gguf_file=source.name)
-    assert ours.dtype == theirs.dtype == torch.float32
-    expected = theirs.state_dict()
-    assert ours.state_dict().keys() == expected.keys()
-    assert [name for name, values in ours.state_dict().items() if not values.equal(expected[name])] == []
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    for function in FUNCTIONS:
-        inputs = tokenizer(function, return_tensors="pt")
-        with torch.no_grad():
-            difference = ours(**inputs).logits - theirs(**inputs).logits
-        assert difference.abs().max() == 0
-        end = {"max_new_tokens": tokens, "do_sample": False, "pad_token_id": tokenizer.pad_token_id}
-        assert ours.generate(**inputs, **end).equal(theirs.generate(**inputs, **end))
-
-
-def check_config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    assert not {"quantization_config", "_name_or_path", "_model_name_or_path"} & config.keys()
-    assert not [key for key, value in config.items() if "gguf" in str(value) or "AWQ" in str(value)]
-    assert config["rms_norm_eps"] == 1e-6
-    assert config["rope_parameters"] == {"rope_type": "default", "rope_theta": 1e6}
-    assert (config["architectures"], config["dtype"]) == (["Qwen2ForCausalLM"], "float32")
-    assert config["eos_token_id"] != config["pad_token_id"]
-    return config
 
 
 def test_weights_logits_and_continuations_are_those_of_transformers(small_gguf: Path, folder: Path) -> None:
@@ -287,8 +245,23 @@ def test_a_second_process_waits_for_the_first_and_takes_what_it_wrote(
         written = (target / RECORD).stat().st_mtime_ns
     out, err = second.communicate(timeout=120)
     assert (second.returncode, out.strip()) == (0, str(target)), err
-    assert "dequantising" not in err
+    assert "equantising" not in err
     assert (target / RECORD).stat().st_mtime_ns == written
+
+
+def test_a_disk_that_fills_up_while_writing_is_named(
+    small_gguf: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(
+        ValueError, match=r"small\.gguf could not be dequantised .*No space left.*CODEQUARRY_CACHE"
+    ):
+        resolve_backbone(str(small_gguf))
+    assert not list(cache.glob("small*"))
+    assert not list(cache.glob(".small*.writing"))
 
 
 def test_what_a_killed_process_leaves_is_swept_by_the_next(small_gguf: Path, cache: Path) -> None:
@@ -393,89 +366,3 @@ def test_a_disk_with_too_little_room_is_named_before_anything_is_written(
     with pytest.raises(ValueError, match=r"takes 0\.0 GB dequantised, and .* has 0\.0 GB left"):
         resolve_backbone(str(small_gguf))
     assert not list(cache.glob("small*"))
-
-
-# The real file, where the user has it.
-
-ROW = GGUF_BACKBONES[0]
-_MEASURED = """
-import resource, sys, time
-from codequarry.modules.backbone import resolve_backbone
-start = time.monotonic()
-folder = resolve_backbone(sys.argv[1])
-print(folder, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.monotonic() - start)
-"""
-real = pytest.mark.skipif(
-    not Path(os.environ.get(GGUF_FOLDER) or "absent", ROW.file).is_file(),
-    reason=f"{ROW.file} (491 MB) is not in a folder that {GGUF_FOLDER} names",
-)
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    """The real file dequantised by a process of its own, and that process's peak memory in bytes."""
-    cache = tmp_path_factory.mktemp("cache")
-    result = subprocess.run(
-        [sys.executable, "-c", _MEASURED, ROW.name],
-        env=os.environ | {"CODEQUARRY_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    print(f"{ROW.name}: folder, peak memory in bytes, seconds: {result.stdout}")
-    folder, peak, _ = result.stdout.split()
-    yield Path(folder), int(peak)
-    shutil.rmtree(cache)  # 2.5 GB
-
-
-@real
-def test_the_real_file_takes_less_than_three_gigabytes_of_memory_and_of_disk(
-    measured: tuple[Path, int],
-) -> None:
-    folder, peak = measured
-    assert peak < 3e9
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 2.6e9
-    assert source_sha256(folder) == ROW.sha256
-    config = check_config(folder)
-    assert (config["eos_token_id"], config["pad_token_id"]) == (151645, 151643)
-
-
-@real
-def test_the_real_files_logits_and_continuations_are_those_of_transformers(
-    measured: tuple[Path, int],
-) -> None:
-    check_against_transformers(Path(os.environ[GGUF_FOLDER], ROW.file), measured[0], tokens=24)
-
-
-def two_thousand_texts(data: Path) -> list[str]:
-    """Code and prose of ten sources, a third of them with something that looks like a special token."""
-    texts: list[str] = [*LOOKALIKES, *UNUSUAL]
-    files = sorted((data / "train").glob("*.jsonl.gz"))
-    for file in files:
-        with gzip.open(file, "rt", encoding="utf-8") as lines:
-            for _, line in zip(range(60), lines, strict=False):
-                pair = json.loads(line)
-                texts += [value for value in pair.values() if isinstance(value, str) and len(value) > 20][:2]
-    marks = (*SPECIAL, *OTHERS)
-    texts = [
-        text[: len(text) // 2] + marks[number % len(marks)] + text[len(text) // 2 :]
-        if number % 3 == 0
-        else text
-        for number, text in enumerate(texts)
-    ]
-    return texts[:2000]
-
-
-@real
-@pytest.mark.skipif("CODEQUARRY_DATA" not in os.environ, reason="the Qwen2.5 tokenizer is in CODEQUARRY_DATA")
-@pytest.mark.parametrize("split", [False, True])
-def test_the_real_files_token_ids_are_qwens_own_on_two_thousand_texts(
-    measured: tuple[Path, int], split: bool
-) -> None:
-    data = Path(os.environ["CODEQUARRY_DATA"])
-    texts = two_thousand_texts(data)
-    assert len(set(texts)) > 1900
-    found = AutoTokenizer.from_pretrained(measured[0], split_special_tokens=split)
-    expected = AutoTokenizer.from_pretrained(data / "tokenizer/qwen2.5", split_special_tokens=split)
-    assert found(texts)["input_ids"] == expected(texts)["input_ids"]
-    assert (found.eos_token_id, found.pad_token_id) == (151645, 151643)

@@ -1,0 +1,104 @@
+"""The real GGUF file, where CODEQUARRY_BACKBONES names a folder that holds it."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codequarry.modules.backbone import GGUF_BACKBONES, GGUF_FOLDER
+from codequarry.modules.gguf_backbone import source_sha256
+
+pytest.importorskip("gguf", reason="GGUF is read with an extra: pip install 'codequarry[train]'")
+
+from gguf_oracles import LOOKALIKES, UNUSUAL, check_against_transformers, check_config
+from small_gguf import OTHERS, SPECIAL
+from transformers import AutoTokenizer
+
+ROW = GGUF_BACKBONES[0]
+_MEASURED = """
+import resource, sys, time
+from codequarry.modules.backbone import resolve_backbone
+start = time.monotonic()
+folder = resolve_backbone(sys.argv[1])
+print(folder, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.monotonic() - start)
+"""
+real = pytest.mark.skipif(
+    not Path(os.environ.get(GGUF_FOLDER) or "absent", ROW.file).is_file(),
+    reason=f"{ROW.file} (491 MB) is not in a folder that {GGUF_FOLDER} names",
+)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """The real file dequantised by a process of its own, and that process's peak memory in bytes."""
+    cache = tmp_path_factory.mktemp("cache")
+    result = subprocess.run(
+        [sys.executable, "-c", _MEASURED, ROW.name],
+        env=os.environ | {"CODEQUARRY_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    print(f"{ROW.name}: folder, peak memory in bytes, seconds: {result.stdout}")
+    folder, peak, _ = result.stdout.split()
+    yield Path(folder), int(peak)
+    shutil.rmtree(cache)  # 2.5 GB
+
+
+@real
+def test_the_real_file_takes_less_than_three_gigabytes_of_memory_and_of_disk(
+    measured: tuple[Path, int],
+) -> None:
+    folder, peak = measured
+    assert peak < 3e9
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 2.6e9
+    assert source_sha256(folder) == ROW.sha256
+    config = check_config(folder)
+    assert (config["eos_token_id"], config["pad_token_id"]) == (151645, 151643)
+
+
+@real
+def test_the_real_files_logits_and_continuations_are_those_of_transformers(
+    measured: tuple[Path, int],
+) -> None:
+    check_against_transformers(Path(os.environ[GGUF_FOLDER], ROW.file), measured[0], tokens=24)
+
+
+def two_thousand_texts(data: Path) -> list[str]:
+    """Code and prose of ten sources, a third of them with something that looks like a special token."""
+    texts: list[str] = [*LOOKALIKES, *UNUSUAL]
+    files = sorted((data / "train").glob("*.jsonl.gz"))
+    for file in files:
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            for _, line in zip(range(60), lines, strict=False):
+                pair = json.loads(line)
+                texts += [value for value in pair.values() if isinstance(value, str) and len(value) > 20][:2]
+    marks = (*SPECIAL, *OTHERS)
+    texts = [
+        text[: len(text) // 2] + marks[number % len(marks)] + text[len(text) // 2 :]
+        if number % 3 == 0
+        else text
+        for number, text in enumerate(texts)
+    ]
+    return texts[:2000]
+
+
+@real
+@pytest.mark.skipif("CODEQUARRY_DATA" not in os.environ, reason="the Qwen2.5 tokenizer is in CODEQUARRY_DATA")
+@pytest.mark.parametrize("split", [False, True])
+def test_the_real_files_token_ids_are_qwens_own_on_two_thousand_texts(
+    measured: tuple[Path, int], split: bool
+) -> None:
+    data = Path(os.environ["CODEQUARRY_DATA"])
+    texts = two_thousand_texts(data)
+    assert len(set(texts)) > 1900
+    found = AutoTokenizer.from_pretrained(measured[0], split_special_tokens=split)
+    expected = AutoTokenizer.from_pretrained(data / "tokenizer/qwen2.5", split_special_tokens=split)
+    assert found(texts)["input_ids"] == expected(texts)["input_ids"]
+    assert (found.eos_token_id, found.pad_token_id) == (151645, 151643)
