@@ -86,6 +86,7 @@ def train(
     from transformers.utils.logging import disable_progress_bar
 
     from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
+    from codequarry.modules.adapter_folder import write_base
     from codequarry.modules.average import average, float_copy
     from codequarry.modules.best_checkpoint import BestCheckpoint
     from codequarry.modules.checkpoints import newest_complete
@@ -299,6 +300,15 @@ def train(
     if recipe.lora is not None:
         if ranks.is_main_process:
             save_adapter(model, out / "adapter", base=recipe.backbone.name, revision=recipe.backbone.revision)
+            write_base(
+                out / "adapter",
+                model,
+                backbone=recipe.backbone.name,
+                revision=recipe.backbone.revision,
+                pooling=recipe.pooling,
+                max_length=recipe.max_length,
+                dims=recipe.matryoshka_dims,
+            )
         merge_adapter(model)
     if base is not None:
         average(model, base, recipe.average_with_base)

@@ -112,6 +112,9 @@ GGUF_FOLDER = "CODEQUARRY_BACKBONES"  # names the folder where a user keeps such
 MINI = "mini"
 MINI_FOLDER = Path(__file__).parents[1] / "models" / MINI  # the trained model that comes with the package
 
+# Models that come as an adapter on a backbone of their own (`modules/adapter_folder.py`).
+ADAPTERS = {"0.5b": Path(__file__).parents[1] / "models" / "0.5b-lora"}
+
 # Weights in safetensors only: a pickle runs code when it is read.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from codequarry.modules.backbone import MINI, resolve_backbone
+from codequarry.modules.adapter_folder import BASE, load_adapter_folder
+from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import prompts
 
@@ -17,8 +18,10 @@ def load(
     """A trained model, as a `SentenceTransformer` that takes `task=`.
 
     Arguments:
-        name_or_path: `mini`, which comes with this package and needs no network; a folder that `train.py` or
-            `codequarry release build` wrote (one called mini as `./mini`); or a Hub name.
+        name_or_path: `mini`, which comes with this package and needs no network; `0.5b`, an adapter that
+            comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is looked for, fetched and put
+            into the cache once (2.5 GB); a folder that `train.py` or `codequarry release build` wrote, or the
+            `adapter` in it (one called mini as `./mini`); or a Hub name.
         dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
         revision: Hub branch, tag or commit; None for the newest.
         device: as in `SentenceTransformer`; None picks the fastest there is.
@@ -42,6 +45,14 @@ def load(
 def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
     if name == MINI:
         return CodeEmbedder(str(resolve_backbone(MINI)), device=device, local_files_only=True)
+    folder = ADAPTERS.get(name, Path(name))
+    if name in ADAPTERS and not (folder / BASE).is_file():
+        raise ValueError(
+            f"{name} comes with codequarry as an adapter, but {folder} has none. Install codequarry anew, or "
+            f"check out its repository whole; or pass another model (a folder called {name} as ./{name})."
+        )
+    if (folder / BASE).is_file():
+        return load_adapter_folder(folder, device=device)
     _check_folder(name)
     try:
         return CodeEmbedder(name, revision=revision, device=device)

@@ -1,0 +1,159 @@
+"""A folder with a LoRA adapter that knows its backbone: written by training, merged when it is loaded.
+
+An adapter of a few megabytes is a model only together with the very weights it was trained on. Weights of one
+name differ: a quantised file may carry per-channel scales (AWQ) that cancel out in the function and not in
+single weights, so an adapter trained on it ruins the original in bf16. `base.json` therefore names the file's
+sha256, and loading compares it.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from codequarry.modules.backbone import resolve_backbone
+from codequarry.modules.build import PoolingName, build_model
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.gguf_backbone import source_sha256
+from codequarry.modules.whole_files import write_json
+
+BASE = "base.json"
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_LAYER = re.compile(r"base_model\.model\.([\w.]+)\.lora_([AB])\.weight")
+_LARGEST = 1 << 20  # bytes of a JSON file here
+
+
+@dataclass(frozen=True)
+class AdapterBase:
+    """What an adapter is put on, and how the model around it is built.
+
+    backbone, revision: as `resolve_backbone` takes them.
+    sha256: of the GGUF file that the backbone was dequantised from; None for a backbone of another kind.
+    pooling, max_length, dims: as `build_model` takes them.
+    """
+
+    backbone: str
+    revision: str | None
+    sha256: str | None
+    pooling: PoolingName
+    max_length: int
+    dims: tuple[int, ...]
+
+
+def write_base(
+    folder: Path,
+    model: CodeEmbedder,
+    *,
+    backbone: str,
+    revision: str | None,
+    pooling: PoolingName,
+    max_length: int,
+    dims: Sequence[int],
+) -> None:
+    """Write `base.json` beside an adapter, for the backbone that `model` was built on."""
+    read_from = str(getattr(model.transformers_model, "name_or_path", ""))
+    sha256 = source_sha256(Path(read_from)) if read_from else None
+    base = AdapterBase(backbone, revision, sha256, pooling, max_length, tuple(dims))
+    write_json(folder / BASE, asdict(base))
+
+
+def read_base(folder: Path) -> AdapterBase:
+    """What `write_base` wrote. Raises ValueError, naming the file and the field, for anything else."""
+    fields = _json(folder / BASE)
+    kinds = {
+        "backbone": str, "revision": (str, type(None)), "sha256": (str, type(None)), "pooling": str,
+        "max_length": int, "dims": list,
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        if name not in fields or not isinstance(fields[name], kind):
+            raise ValueError(f"{folder / BASE}: {name!r} is missing or of another type than training writes.")
+    if set(fields) != set(kinds):
+        raise ValueError(f"{folder / BASE} has fields of a newer version: update codequarry.")
+    if fields["pooling"] not in get_args(PoolingName):
+        raise ValueError(f"{folder / BASE}: pooling is {fields['pooling']!r}, not one of codequarry's.")
+    return AdapterBase(**fields | {"dims": tuple(fields["dims"])})
+
+
+def load_adapter_folder(folder: Path, *, device: str | None = None) -> CodeEmbedder:
+    """The model of an adapter: its backbone, found or fetched, with the adapter added to it in float32.
+
+        W ← W + alpha / rank · B A       (arXiv 2106.09685)
+
+    peft is not needed. Raises ValueError when the backbone cannot be had, is not the one that the adapter was
+    trained on, or does not have the adapter's layers.
+    """
+    base = read_base(folder)
+    found = resolve_backbone(base.backbone, revision=base.revision)
+    sha256 = source_sha256(found)
+    if sha256 != base.sha256:
+        raise ValueError(
+            f"the adapter in {folder} was trained on {_named(base.sha256)}, and {base.backbone} is "
+            f"{_named(sha256)} here. Its vectors on other weights are wrong: pass the ones it was trained on."
+        )
+    model = build_model(
+        str(found), pooling=base.pooling, max_length=base.max_length, dims=base.dims, device=device
+    )
+    _merge(model, folder)
+    return model.eval()
+
+
+def _named(sha256: str | None) -> str:
+    return "weights that are no GGUF file" if sha256 is None else f"the GGUF file of sha256 {sha256[:12]}…"
+
+
+def _merge(model: CodeEmbedder, folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = _json(folder / _CONFIG)
+    try:
+        scaling = float(config["lora_alpha"]) / int(config["r"])
+        weights = load_file(folder / _WEIGHTS)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OSError, SafetensorError) as error:
+        raise ValueError(f"{folder} holds no whole adapter ({type(error).__name__}: {error}).") from error
+    halves: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in weights.items():
+        layer = _LAYER.fullmatch(name)
+        if layer is None:
+            raise ValueError(f"{folder / _WEIGHTS}: {name} is no weight of a LoRA adapter on linear layers.")
+        halves.setdefault(layer[1], {})[layer[2]] = tensor
+    backbone = model.transformers_model
+    for name, half in halves.items():
+        weight = getattr(_layer(backbone, name), "weight", None)
+        fits = (
+            weight is not None
+            and set(half) == {"A", "B"}
+            and (half["B"].shape[0], half["A"].shape[1]) == tuple(weight.shape)
+            and half["A"].shape[0] == half["B"].shape[1]
+        )
+        if not fits:
+            raise ValueError(f"{folder}: the adapter of {name} does not fit its layer in the backbone.")
+        with torch.no_grad():
+            added = half["B"].float() @ half["A"].float() * scaling
+            if not torch.isfinite(added).all():
+                raise ValueError(f"{folder}: the adapter of {name} holds numbers that are not finite.")
+            weight.add_(added.to(weight.device))
+
+
+def _layer(backbone: Any, name: str) -> Any:
+    try:
+        return backbone.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ValueError("it is larger than 1 MB")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is not a JSON object")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}.") from error
+    return content
