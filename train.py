@@ -265,7 +265,7 @@ def train(
     collator = PairCollator(
         TokenCache(model[0]),  # type: ignore[arg-type]
         {
-            name: _column_prompts(model.prompts, name, dataset.column_names)
+            name: column_prompts(model.prompts, name, dataset.column_names)
             for name, dataset in sources.items()
         },
         packed=not_packed is None,
@@ -374,7 +374,7 @@ def _with_negatives(pairs: Sequence[Pair], settings: HardNegatives, out: Path, d
     return negatives_kept_in(out / "negatives", pairs, finder, finder.fingerprint, **chosen)
 
 
-def _column_prompts(prompts: Mapping[str, str | None], name: str, columns: Sequence[str]) -> dict[str, str]:
+def column_prompts(prompts: Mapping[str, str | None], name: str, columns: Sequence[str]) -> dict[str, str]:
     """The prefix of each column of `source:task`: negatives are documents."""
     query, document = (prompts[prompt_name(task_of(name), side)] or "" for side in SIDES)
     return {column: query if column == "query" else document for column in columns}

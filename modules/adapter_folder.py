@@ -65,7 +65,7 @@ def write_base(
 def read_base(folder: Path) -> AdapterBase:
     """What `write_base` wrote. Raises ValueError, naming the file and the field, for anything else."""
     fields = _json(folder / BASE)
-    kinds = {
+    kinds: dict[str, Any] = {
         "backbone": str, "revision": (str, type(None)), "sha256": (str, type(None)), "pooling": str,
         "max_length": int, "dims": list,
     }  # fmt: skip
@@ -124,9 +124,9 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
         halves.setdefault(layer[1], {})[layer[2]] = tensor
     backbone = model.transformers_model
     for name, half in halves.items():
-        weight = getattr(_layer(backbone, name), "weight", None)
+        weight: Any = getattr(_layer(backbone, name), "weight", None)
         fits = (
-            weight is not None
+            isinstance(weight, Tensor)
             and set(half) == {"A", "B"}
             and (half["B"].shape[0], half["A"].shape[1]) == tuple(weight.shape)
             and half["A"].shape[0] == half["B"].shape[1]

@@ -25,7 +25,7 @@ def fuse_adapters(model: nn.Module) -> int:
     fused = 0
     for layer in model.modules():
         if isinstance(layer, Linear) and _is_plain(layer):
-            layer.forward = _Forward(layer)  # type: ignore[method-assign]
+            layer.forward = _Forward(layer)  # type: ignore[assignment, method-assign]
             fused += 1
     return fused
 

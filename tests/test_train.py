@@ -160,6 +160,43 @@ def test_the_recipe_decides_what_is_drawn(pairs: Path, tmp_path: Path) -> None:
     }
 
 
+STABLE = ("scheduler=warmup_stable_decay", "decay_steps=2", "learning_rate=1e-3")
+
+
+@pytest.fixture(scope="module")
+def stable(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps whose last two bring the rate down; its checkpoint of step six is kept."""
+    out = tmp_path_factory.mktemp("runs") / "stable"
+    result = run(command(out, pairs, *SMALL, *STABLE, "max_steps=8"))
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_a_run_that_is_ended_at_a_checkpoint_is_the_run_that_had_planned_it(
+    stable: Path, pairs: Path, tmp_path: Path
+) -> None:
+    words = command(tmp_path / "ended", pairs, *SMALL, *STABLE, "max_steps=8")
+    result = run([*words, "--from", str(stable / "checkpoints/checkpoint-6"), "--decay", "2"])
+    assert result.returncode == 0, result.stderr
+    assert "checkpoint-6" in result.stdout
+    expected, found = weights(stable), weights(tmp_path / "ended")
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    state = json.loads((tmp_path / "ended/checkpoints/checkpoint-8/trainer_state.json").read_text())
+    rates = [entry["learning_rate"] for entry in state["log_history"] if "learning_rate" in entry]
+    assert rates[5] == rates[1] == 1e-3
+    assert rates[7] < rates[5]
+
+
+def test_where_a_run_is_to_be_ended_and_in_how_many_steps_go_together(
+    stable: Path, pairs: Path, tmp_path: Path
+) -> None:
+    words = command(tmp_path / "run", pairs, *SMALL, *STABLE, "max_steps=8")
+    assert "--from and --decay go together" in run([*words, "--decay", "2"]).stderr
+    result = run([*words, "--from", str(stable), "--decay", "2"])
+    assert "lies in the warm-up or the decay of its run" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_recipe_on_a_used_folder_is_refused(uninterrupted: Path, pairs: Path) -> None:
     result = run(command(uninterrupted, pairs, *SMALL, "max_steps=9"))
     assert "belongs to recipe 'nano'; this is recipe 'nano': max_steps 8 there and 9 here" in result.stderr
