@@ -149,6 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     build = _verb(steps, "build", "make the release of a finished run", release_command.BUILD_EXAMPLE)
     release_command.add_build_arguments(build)
     build.set_defaults(verb=_quietly(release_command.run_build))
+    adapter = _verb(
+        steps, "adapter", "pack the adapter of a LoRA run by itself", release_command.ADAPTER_EXAMPLE
+    )
+    release_command.add_adapter_arguments(adapter)
+    adapter.set_defaults(verb=_quietly(release_command.run_adapter))
     verify = _verb(
         steps,
         "verify",

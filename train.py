@@ -232,6 +232,7 @@ def train(
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": True,
         }
+    warmup = round(recipe.warmup_ratio * recipe.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=recipe.max_steps,
@@ -239,9 +240,11 @@ def train(
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.scheduler,
         lr_scheduler_kwargs=(
-            {"num_decay_steps": recipe.decay_steps, "decay_type": "1-sqrt"} if recipe.decay_steps else None
+            {"num_decay_steps": min(recipe.decay_steps, recipe.max_steps - warmup), "decay_type": "1-sqrt"}
+            if recipe.decay_steps
+            else None
         ),
-        warmup_steps=round(recipe.warmup_ratio * recipe.max_steps),
+        warmup_steps=warmup,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",

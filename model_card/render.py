@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codequarry.model_card import in_words, removed_texts, score_tables, training_sources
 from codequarry.model_card.card import Card, on_the_hub
@@ -28,31 +28,50 @@ def render(card: Card) -> str:
     ...             pooling="mean", dtype="bf16", in_memory="fp32")).startswith("---")
     True
     """
+    return _tidy(template("template.md").render(_context(card)))
+
+
+def render_adapter(card: Card, *, sha256: str | None, size: int) -> str:
+    """The card of an adapter's folder.
+
+    Arguments: `sha256`, of the file that its base was made of, None where it was another kind; `size`, of the
+    adapter in bytes.
+    """
+    return _tidy(template("adapter.md").render(_context(card), sha256=sha256, size=size))
+
+
+def _context(card: Card) -> dict[str, Any]:
+    """What the templates may say."""
     query, document = prompt_name(DEFAULT_TASK, "query"), prompt_name(DEFAULT_TASK, "document")
-    text = template("template.md").render(
-        card=card,
-        header=header(card),
-        results=card.results or {},
-        fields=card.hyperparameters,
-        tasks=list(TASKS.values()),
-        prompts={name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts().items()},
-        query=QUERY,
-        document=DOCUMENT,
-        query_prompt=query,
-        document_prompt=document,
-        prompted_query=json.dumps(prompts()[query] + QUERY),
-        prompted_document=json.dumps(prompts()[document] + DOCUMENT),
-        base=f"[{card.base_model}](https://huggingface.co/{card.base_model})"
+    return {
+        "card": card,
+        "header": header(card),
+        "results": card.results or {},
+        "fields": card.hyperparameters,
+        "tasks": list(TASKS.values()),
+        "prompts": {name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts().items()},
+        "query": QUERY,
+        "document": DOCUMENT,
+        "query_prompt": query,
+        "document_prompt": document,
+        "prompted_query": json.dumps(prompts()[query] + QUERY),
+        "prompted_document": json.dumps(prompts()[document] + DOCUMENT),
+        "base": f"[{card.base_model}](https://huggingface.co/{card.base_model})"
         if on_the_hub(card.base_model)
         else f"`{card.base_model}`, which comes with codequarry",
-        served_as=card.load_as if on_the_hub(card.load_as) else "/model",
-        taken_and_left=taken_and_left,
-        words=in_words,
-        removed=removed_texts,
-        scores=score_tables,
-        sources=training_sources,
-        verified_in={str(row.get("runtime")).lower() for row in (card.verification or {}).get("rows") or ()},
-    )
+        "served_as": card.load_as if on_the_hub(card.load_as) else "/model",
+        "taken_and_left": taken_and_left,
+        "words": in_words,
+        "removed": removed_texts,
+        "scores": score_tables,
+        "sources": training_sources,
+        "verified_in": {
+            str(row.get("runtime")).lower() for row in (card.verification or {}).get("rows") or ()
+        },
+    }
+
+
+def _tidy(text: str) -> str:
     # What the templates leave out leaves its blank lines behind.
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 

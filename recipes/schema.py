@@ -67,7 +67,7 @@ class Recipe:
     warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
     # After the warm-up; warmup_stable_decay: constant, then 1 - sqrt(share of decay_steps that is done).
     scheduler: Literal["linear", "cosine", "constant_with_warmup", "warmup_stable_decay"] = "linear"
-    decay_steps: int | None = None  # the last optimiser steps, for warmup_stable_decay alone
+    decay_steps: int | None = None  # the last ones, of a shorter run all; for warmup_stable_decay alone
     weight_decay: float = 0.01  # AdamW's
     max_grad_norm: float = 1.0  # gradients longer than this are scaled down to it
     precision: Precision = "auto"  # of the arithmetic; auto: bf16 where it is faster, else fp32
@@ -114,11 +114,10 @@ class Recipe:
                 "a factor from 0 (never drawn) up."
             )
         decays = self.scheduler == "warmup_stable_decay"
-        if decays != (self.decay_steps is not None) or not 0 < (self.decay_steps or 1) <= self.max_steps:
+        if decays != (self.decay_steps is not None) or (self.decay_steps or 1) < 1:
             raise ValueError(
-                f"decay_steps = {self.decay_steps} with scheduler = {self.scheduler!r} and max_steps = "
-                f"{self.max_steps} in recipe {self.name}: warmup_stable_decay needs a number from 1 to "
-                "max_steps, and no other scheduler takes one."
+                f"decay_steps = {self.decay_steps} with scheduler = {self.scheduler!r} in recipe "
+                f"{self.name}: warmup_stable_decay needs a number from 1 up, and no other takes one."
             )
         if self.memory_gb is not None and not self.memory_gb > 0:
             raise ValueError(

@@ -82,7 +82,7 @@ def build(
         (building / "README.md").write_text(rendered, encoding="utf-8")
         if card.results is not None:
             write_eval_results(building, card.results)
-        shutil.copyfile(_licence(), building / "LICENSE")
+        shutil.copyfile(licence_file(), building / "LICENSE")
         shutil.copyfile(handler_source(), building / HANDLER)
         if onnx:
             _say(progress, f"ONNX, {' and '.join(onnx)}")
@@ -94,7 +94,7 @@ def build(
     return out
 
 
-def _licence() -> Path:
+def licence_file() -> Path:
     # A checkout has the file beside the package, a wheel in its metadata.
     beside = Path(codequarry.__file__).with_name("LICENSE")
     if beside.is_file():

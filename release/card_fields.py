@@ -9,7 +9,7 @@ from typing import Any
 
 import codequarry
 from codequarry.model_card.card import Card
-from codequarry.modules.backbone import MINI, PACKAGED
+from codequarry.modules.backbone import GGUF_BACKBONES, MINI, PACKAGED
 from codequarry.release.definitions import licence_of
 from codequarry.release.public_record import public_record
 from codequarry.release.run_folder import RunFolder
@@ -45,6 +45,9 @@ def card_of(
     backbone: dict[str, Any] = recipe.get("backbone") or {}
     random_start = backbone.get("weights") == "random"
     base = str(backbone.get("name", ""))
+    gguf = next((row for row in GGUF_BACKBONES if row.name == base), None)
+    if gguf is not None:
+        base = gguf.repository
     # A folder on the trainer's disk means nothing to a reader.
     named = base == MINI or (_HUB_NAME.fullmatch(base) is not None and not Path(base).exists())
     return Card(
@@ -58,9 +61,9 @@ def card_of(
         in_memory=in_memory or dtype,
         parameters=_parameters(run),
         base_model=base if named and not random_start else None,
-        base_licence=licence_of(base),
+        base_licence=gguf.licence if gguf is not None else licence_of(base),
         base_trained_on=() if random_start else _TRAINED_ON.get(base, ()),
-        base_revision=backbone.get("revision"),
+        base_revision=gguf.revision if gguf is not None else backbone.get("revision"),
         random_start=random_start,
         training_data=tuple(record.get("data", ())),
         decontamination=_report_of(record, decontamination) if decontamination is not None else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from codequarry.modules.whole_files import write_json
 
 BUILD_EXAMPLE = "codequarry release build runs/own --out releases/own --results results/runs__own.json"
+ADAPTER_EXAMPLE = "codequarry release adapter runs/0.5b --out releases/0.5b-lora"
 VERIFY_EXAMPLE = (
     "codequarry release verify releases/own --python other-env/bin/python --out verification.json"
 )
@@ -88,6 +89,31 @@ def run_build(arguments: argparse.Namespace) -> None:
         print("build: GGUF, " + " and ".join(arguments.gguf), file=sys.stderr)
         export_gguf(arguments.out, beside, arguments.gguf, replace=arguments.replace)
         print(f"built {beside}; next: codequarry release verify {beside}")
+
+
+def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser what packing an adapter needs."""
+    parser.add_argument("run", type=Path, help="the folder that training with a [lora] table left")
+    parser.add_argument("--out", type=Path, required=True, help="the adapter's folder")
+    parser.add_argument(
+        "--load-as", metavar="NAME", help="what users pass to codequarry.load (default: the folder)"
+    )
+    _add_card_sources(parser)
+
+
+def run_adapter(arguments: argparse.Namespace) -> None:
+    """Pack the adapter, and say how it is loaded."""
+    from codequarry.release.adapter import pack_adapter
+
+    load_as = arguments.load_as or str(arguments.out)
+    pack_adapter(
+        arguments.run,
+        arguments.out,
+        load_as=load_as,
+        results=arguments.results,
+        decontamination=arguments.decontamination,
+    )
+    print(f"packed {arguments.out}; codequarry.load({load_as!r}) reads it where its backbone is.")
 
 
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:

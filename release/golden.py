@@ -5,11 +5,15 @@ it still means the same. The file is JSON because servers take every `*.safetens
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name, prompts
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 GOLDEN = "golden_vectors.json"
 
@@ -87,17 +91,18 @@ def past_the_limit(max_length: int) -> str:
 
 
 def write_golden(folder: Path) -> None:
-    """Embed the golden texts with stock sentence-transformers in float32 and write `golden_vectors.json`.
-
-    The file holds unit vectors of full size. The vector of a Matryoshka dimension is its first numbers,
-    brought back to length 1.
-    """
+    """Embed the golden texts with stock sentence-transformers in float32 and write `golden_vectors.json`."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(
         str(folder), device="cpu", model_kwargs={"dtype": "float32"}, local_files_only=True
     )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    write_golden_rows(folder, golden_rows(model), config["matryoshka_dimensions"])
+
+
+def golden_rows(model: "SentenceTransformer") -> list[dict[str, Any]]:
+    """The golden texts of a model with its unit vectors of full size."""
     texts = golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens))
     rows = []
     for text in texts:
@@ -111,6 +116,14 @@ def write_golden(folder: Path) -> None:
                 "vector": [round(float(number), 9) for number in vector],
             }
         )
+    return rows
+
+
+def write_golden_rows(folder: Path, rows: Sequence[Mapping[str, Any]], dims: Sequence[int]) -> None:
+    """Write `golden_vectors.json`.
+
+    The vector of a Matryoshka dimension is the first numbers of the full one, brought back to length 1.
+    """
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    head = json.dumps({"prompts": prompts(), "dims": config["matryoshka_dimensions"]}, ensure_ascii=False)
+    head = json.dumps({"prompts": prompts(), "dims": list(dims)}, ensure_ascii=False)
     (folder / GOLDEN).write_text(f'{head[:-1]}, "rows": [\n{lines}\n]}}\n', encoding="utf-8")

@@ -91,6 +91,9 @@ def test_a_mixture_with_weights_and_negatives_survives_json(tmp_path: Path) -> N
         ("hard_negatives.per_pair=2", "hard_negatives says nothing about model"),
         ('hard_negatives={model="m", margin=1}', "margin = 1.0: a share from 0 to below 1"),
         ('hard_negatives={model="m", range_min=60}', "range_min = 60, range_max = 50"),
+        ("decay_steps=5", "decay_steps = 5 with scheduler = 'linear'"),
+        ("scheduler=warmup_stable_decay", "decay_steps = None with scheduler = 'warmup_stable_decay'"),
+        ("memory_gb=-1", "memory_gb = -1.0"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_a_sentence(setting: str, sentence: str) -> None:
@@ -114,3 +117,8 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
         match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, mini, nano, own",
     ):
         recipe_path("micro")
+
+
+def test_a_short_run_of_a_recipe_that_decays_late_is_a_recipe() -> None:
+    recipe = read_recipe(recipe_path("0.5b-lora"), ["max_steps=12"])
+    assert (recipe.max_steps, recipe.decay_steps) == (12, 150)

@@ -1,0 +1,91 @@
+"""The adapter of a run by itself: bf16 weights, card, record and golden vectors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import codequarry
+from codequarry.__main__ import main
+from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
+from codequarry.modules.adapter_folder import write_base
+from codequarry.modules.build import build_model
+from codequarry.release.adapter import pack_adapter
+
+pytest.importorskip("peft")
+
+
+@pytest.fixture
+def run(small_decoder: Path, tmp_path: Path) -> Path:
+    """What a finished run with a [lora] table leaves."""
+    torch.manual_seed(0)
+    model = build_model(str(small_decoder), max_length=96, dims=(64, 16), device="cpu")
+    add_adapter(model, rank=4, alpha=8.0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    folder = tmp_path / "run"
+    save_adapter(model, folder / "adapter", base="qwen2.5-coder-0.5b")
+    write_base(
+        folder / "adapter", model, backbone=str(small_decoder), revision=None, pooling="lasttoken",
+        max_length=96, dims=(64, 16),
+    )  # fmt: skip
+    merge_adapter(model).save(str(folder))
+    record = {
+        "recipe": {"name": "0.5b-lora", "backbone": {"name": "qwen2.5-coder-0.5b"}, "data": "/home/me/pairs"},
+        "steps": 150,
+        "data": [
+            {"source": "tldr", "task": "nl2code", "pairs": 64, "licence": "CC-BY-4.0", "pairs_drawn": 64}
+        ],
+    }
+    (folder / "training.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_it_loads_and_its_golden_vectors_are_what_it_answers(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    main(["release", "adapter", str(run), "--out", str(out)])
+    assert {file.name for file in out.iterdir()} == {
+        "README.md", "LICENSE", "adapter_config.json", "adapter_model.safetensors", "base.json",
+        "golden_vectors.json", "training.json",
+    }  # fmt: skip
+    assert {one.dtype for one in load_file(out / "adapter_model.safetensors").values()} == {torch.bfloat16}
+    assert json.loads((out / "training.json").read_text())["recipe"]["data"] == "pairs"
+    model = codequarry.load(str(out), device="cpu")
+    golden = json.loads((out / "golden_vectors.json").read_text())
+    assert golden["dims"] == [64, 16]
+    assert len(golden["rows"]) > 20
+    for row in golden["rows"]:
+        vector = model.encode([row["text"]], prompt_name=row["prompt_name"])[0]
+        assert np.abs(vector - row["vector"]).max() < 1e-6
+    whole = codequarry.load(str(run), device="cpu")
+    texts = ["parse a date", "def f(x): return x"]
+    near = whole.encode_document(texts, task="qa") * model.encode_document(texts, task="qa")
+    assert near.sum(axis=1).min() > 0.9999  # bf16 rounds the adapter
+
+
+def test_its_card_names_the_base_the_file_and_what_it_was_trained_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_adapter(run, tmp_path / "adapter", load_as="0.5b")
+    card = (tmp_path / "adapter/README.md").read_text()
+    assert 'codequarry.load("0.5b")' in card
+    assert "base_model: Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF" in card
+    assert "| tldr | CC-BY-4.0 | nl2code | 64 | 64 |" in card
+    assert "Optimiser steps: 150" in card
+
+
+def test_what_is_no_lora_run_and_what_is_no_adapter_is_left_alone(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists and holds no adapter"):
+        pack_adapter(run, other, load_as="0.5b")
+    with pytest.raises(ValueError, match="holds no adapter"):
+        pack_adapter(other, tmp_path / "out", load_as="0.5b")
+    pack_adapter(run, tmp_path / "out", load_as="0.5b")
+    pack_adapter(run, tmp_path / "out", load_as="other")
+    assert 'load("other")' in (tmp_path / "out/README.md").read_text()
