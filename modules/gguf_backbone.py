@@ -199,7 +199,7 @@ def _processor(reader: Any, config: "PretrainedConfig") -> Any:
     """What puts the numbers of a tensor into transformers' order."""
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
-    kind = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
+    kind: Any = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
     return kind(config=config.to_dict())
 
 
@@ -330,23 +330,18 @@ def _qwen2_tokenizer(fields: Any) -> Any:
 
     tokens = fields["tokenizer.ggml.tokens"].contents()
     kinds = fields["tokenizer.ggml.token_type"].contents()
-    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
-    special = {
-        f"{name}_token": tokens[fields[f"tokenizer.ggml.{key}_token_id"].contents()]
-        for name, key in (("eos", "eos"), ("pad", "padding"))
-        if f"tokenizer.ggml.{key}_token_id" in fields
-    }
+    merges: Any = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"].contents()]
+    named: dict[str, Any] = {"unk_token": None}
+    for name, key in (("eos_token", "eos"), ("pad_token", "padding")):
+        if f"tokenizer.ggml.{key}_token_id" in fields:
+            named[name] = tokens[fields[f"tokenizer.ggml.{key}_token_id"].contents()]
     vocabulary = {
         token: number
         for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
         if kind in (_NORMAL, _CONTROL, _USER_DEFINED)
     }
     tokenizer = Qwen2Tokenizer(
-        vocab=vocabulary,
-        merges=merges,
-        unk_token=None,
-        model_max_length=_context_length(fields),
-        **special,
+        vocab=vocabulary, merges=merges, model_max_length=_context_length(fields), **named
     )
     tokenizer.add_tokens(
         [
