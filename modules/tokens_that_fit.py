@@ -14,12 +14,15 @@ from codequarry.modules.token_features import packed, padded
 
 _SHARE = 0.25  # of the free memory, where a recipe names no bound
 _GB = 1e9
+# By how much a process grows, over what autograd keeps: what operations take and give back leaves gaps between
+# it. 2,431 tokens of Qwen2.5-Coder-0.5B with LoRA kept 3.10 GB, and the process grew by 4.64 GB.
+_GROWTH = 1.5
 
 
 def tokens_that_fit(
     model: CodeEmbedder, precision: Compute, device: str, *, packs: bool, memory_gb: float | None = None
 ) -> int:
-    """Tokens of one rank's step whose activations fit into `memory_gb`.
+    """Tokens of one rank's step that can be kept without the process growing by more than `memory_gb`.
 
     Arguments:
         model: as it is trained: adapter, packing and recomputation in place.
@@ -27,7 +30,7 @@ def tokens_that_fit(
         memory_gb: 1e9 bytes; None: a quarter of the memory that is free now.
     """
     memory = _SHARE * free_memory(device) if memory_gb is None else memory_gb * _GB
-    return int(memory / bytes_per_token(model, precision, packs=packs))
+    return int(memory / (_GROWTH * bytes_per_token(model, precision, packs=packs)))
 
 
 def bytes_per_token(model: CodeEmbedder, precision: Compute, *, packs: bool) -> float:
@@ -35,7 +38,7 @@ def bytes_per_token(model: CodeEmbedder, precision: Compute, *, packs: bool) -> 
 
     Measured: one such text and three go through the model, and the tensors that autograd keeps are counted,
     each storage once, weights left out. The difference leaves out what a step keeps once, as the copies of
-    weights that autocast makes. Memory that operations take and give back comes on top.
+    weights that autocast makes.
     """
     few, many = 1, 3
     length = model.max_seq_length or 512

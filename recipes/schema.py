@@ -62,7 +62,9 @@ class Recipe:
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
     mini_batch_tokens: int = 4096  # per forward pass, each text counted as long as its longest
     grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: beyond memory_gb
-    memory_gb: float | None = None  # 1e9 bytes that a step keeps for its backward pass; None: a quarter
+    memory_gb: float | None = (
+        None  # 1e9 bytes by which a step may grow the process; None: a quarter of the free
+    )
     dropout: float = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
     warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
     # After the warm-up; warmup_stable_decay: constant, then 1 - sqrt(share of decay_steps that is done).
