@@ -14,7 +14,7 @@ from codequarry.modules.token_features import packed, padded
 
 _SHARE = 0.25  # of the free memory, where a recipe names no bound
 _GB = 1e9
-# By how much a process grows, over what autograd keeps: what operations take and give back leaves gaps between
+# By how much a process grows, over what autograd keeps: what operations take and give back leaves gaps in
 # it. 2,431 tokens of Qwen2.5-Coder-0.5B with LoRA kept 3.10 GB, and the process grew by 4.64 GB.
 _GROWTH = 1.5
 
