@@ -18,9 +18,9 @@ def measured(value: Any) -> str:
 
 
 def listed(values: Mapping[str, Any] | None) -> str:
-    """`key value` pairs in one line."""
+    """`key value` pairs in one line. A list with nothing in it was looked for and not found: `none`."""
     words = [
-        f"{key.replace('_', ' ')} {measured(value)}"
+        f"{key.replace('_', ' ')} {'none' if value in ([], ()) else measured(value)}"
         for key, value in (values or {}).items()
         if value is not None
     ]

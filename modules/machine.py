@@ -4,15 +4,51 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = ("codequarry", "torch", "transformers", "sentence-transformers", "huggingface-hub")
 
 
+@dataclass(frozen=True)
+class Int8Kernels:
+    """A family of ONNX Runtime's kernels for matrices of 8 bits.
+
+    flags: of /proc/cpuinfo; a processor that has all of them, and none of an earlier row's, runs this family.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+
+
+# The first that a processor has is the one that ONNX Runtime takes for signed weights (its
+# mlas/lib/platform.cpp, read at 0112bef); AVX2 and AVX-512 without VNNI saturate with them. Releases have
+# unsigned weights (see release/onnx_int8.py), for which it takes the exact 16-bit products of AVX-512 or AVX2
+# in every one of the families of x86, and leaves AMX and VNNI alone.
+INT8_KERNELS = (
+    Int8Kernels("AMX int8", ("amx_tile", "amx_int8")),
+    Int8Kernels("AVX-512 VNNI", ("avx512bw", "avx512dq", "avx512vl", "avx512_vnni")),
+    Int8Kernels("AVX-512 without VNNI", ("avx512bw", "avx512dq", "avx512vl")),
+    Int8Kernels("AVX-VNNI", ("avx2", "avx_vnni")),
+    Int8Kernels("AVX2 without VNNI", ("avx2",)),
+    Int8Kernels("SSE2", ("sse2",)),
+    Int8Kernels("ARM int8 matrices", ("i8mm",)),
+    Int8Kernels("ARM dot product", ("asimddp",)),
+    Int8Kernels("ARM NEON", ("asimd",)),
+)
+
+
 def processor() -> str:
     """The processor's own name, e.g. `AMD EPYC`; the platform's word where there is no /proc/cpuinfo."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def int8_kernels() -> str:
+    """The name of the `INT8_KERNELS` that this processor runs; `unknown` where there is no /proc/cpuinfo."""
+    # ARM calls its flags features.
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return next((row.name for row in INT8_KERNELS if flags.issuperset(row.flags)), "unknown")
 
 
 def bf16_instructions() -> tuple[str, ...]:

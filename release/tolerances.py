@@ -35,7 +35,7 @@ TOLERANCES = {
     for row in (
         Tolerance("float32", 1e-5, None, "3.5e-6, ONNX Runtime, a small decoder of large random weights"),
         Tolerance("bfloat16", None, 0.999, "0.99947, the 1.5b shape; 0.99995, all-MiniLM-L6-v2"),
-        Tolerance("int8", None, 0.9, "0.984, mini; 0.980, a small decoder of large random weights"),
+        Tolerance("int8", None, 0.96, "0.9716, a small decoder of large random weights; 0.9853, mini"),
         Tolerance("f16", None, 0.9999, "0.9999995, nano"),
         Tolerance("q8_0", None, 0.995, "0.99985, nano"),
         Tolerance("q4_k_m", None, 0.95, "0.9964, nano"),

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from codequarry.modules.machine import describe_machine
+from codequarry.modules.machine import describe_machine, int8_kernels, processor
 from codequarry.release.backbone_checks import check_backbone
 from codequarry.release.field_checks import check_fields
 from codequarry.release.gguf_checks import check_gguf, is_gguf
@@ -43,7 +43,7 @@ class Verification:
         return not self.problems
 
     def table(self) -> str:
-        """The runtimes in columns, then every problem and every named exception, then the verdict."""
+        """The runtimes in columns, the processor, every problem, every named exception, and the verdict."""
         rows = [("runtime", "precision", "worst difference", "worst cosine", "")]
         rows += [
             (
@@ -59,7 +59,7 @@ class Verification:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
-        lines = [line.rstrip() for line in lines] if self.runtimes else []
+        lines = [line.rstrip() for line in [*lines, _machine()]] if self.runtimes else []
         lines += [f"problem: {problem}" for problem in self.problems]
         lines += [f"named exception: {exception}" for exception in self.exceptions]
         verdict = "verified" if self.ok else f"not verified, {len(self.problems)} problems"
@@ -73,7 +73,7 @@ class Verification:
         return {
             "command": command,
             "date": date.today().isoformat(),
-            "hardware": describe_machine(),
+            "hardware": describe_machine() | {"int8_kernels": int8_kernels()},
             "golden_vectors": file_sha256(self.folder / GOLDEN),
             "problems": list(self.problems),
             "exceptions": list(self.exceptions),
@@ -148,6 +148,11 @@ def _unread_graphs(folder: Path, found: Sequence[Runtime]) -> list[str]:
         return []
     names = " and ".join(path.relative_to(folder).as_posix() for path in graphs)
     return [f"No runtime here read {names}: pip install onnxruntime, or pass a --python that has it."]
+
+
+def _machine() -> str:
+    # What a vector in int8 is depends on the processor, where a graph is of signed weights (see onnx_int8).
+    return f"processor: {processor()}, int8 kernels {int8_kernels()}"
 
 
 def _number(value: float) -> float | None:

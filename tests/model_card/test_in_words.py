@@ -23,6 +23,7 @@ def test_counts_and_scores_of_nothing_are_not_measured_and_of_zero_are_zero():
 
 def test_a_list_leaves_out_what_is_not_known():
     assert listed({"processor": "EPYC", "gpu_name": None, "cores": 2}) == "processor EPYC, cores 2"
+    assert listed({"bf16_instructions": [], "cores": 2}) == "bf16 instructions none, cores 2"
     assert listed({"gpu": None}) == listed({}) == listed(None) == "not measured"
 
 

@@ -122,6 +122,14 @@ def built(decoder_run, tmp_path_factory):
     return build(decoder_run, tmp_path_factory.mktemp("releases") / "nano", progress=False)
 
 
+@pytest.fixture(scope="session", params=["decoder_run", "encoder_run"])
+def with_onnx(request, tmp_path_factory):
+    """A release with its graphs in float32 and int8, of the decoder and of the encoder; only to be read."""
+    run = request.getfixturevalue(request.param)
+    out = tmp_path_factory.mktemp("releases") / "with-onnx"
+    return build(run, out, onnx=["fp32", "int8"], progress=False)
+
+
 @pytest.fixture
 def release(built, tmp_path):
     """A copy of the decoder's release, to be spoilt."""

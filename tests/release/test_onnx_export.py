@@ -16,15 +16,12 @@ needs_onnx = pytest.mark.skipif(
 
 
 @needs_onnx
-@pytest.mark.parametrize("kind", ["decoder_run", "encoder_run"])
-def test_a_release_with_onnx_is_verified_in_every_runtime(kind, tmp_path, request):
-    run = request.getfixturevalue(kind)
-    release = build(run, tmp_path / "release", onnx=["fp32", "int8"], progress=False)
-    verification = verify(release, progress=False)
+def test_a_release_with_onnx_is_verified_in_every_runtime(with_onnx):
+    verification = verify(with_onnx, progress=False)
     assert verification.ok, verification.table()
     found = {(row.kind, row.precision) for row in verification.runtimes}
     assert {("onnxruntime", "float32"), ("onnxruntime", "int8")} <= found
-    sizes = [(release / "onnx" / name).stat().st_size for name in onnx_export.FILES.values()]
+    sizes = [(with_onnx / "onnx" / name).stat().st_size for name in onnx_export.FILES.values()]
     assert sizes[1] < 0.6 * sizes[0]  # a quarter where the graph itself is small beside the weights
 
 

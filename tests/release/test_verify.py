@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import codequarry
+from codequarry.modules.machine import int8_kernels, processor
 from codequarry.release.build import build
 from codequarry.release.manifest import write_manifest
 from codequarry.release.runtimes import Runtime
@@ -306,6 +307,8 @@ def test_an_untouched_release_is_verified(built):
     assert "text-embeddings-inference" in exception
     assert "<|endoftext|>, <|pad|> inside a text" in exception
     assert verification.table().endswith(f"{built}: verified")
+    assert f"\nprocessor: {processor()}, int8 kernels {int8_kernels()}\n" in verification.table()
+    assert verification.record("verify")["hardware"]["int8_kernels"] == int8_kernels()
 
 
 def test_the_embedded_base_is_verified_in_bf16(encoder_run, tmp_path):
