@@ -3,6 +3,8 @@
 # make test               the test suite
 # make lint               style and types
 # make compat             the release in other environments: sentence-transformers 3.4.1, huggingface-hub 1.33
+# make test-newest        the test suite with the newest versions that pyproject.toml admits, not with constraints.txt's
+# make test-lowest        the same with the lowest
 # make llama              llama.cpp, compiled here in minutes, so that the test suite reads GGUF files with it
 
 PYTHON ?= python3
@@ -11,13 +13,13 @@ BIN := $(VENV)/bin
 CODE ?=
 QUERY ?=
 
-.PHONY: demo test lint compat llama clean
+.PHONY: demo test lint compat test-newest test-lowest llama clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --progress-bar on --constraint constraints.txt --editable '.[all]' --group test --group lint
-	touch $@
+	cp constraints.txt $@   # a test compares what is installed with it
 
 demo: $(VENV)/installed
 	$(BIN)/python -m codequarry.benchmarks.demo $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
@@ -33,9 +35,12 @@ lint: $(VENV)/installed
 compat: $(VENV)/installed
 	.ci/compat $(PYTHON) $(BIN)
 
+test-newest test-lowest:
+	.ci/versions $(PYTHON) $(@:test-%=%)
+
 llama: $(VENV)/installed
 	CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/pip install --progress-bar off --constraint constraints.txt llama-cpp-python \
 		|| echo 'llama.cpp could not be compiled: the tests that run it are skipped'
 
 clean:
-	rm -rf $(VENV) .compat .demo build dist *.egg-info
+	rm -rf $(VENV) .compat .versions .demo build dist *.egg-info

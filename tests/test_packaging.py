@@ -3,6 +3,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import codequarry
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +64,11 @@ def _package_files(package: str) -> list[str]:
 def test_every_constraint_admits_what_is_installed_here() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
+    constraints = (ROOT / "constraints.txt").read_text()
+    installed_from = Path(sys.prefix) / "installed"  # make's copy of them
+    if not installed_from.is_file() or installed_from.read_text() != constraints:
+        pytest.skip("this environment was not installed from these constraints")
+    for line in constraints.splitlines():
         name, _, pinned = line.partition("==")
         try:
             installed = version(name)
