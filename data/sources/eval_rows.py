@@ -40,7 +40,6 @@ _ROWS = (
         faithful="The same problems; MTEB's queries hold the examples too: compare with care.",
         queries=164,
         documents=164,
-        in_mean=False,
     ),
     EvalSource(
         name="mbpp",
