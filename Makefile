@@ -3,7 +3,7 @@
 # make test               the test suite
 # make lint               style and types
 # make compat             the release in other environments: sentence-transformers 3.4.1, huggingface-hub 1.33
-# make test-newest        the test suite with the newest versions that pyproject.toml admits, not with constraints.txt's
+# make test-newest        the test suite with the newest versions that pyproject.toml admits
 # make test-lowest        the same with the lowest
 # make llama              llama.cpp, compiled here in minutes, so that the test suite reads GGUF files with it
 
