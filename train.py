@@ -11,20 +11,20 @@ folder away. Several machines: see recipes/0.5b.toml.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select, task_of
+from codequarry.data.mixture import batch_shares, column_prompts, datasets_of, known_licences, select
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
 from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
 from codequarry.data.validation_split import split
 from codequarry.data.what_is_drawn import announced, drawn
 from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
-from codequarry.modules.tasks import SIDES, prompt_name, prompts
+from codequarry.modules.tasks import prompts
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.recipes.run_folder import adopt, claim, finish, is_finished, keep_choice, with_decay
@@ -93,7 +93,6 @@ def train(
     from codequarry.modules.curves import write_curves
     from codequarry.modules.fast_fp32 import use_fast_fp32
     from codequarry.modules.lora_linear import fuse_adapters
-    from codequarry.modules.losses.objective import Objective
     from codequarry.modules.machine import describe_machine, package_versions
     from codequarry.modules.packing import position_offset, use_packing
     from codequarry.modules.pair_collator import PairCollator
@@ -106,7 +105,7 @@ def train(
     from codequarry.modules.tokens_that_fit import tokens_that_fit
     from codequarry.modules.training_history import validations
     from codequarry.modules.validation import ValidationScores
-    from codequarry.recipes.untrained_model import untrained_model
+    from codequarry.recipes.untrained_model import base_of, objective_of, untrained_model
 
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
 
@@ -199,24 +198,7 @@ def train(
             # free memory differs from one sitting of a run to the next, and what a step rounds must not
             fitting = keep_choice(out, "graph_tokens", fitting)
     graph_tokens = {"on": 0, "auto": fitting, "off": None}[recipe.grad_cache]
-    terms = recipe.objective
-    loss = Objective(
-        model,
-        temperature=recipe.temperature,
-        dims=recipe.matryoshka_dims,
-        mini_batch_tokens=recipe.mini_batch_tokens,
-        graph_tokens=graph_tokens,
-        directions=terms.directions,
-        partition=terms.partition,
-        hardness=terms.hardness,
-        hardness_strength=terms.hardness_strength,
-        spread_out=terms.spread_out,
-        same_query=terms.false_negatives.same_query,
-        same_document=terms.false_negatives.same_document,
-        margin=terms.false_negatives.margin,
-        matching=terms.matching.weight if terms.matching else None,
-        final_matching=terms.matching.final_weight if terms.matching else None,
-    )
+    loss = objective_of(recipe, model, graph_tokens)
 
     # -- arguments
     with ranks.main_process_first():
@@ -232,19 +214,14 @@ def train(
             "greater_is_better": True,
             "restore_callback_states_from_checkpoint": True,
         }
-    warmup = round(recipe.warmup_ratio * recipe.max_steps)
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=recipe.max_steps,
         per_device_train_batch_size=recipe.batch_size // ranks.num_processes,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.scheduler,
-        lr_scheduler_kwargs=(
-            {"num_decay_steps": min(recipe.decay_steps, recipe.max_steps - warmup), "decay_type": "1-sqrt"}
-            if recipe.decay_steps
-            else None
-        ),
-        warmup_steps=warmup,
+        lr_scheduler_kwargs=recipe.scheduler_arguments,
+        warmup_steps=recipe.warmup_steps,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch_fused",
@@ -292,9 +269,9 @@ def train(
         pairs_per_step=recipe.batch_size,
         metric=recipe.validation.metric if recipe.validation else None,
     )
-    if terms.matching is not None:
+    if recipe.objective.matching is not None:
         with ranks.main_process_first():
-            collator.teacher = vectors_of(terms.matching.teacher, trainer.texts_to_draw(), device)
+            collator.teacher = vectors_of(recipe.objective.matching.teacher, trainer.texts_to_draw(), device)
     if checkpoint is not None:
         ranks.print(f"continuing from {checkpoint}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -303,15 +280,7 @@ def train(
     if recipe.lora is not None:
         if ranks.is_main_process:
             save_adapter(model, out / "adapter", base=recipe.backbone.name, revision=recipe.backbone.revision)
-            write_base(
-                out / "adapter",
-                model,
-                backbone=recipe.backbone.name,
-                revision=recipe.backbone.revision,
-                pooling=recipe.pooling,
-                max_length=recipe.max_length,
-                dims=recipe.matryoshka_dims,
-            )
+            write_base(out / "adapter", base_of(recipe, model))
         merge_adapter(model)
     if base is not None:
         average(model, base, recipe.average_with_base)
@@ -375,12 +344,6 @@ def _with_negatives(pairs: Sequence[Pair], settings: HardNegatives, out: Path, d
     chosen: dict[str, Any] = asdict(settings)
     del chosen["model"]
     return negatives_kept_in(out / "negatives", pairs, finder, finder.fingerprint, **chosen)
-
-
-def column_prompts(prompts: Mapping[str, str | None], name: str, columns: Sequence[str]) -> dict[str, str]:
-    """The prefix of each column of `source:task`: negatives are documents."""
-    query, document = (prompts[prompt_name(task_of(name), side)] or "" for side in SIDES)
-    return {column: query if column == "query" else document for column in columns}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

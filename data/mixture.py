@@ -17,6 +17,7 @@ from codequarry.data.sources.mined_repositories import MINED_REPOSITORIES
 from codequarry.data.sources.paper_rows import HUB_SOURCES
 from codequarry.data.sources.schema import Licence
 from codequarry.data.sources.train_rows import TRAIN_SOURCES
+from codequarry.modules.tasks import SIDES, prompt_name
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,6 +40,12 @@ def task_of(part: str) -> str:
 def source_of(part: str) -> str:
     """The source in a part's name."""
     return part.rpartition(":")[0]
+
+
+def column_prompts(prompts: Mapping[str, str | None], part: str, columns: Sequence[str]) -> dict[str, str]:
+    """The prefix of each column of a part: negatives are documents."""
+    query, document = (prompts[prompt_name(task_of(part), side)] or "" for side in SIDES)
+    return {column: query if column == "query" else document for column in columns}
 
 
 def known_licences() -> dict[str, Licence]:

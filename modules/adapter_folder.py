@@ -8,7 +8,6 @@ sha256, and loading compares it.
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -45,20 +44,14 @@ class AdapterBase:
     dims: tuple[int, ...]
 
 
-def write_base(
-    folder: Path,
-    model: CodeEmbedder,
-    *,
-    backbone: str,
-    revision: str | None,
-    pooling: PoolingName,
-    max_length: int,
-    dims: Sequence[int],
-) -> None:
-    """Write `base.json` beside an adapter, for the backbone that `model` was built on."""
+def file_of(model: CodeEmbedder) -> str | None:
+    """The sha256 of the GGUF file that the backbone of `model` was made of; None for another kind."""
     read_from = str(getattr(model.transformers_model, "name_or_path", ""))
-    sha256 = source_sha256(Path(read_from)) if read_from else None
-    base = AdapterBase(backbone, revision, sha256, pooling, max_length, tuple(dims))
+    return source_sha256(Path(read_from)) if read_from else None
+
+
+def write_base(folder: Path, base: AdapterBase) -> None:
+    """Write `base.json` beside an adapter."""
     write_json(folder / BASE, asdict(base))
 
 

@@ -98,7 +98,7 @@ def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
         raise ValueError(
             f"{run} is a run of another recipe: give the recipe and --set options that it was started with."
         )
-    done, warm = step_of(checkpoint), round(recipe.warmup_ratio * recipe.max_steps)
+    done, warm = step_of(checkpoint), recipe.warmup_steps
     if recipe.scheduler not in ("warmup_stable_decay", "constant_with_warmup"):
         raise ValueError(
             f"the rate of {run} changes at every step (scheduler = {recipe.scheduler!r}): only runs with "

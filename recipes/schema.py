@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
@@ -149,3 +149,16 @@ class Recipe:
             self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)
         if self.backbone.weights == "random" and self.backbone.shape is None:
             raise ValueError(f"random weights in recipe {self.name} need a [backbone.shape] table.")
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimiser steps over which the rate rises."""
+        return round(self.warmup_ratio * self.max_steps)
+
+    @property
+    def scheduler_arguments(self) -> dict[str, Any] | None:
+        """What transformers' scheduler takes beside its name."""
+        if self.decay_steps is None:
+            return None
+        decays = min(self.decay_steps, self.max_steps - self.warmup_steps)
+        return {"num_decay_steps": decays, "decay_type": "1-sqrt"}

@@ -1,4 +1,4 @@
-"""The model a recipe starts from: on pretrained weights, or on random ones kept in the run's folder."""
+"""What a recipe makes before a run: the model it starts from, and the loss it is trained by."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from codequarry.recipes.schema import Recipe
 
 if TYPE_CHECKING:
+    from codequarry.modules.adapter_folder import AdapterBase
     from codequarry.modules.embedder import CodeEmbedder
+    from codequarry.modules.losses.objective import Objective
 
 
 def untrained_model(
@@ -50,4 +52,42 @@ def untrained_model(
         revision=recipe.backbone.revision,
         lock=lock,
         device=device,
+    )
+
+
+def objective_of(recipe: Recipe, model: "CodeEmbedder", graph_tokens: int | None) -> "Objective":
+    """The loss of a recipe. Arguments: `graph_tokens`, see `MiniBatchLoss`."""
+    from codequarry.modules.losses.objective import Objective
+
+    terms = recipe.objective
+    return Objective(
+        model,
+        temperature=recipe.temperature,
+        dims=recipe.matryoshka_dims,
+        mini_batch_tokens=recipe.mini_batch_tokens,
+        graph_tokens=graph_tokens,
+        directions=terms.directions,
+        partition=terms.partition,
+        hardness=terms.hardness,
+        hardness_strength=terms.hardness_strength,
+        spread_out=terms.spread_out,
+        same_query=terms.false_negatives.same_query,
+        same_document=terms.false_negatives.same_document,
+        margin=terms.false_negatives.margin,
+        matching=terms.matching.weight if terms.matching else None,
+        final_matching=terms.matching.final_weight if terms.matching else None,
+    )
+
+
+def base_of(recipe: Recipe, model: "CodeEmbedder") -> "AdapterBase":
+    """What the adapter of a recipe's run belongs to."""
+    from codequarry.modules.adapter_folder import AdapterBase, file_of
+
+    return AdapterBase(
+        backbone=recipe.backbone.name,
+        revision=recipe.backbone.revision,
+        sha256=file_of(model),
+        pooling=recipe.pooling,
+        max_length=recipe.max_length,
+        dims=recipe.matryoshka_dims,
     )

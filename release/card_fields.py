@@ -45,7 +45,7 @@ def card_of(
     backbone: dict[str, Any] = recipe.get("backbone") or {}
     random_start = backbone.get("weights") == "random"
     base = str(backbone.get("name", ""))
-    gguf = next((row for row in GGUF_BACKBONES if row.name == base), None)
+    gguf = next((row for row in GGUF_BACKBONES if base in (row.name, row.repository)), None)
     if gguf is not None:
         base = gguf.repository
     # A folder on the trainer's disk means nothing to a reader.

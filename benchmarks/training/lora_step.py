@@ -19,6 +19,7 @@ from typing import Any
 from codequarry.benchmarks.markdown import markdown_table
 from codequarry.benchmarks.origin import origin, written_command
 from codequarry.benchmarks.training.roof import Roof
+from codequarry.data.mixture import column_prompts
 from codequarry.data.pair_folders import read_pair_folders
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.modules.whole_files import write_json
@@ -52,7 +53,6 @@ def measure(variant: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from codequarry.modules.token_cache import TokenCache
     from codequarry.modules.tokens_that_fit import bytes_per_token, tokens_that_fit
     from codequarry.recipes.untrained_model import untrained_model
-    from codequarry.train import column_prompts
 
     parts = VARIANTS[variant]
     recipe = read_recipe(

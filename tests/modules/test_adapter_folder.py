@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import codequarry
 from codequarry.modules import adapter_folder, load
 from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
-from codequarry.modules.adapter_folder import BASE, read_base, write_base
+from codequarry.modules.adapter_folder import BASE, AdapterBase, file_of, read_base, write_base
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 
@@ -36,9 +36,9 @@ def trained(small_decoder: Path) -> CodeEmbedder:
 def folder(trained: CodeEmbedder, small_decoder: Path, tmp_path: Path) -> Path:
     save_adapter(trained, tmp_path / "adapter", base=str(small_decoder))
     write_base(
-        tmp_path / "adapter", trained, backbone=str(small_decoder), revision=None, pooling="lasttoken",
-        max_length=64, dims=(64, 16),
-    )  # fmt: skip
+        tmp_path / "adapter",
+        AdapterBase(str(small_decoder), None, file_of(trained), "lasttoken", 64, (64, 16)),
+    )
     return tmp_path / "adapter"
 
 
@@ -80,9 +80,7 @@ def test_the_file_a_backbone_was_made_of_is_written_down(
 ) -> None:
     monkeypatch.setattr(adapter_folder, "source_sha256", lambda folder: "c" * 64)
     (tmp_path / "new").mkdir()
-    write_base(
-        tmp_path / "new", trained, backbone="small", revision="main", pooling="mean", max_length=32, dims=()
-    )
+    write_base(tmp_path / "new", AdapterBase("small", "main", file_of(trained), "mean", 32, ()))
     base = read_base(tmp_path / "new")
     assert (base.backbone, base.revision, base.sha256) == ("small", "main", "c" * 64)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import codequarry
 from codequarry.__main__ import main
 from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
-from codequarry.modules.adapter_folder import write_base
+from codequarry.modules.adapter_folder import AdapterBase, file_of, write_base
 from codequarry.modules.build import build_model
 from codequarry.release.adapter import pack_adapter
 
@@ -30,9 +30,8 @@ def run(small_decoder: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     save_adapter(model, folder / "adapter", base="qwen2.5-coder-0.5b")
     write_base(
-        folder / "adapter", model, backbone=str(small_decoder), revision=None, pooling="lasttoken",
-        max_length=96, dims=(64, 16),
-    )  # fmt: skip
+        folder / "adapter", AdapterBase(str(small_decoder), None, file_of(model), "lasttoken", 96, (64, 16))
+    )
     merge_adapter(model).save(str(folder))
     record = {
         "recipe": {"name": "0.5b-lora", "backbone": {"name": "qwen2.5-coder-0.5b"}, "data": "/home/me/pairs"},

@@ -157,8 +157,8 @@ def test_a_replacement_killed_at_the_swap_puts_the_older_release_back(decoder_ru
 
 
 def test_the_licence_is_found_in_an_installed_wheel_too(monkeypatch, tmp_path):
-    beside = module._licence()
+    beside = module.licence_file()
     installed = [file for file in files("codequarry") if file.name == "LICENSE"]
     assert installed, "the distribution lists its licence"
     monkeypatch.setattr(module.codequarry, "__file__", str(tmp_path / "__init__.py"))
-    assert module._licence().read_text() == beside.read_text()
+    assert module.licence_file().read_text() == beside.read_text()
