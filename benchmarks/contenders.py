@@ -1,7 +1,5 @@
 """A model in a benchmark: loaded by name, with the prompts it was made for, and a hash of its weights."""
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +24,7 @@ class Contender:
 
     ours: whether it carries the prompts of our five tasks; if not, its own `query` and `document` prompts are
         used, where it has them.
-    fingerprint: sha256 over everything that decides a vector.
+    fingerprint: see `codequarry.modules.embedder.fingerprint`.
     prompted: False leaves every prompt out.
     """
 
@@ -98,28 +96,10 @@ def load_contender(name: str, device: str | None = None) -> Contender:
 
 def contender(label: str, model: "SentenceTransformer") -> Contender:
     """A model that is loaded already, under a label of your choice."""
-    return Contender(label, model, _has_our_prompts(model), _fingerprint(model))
+    from codequarry.modules.embedder import fingerprint
+
+    return Contender(label, model, _has_our_prompts(model), fingerprint(model))
 
 
 def _has_our_prompts(model: "SentenceTransformer") -> bool:
     return all(model.prompts.get(name) == text for name, text in prompts().items())
-
-
-def _fingerprint(model: "SentenceTransformer") -> str:
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    for module in model.children():
-        digest.update(type(module).__name__.encode())
-        settings: dict[str, object] = getattr(module, "get_config_dict", dict)()
-        digest.update(repr(sorted(settings.items())).encode())
-    tokenizer = getattr(model.tokenizer, "backend_tokenizer", model.tokenizer)
-    if hasattr(tokenizer, "to_str"):
-        # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to the model.
-        text = json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None}
-        digest.update(json.dumps(text).encode())
-    digest.update(f"{model.max_seq_length} {model.truncate_dim}".encode())
-    return digest.hexdigest()

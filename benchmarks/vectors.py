@@ -68,6 +68,8 @@ class StoredVectors:
         device = contender.model.device.type
         self.arithmetic = "bf16" if compute == "auto" and has_fast_bf16(device) else "fp32"
         identity = f"{contender.fingerprint} {self.arithmetic} {device} {processor()}"
+        if contender.model.truncate_dim is not None:
+            identity += f" {contender.model.truncate_dim}"
         self._folder = folder / _short(identity) if folder is not None else None
         self._known: dict[str, dict[str, Vectors]] = {}
         self._speeds: list[Speed] = []  # of each chunk

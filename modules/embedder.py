@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
@@ -114,19 +114,42 @@ class CodeEmbedder(SentenceTransformer):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over all that decides a vector: weights, tokenizer, pooling, length. Read at each call."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-        # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to the model.
-        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
-        digest.update(json.dumps(tokenizer | {"padding": None, "truncation": None}).encode())
-        digest.update(f"{self.tokenizer.split_special_tokens} {self.max_seq_length}".encode())
-        for module in self.children():
-            if isinstance(module, Pooling | LatentAttentionPooling):
-                digest.update(repr(sorted(module.get_config_dict().items())).encode())
-        return digest.hexdigest()
+        """See `fingerprint`. Computed at each call."""
+        return fingerprint(self)
+
+
+def fingerprint(model: SentenceTransformer) -> str:
+    """sha256 over all that decides a model's vectors: weights, tokenizer and its policy, modules, length.
+
+    Argument: any `SentenceTransformer`. The dimension it truncates to is not covered: who stores truncated
+    vectors keeps that number beside this one. Device and arithmetic are not covered either.
+
+    >>> fingerprint(codequarry.load("mini")) == codequarry.load("mini").fingerprint
+    True
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    tokenizer = model.tokenizer
+    digest.update(json.dumps(_tokenizer_state(tokenizer)).encode())
+    policy = getattr(tokenizer, "split_special_tokens", None)
+    digest.update(f"{policy} {model.max_seq_length}".encode())
+    for module in model.children():
+        if isinstance(module, Pooling | LatentAttentionPooling):
+            digest.update(repr(sorted(module.get_config_dict().items())).encode())
+        elif not isinstance(module, Transformer | Normalize):  # these two have nothing left to say
+            settings: dict[str, object] = getattr(module, "get_config_dict", dict)()
+            digest.update(f"{type(module).__name__} {sorted(settings.items())!r}".encode())
+    return digest.hexdigest()
+
+
+def _tokenizer_state(tokenizer: Any) -> Any:
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not hasattr(backend, "to_str"):
+        return [type(backend).__name__, sorted(backend.get_vocab().items())]
+    # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to the model.
+    return json.loads(backend.to_str()) | {"padding": None, "truncation": None}
 
 
 def _with_prompt_name(

@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codequarry.benchmarks.contenders import BASELINE, Contender, contender, load_contender
@@ -39,6 +40,20 @@ def test_the_same_weights_have_the_same_fingerprint_and_others_another(
     shorter = load_contender(str(minilm)).model
     shorter.max_seq_length = 64
     assert contender("x", shorter).fingerprint != minilm_contender.fingerprint
+
+
+def test_a_tokenizer_that_reads_special_tokens_in_texts_is_another_model(prompted: Contender) -> None:
+    """Flipping the policy moves vectors, so stored ones must not be taken for the new ones."""
+    model = prompted.model
+    text = ["the [SEP] token"]
+    before, policy = model.encode(text, prompt=""), model.tokenizer.split_special_tokens
+    model.tokenizer.split_special_tokens = not policy
+    try:
+        assert not np.allclose(model.encode(text, prompt=""), before, atol=0.01)
+        assert contender("mini", model).fingerprint != prompted.fingerprint
+    finally:
+        model.tokenizer.split_special_tokens = policy
+    assert contender("mini", model).fingerprint == prompted.fingerprint == model.fingerprint
 
 
 def test_a_saved_model_of_ours_is_loaded_with_its_prompts_under_its_folders_name(

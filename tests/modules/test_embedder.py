@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 
 from codequarry.modules.build import build_model
-from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.embedder import CodeEmbedder, fingerprint
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.tasks import TASKS, prompt_name
@@ -117,8 +119,22 @@ def test_the_fingerprint_follows_weights_tokenizer_and_length(small_decoder: Pat
     model.max_seq_length = 95
     assert model.fingerprint != first
     model.max_seq_length = 96
+    model.tokenizer.split_special_tokens = False
+    assert model.fingerprint != first
+    model.tokenizer.split_special_tokens = True
     model.state_dict()["0.model.layers.0.mlp.up_proj.weight"][0, 0] += 1e-3
     assert model.fingerprint != first
+
+
+def test_the_fingerprint_covers_modules_that_are_not_ours(minilm: Path) -> None:
+    def with_projection(activation: torch.nn.Module) -> SentenceTransformer:
+        torch.manual_seed(0)
+        stock = SentenceTransformer(str(minilm), device="cpu")
+        stock.append(Dense(384, 8, activation_function=activation))
+        return stock
+
+    assert fingerprint(with_projection(torch.nn.Tanh())) == fingerprint(with_projection(torch.nn.Tanh()))
+    assert fingerprint(with_projection(torch.nn.Tanh())) != fingerprint(with_projection(torch.nn.Identity()))
 
 
 def test_the_end_of_sequence_row_keeps_its_gradient_after_reload(small_decoder: Path, tmp_path: Path) -> None:
