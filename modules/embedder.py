@@ -15,8 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
-from codequarry.modules.legacy_config import add_legacy_fields
-from codequarry.modules.saved_as_stock import as_stock
+from codequarry.modules.serialization import add_legacy_fields, stock_view
 from codequarry.modules.tasks import SIDES, Side, get_task, prompt_name
 
 
@@ -32,7 +31,7 @@ class CodeEmbedder(SentenceTransformer):
     """
 
     saves_stock_classes = True  # what refuse_other_containers looks for
-    # The one class of ours that a folder may name: it has no stock class (see saved_as_stock).
+    # The one class of ours that a folder may name: it has no stock class (see serialization).
     _module_classes = {  # noqa: RUF012 (the parent's)
         f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}": LatentAttentionPooling
     }
@@ -104,8 +103,7 @@ class CodeEmbedder(SentenceTransformer):
 
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Save as sentence-transformers does, under its own class names, readable by older versions too."""
-        with as_stock(self):
-            super().save(path, *args, **kwargs)
+        super(CodeEmbedder, stock_view(self)).save(path, *args, **kwargs)
         if (Path(path) / "config.json").is_file():  # a model with an adapter saves the adapter only
             add_legacy_fields(Path(path) / "config.json")
 

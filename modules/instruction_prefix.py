@@ -14,7 +14,7 @@ from typing import Any
 
 from sentence_transformers.base.modules import Transformer
 
-from codequarry.modules.saved_as_stock import refuse_other_containers
+from codequarry.modules.serialization import refuse_other_containers
 from codequarry.modules.tasks import prompts
 
 MIN_TEXT_TOKENS = 16

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 
-from codequarry.modules.saved_as_stock import refuse_other_containers
+from codequarry.modules.serialization import refuse_other_containers
 
 
 class LastTokenPooling(Pooling):

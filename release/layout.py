@@ -7,7 +7,7 @@ of them, with the same vectors, so that is what a release holds.
 
 from pathlib import Path
 
-from codequarry.modules.legacy_config import add_legacy_fields
+from codequarry.modules.serialization import add_legacy_fields
 from codequarry.modules.tasks import prompts
 from codequarry.modules.whole_files import write_json
 from codequarry.release.run_folder import POOLING_FLAGS, RunFolder
