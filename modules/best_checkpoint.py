@@ -48,6 +48,8 @@ class BestCheckpoint(EarlyStoppingCallback):
                 state.best_global_step = state.best_metric = state.best_model_checkpoint = None
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
+            # These came back with the checkpoint, and what they ask for was done before it was written.
+            control.should_log = control.should_evaluate = control.should_save = False
 
     def on_evaluate(
         self,

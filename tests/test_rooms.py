@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EVERY = {
     "modules", "recipes", "data", "search", "integrations", "model_card", "release", "benchmarks", "train",
+    "training",
 }  # fmt: skip
 MAY_IMPORT = {
     "modules": set(),
@@ -18,7 +19,8 @@ MAY_IMPORT = {
     "release": {"modules", "model_card"},
     "integrations": {"modules"},
     "benchmarks": EVERY,
-    "train.py": {"recipes", "data", "modules"},
+    "training": {"modules", "recipes", "data"},
+    "train.py": {"recipes", "data", "modules", "training"},
     "__init__.py": {"modules"},
     "__main__.py": EVERY,
 }

@@ -96,10 +96,10 @@ def train_in_turns(pipe: Connection, contender: Contender, folder: Path, threads
 
 def _train_ours(pipe: Connection, contender: Contender, out: Path) -> None:
     from codequarry import train
-    from codequarry.modules import pair_trainer
+    from codequarry.training import trainer
 
     # What is measured is `train` as it stands: it trains with a class that stops after each step.
-    pair_trainer.PairTrainer = _stopping(pair_trainer.PairTrainer, pipe)  # type: ignore[misc]
+    trainer.PairTrainer = _stopping(trainer.PairTrainer, pipe)  # type: ignore[misc]
     train.train(contender.recipe, out, settings=contender.settings, logs=["none"])
 
 

@@ -33,7 +33,7 @@ _LOOK = 0.001  # seconds between two looks at the run's folder
 _PATIENCE = 900  # seconds for one sitting
 _CHECKPOINTS = 3  # of a sitting, in or after which a kill falls
 _WRITING = 0.03  # seconds: within the writing of a checkpoint or a model, even of the smallest
-_LIBRARIES = ["datasets", "sentence_transformers", "codequarry.train", "codequarry.modules.pair_trainer"]
+_LIBRARIES = ["datasets", "sentence_transformers", "codequarry.train", "codequarry.training.trainer"]
 
 
 @dataclass(frozen=True)

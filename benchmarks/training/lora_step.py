@@ -52,7 +52,7 @@ def measure(variant: str, arguments: argparse.Namespace) -> dict[str, Any]:
     from codequarry.modules.recomputation import recompute_elementwise
     from codequarry.modules.token_cache import TokenCache
     from codequarry.modules.tokens_that_fit import bytes_per_token, tokens_that_fit
-    from codequarry.recipes.untrained_model import untrained_model
+    from codequarry.training.initial_model import initial_model
 
     parts = VARIANTS[variant]
     recipe = read_recipe(
@@ -64,7 +64,7 @@ def measure(variant: str, arguments: argparse.Namespace) -> dict[str, Any]:
         roof.look()
     assert recipe.lora is not None
     torch.manual_seed(recipe.seed)
-    model = untrained_model(recipe, Path("none"), Path(), (), "cpu")
+    model = initial_model(recipe, Path("none"), Path(), (), "cpu")
     add_adapter(model, rank=recipe.lora.rank, alpha=recipe.lora.alpha)
     if "fused" in parts:
         recompute_elementwise(model)

@@ -42,7 +42,7 @@ def scores_by_share(
     from codequarry.modules.load import load
     from codequarry.modules.machine import fast_autocast
     from codequarry.modules.validation import ValidationScores
-    from codequarry.recipes.untrained_model import untrained_model
+    from codequarry.training.initial_model import initial_model
 
     recipe = recipe_of(run)
     if recipe.average_with_base or recipe.backbone.weights == "random":
@@ -54,7 +54,7 @@ def scores_by_share(
     scorers = {name: ValidationScores(_by_task(folder), dims=dims) for name, folder in pairs.items()}
     model = load(str(run))
     trained = float_copy(model)
-    base = float_copy(untrained_model(recipe, run / "backbones.lock.json", run, (), str(model.device)))
+    base = float_copy(initial_model(recipe, run / "backbones.lock.json", run, (), str(model.device)))
     rows: list[dict[str, Any]] = []
     for share in shares:
         average(model, trained, 1.0)  # back to the run

@@ -22,8 +22,8 @@ from codequarry.modules.adapter import add_adapter, has_adapter, merge_adapter, 
 from codequarry.modules.build import build_model
 from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.pair_trainer import PairTrainer
 from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
+from codequarry.training.trainer import PairTrainer
 
 VERBS = ["read", "sort", "parse", "close", "join", "split", "open", "count"]
 QUERIES = [f"{verb} the {noun} of a file" for verb in VERBS for noun in ("lines", "words")]

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from codequarry.modules.best_checkpoint import BestCheckpoint
 from codequarry.modules.build import build_model
 from codequarry.modules.checkpoints import newest_complete
-from codequarry.modules.pair_trainer import PairTrainer
+from codequarry.training.trainer import PairTrainer
 
 METRIC = "mean_ndcg@10"
 
@@ -148,6 +148,8 @@ def test_killed_between_the_last_save_and_the_model_it_ends_with_the_same_model(
     assert checkpoint.name == "checkpoint-4"
     again.train(resume_from_checkpoint=str(checkpoint))
     assert again.state.global_step == 4, "no further step"
+    scored = [entry["step"] for entry in again.state.log_history if f"eval_{METRIC}" in entry]
+    assert scored == [1, 2, 3, 4], "nor a second validation of the last one"
     assert torch.equal(some_weight(again.model), written.weights[2]), "0.9 at step 5 would be another model"
 
 

@@ -136,7 +136,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 from codequarry.modules.build import build_model
 from codequarry.modules.pair_collator import PairCollator
-from codequarry.modules.pair_trainer import PairTrainer
+from codequarry.training.trainer import PairTrainer
 from codequarry.modules.token_cache import TokenCache
 
 out, backbone, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -13,9 +13,9 @@ from transformers import TrainerControl, TrainerState
 
 from codequarry.modules import progress
 from codequarry.modules.build import build_model
-from codequarry.modules.pair_trainer import PairTrainer
 from codequarry.modules.progress import Progress, show_progress
 from codequarry.modules.validation import ValidationScores
+from codequarry.training.trainer import PairTrainer
 
 
 class Terminal(io.StringIO):

@@ -20,9 +20,9 @@ from codequarry.modules.build import build_model
 from codequarry.modules.checkpoints import newest_complete
 from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.load import load
-from codequarry.modules.pair_trainer import PairTrainer
 from codequarry.modules.random_backbone import train_tokenizer, write_random_backbone
 from codequarry.modules.stopping import Stopped
+from codequarry.training.trainer import PairTrainer
 
 STEPS = 6
 SHAPE = DecoderShape(hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=64, vocabulary=400)

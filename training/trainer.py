@@ -1,4 +1,10 @@
-"""sentence-transformers' trainer with our batches, whole checkpoints, and an end that loses little."""
+"""sentence-transformers' trainer with our batches, whole checkpoints, and an end that loses little.
+
+Five methods without a public name are overridden here, `_get_grad_norm`, `_load_best_model`,
+`_load_from_checkpoint`, `_get_output_dir` and `_save_checkpoint`; each says what it does and why no callback
+and no public method can. They were read in transformers 5.3.0, 5.23.0 and 5.24.0 and in sentence-transformers
+6.2.0. Everything else goes through public methods and callbacks, and no private attribute is used.
+"""
 
 import json
 import shutil
@@ -51,10 +57,11 @@ class PairTrainer(SentenceTransformerTrainer):
         self._terms: dict[str, Any] = {}  # of the loss, summed since the last log line
         self._term_steps = 0
         self._step_loss: Tensor = torch.zeros(())
+        self._loss_since_log: Tensor = torch.zeros(())  # sum over the steps of this rank
+        self._loss_before = 0.0  # sum over the steps up to the last log line, mean of all ranks
         self._writing = False
         self._began = time.monotonic()  # less what earlier sittings took
         self._ended: float | None = None
-        self._carried: dict[str, Any] = {}
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train, counting on from what the checkpoint had drawn.
@@ -62,11 +69,13 @@ class PairTrainer(SentenceTransformerTrainer):
         Raises Stopped after Ctrl-C or SIGTERM, and ValueError, with what to do, when a step is not a number,
         memory runs out or the disk is full. The last checkpoint is whole in each case.
         """
-        self._carried = self._counted_in(resume_from_checkpoint)
-        self.drawn = Counter(self._carried.get("drawn", {}))
-        self._terms = dict(self._carried.get("terms", {}))
-        self._term_steps = self._carried.get("term_steps", 0)
-        self._began, self._ended = time.monotonic() - self._carried.get("seconds", 0.0), None
+        counted = self._counted_in(resume_from_checkpoint)
+        self.drawn = Counter(counted.get("drawn", {}))
+        self._terms = dict(counted.get("terms", {}))
+        self._term_steps = counted.get("term_steps", 0)
+        self._loss_since_log = torch.tensor(counted.get("loss_since_log", 0.0), device=self.args.device)
+        self._loss_before = counted.get("loss_before", 0.0)
+        self._began, self._ended = time.monotonic() - counted.get("seconds", 0.0), None
         try:
             with self.stop:
                 result = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -91,7 +100,7 @@ class PairTrainer(SentenceTransformerTrainer):
                 if self.is_world_process_zero()
                 else ""
             )
-        return result
+        return result._replace(training_loss=result.metrics["train_loss"])
 
     @property
     def seconds(self) -> float:
@@ -116,15 +125,48 @@ class PairTrainer(SentenceTransformerTrainer):
             self._terms[name] = self._terms.get(name, 0.0) + term
         self._term_steps += 1
         self._step_loss = loss.detach()
+        self._loss_since_log += self._step_loss
         return loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, with the mean of each term of the loss since the last line of it."""
+        """Log, with the mean of the loss and of each term of it since the last line.
+
+        transformers starts its sums anew when it resumes: the first line would be the mean of fewer steps,
+        and the loss, the seconds and the speed of the run those of its last part. These count from the
+        checkpoint on.
+        """
         if "loss" in logs:
             self._finite.check()
-            logs |= {name: float(total) / self._term_steps for name, total in self._terms.items()}
+            total = float(self.accelerator.gather(self._loss_since_log).mean())
+            logs["loss"] = total / self._term_steps
+            logs |= {name: float(term) / self._term_steps for name, term in self._terms.items()}
+            self._loss_before += total
+            self._loss_since_log = torch.zeros_like(self._loss_since_log)
             self._terms, self._term_steps = {}, 0
+        if "train_runtime" in logs:  # the summary, which transformers logs after the last step
+            self._ended = time.monotonic()
+            steps = self.state.global_step
+            pairs = steps * self.args.train_batch_size * self.args.world_size
+            logs["train_loss"] = (self._loss_before + float(self._loss_since_log)) / max(steps, 1)
+            logs["train_runtime"] = round(self.seconds, 4)
+            logs["train_samples_per_second"] = round(pairs / self.seconds, 3)
+            logs["train_steps_per_second"] = round(steps / self.seconds, 3)
         super().log(logs, *args, **kwargs)
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """The batches of one step; none where early stopping had ended the run before it was killed."""
+        if self.control.should_training_stop:
+            return [], None
+        return super().get_batch_samples(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, on the rank that writes.
+
+        Newer versions of transformers save on every rank, and sentence-transformers does not ask which: two
+        ranks would write the same files at the same time.
+        """
+        if self.args.should_save:
+            super().save_model(output_dir, _internal_call)
 
     def get_batch_sampler(
         self, dataset: Any, batch_size: int, drop_last: bool, *_: Any, seed: int = 0, **__: Any
@@ -154,52 +196,37 @@ class PairTrainer(SentenceTransformerTrainer):
 
     def texts_to_draw(self) -> list[str]:
         """The texts of all columns that the whole run draws, each once."""
-        batches: Any = self._build_dataloader(
-            self.train_dataset, self.args.per_device_train_batch_size, dataset_kind="train"
-        )
-        texts: list[str] = batches.batch_sampler.drawn_texts(self.args.max_steps)
-        return texts
+        sources: Any = self.train_dataset
+        seed = self.args.seed
+        samplers = [
+            self.get_batch_sampler(source, self.args.train_batch_size, True, seed=seed)
+            for source in sources.values()
+        ]
+        batches = self.get_multi_dataset_batch_sampler(ConcatDataset(sources.values()), samplers, seed=seed)
+        return batches.drawn_texts(self.args.max_steps)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Nothing: `model_card` renders cards; this callback would read every text and ask the Hub."""
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        # Called before the optimiser's step, after the gradients of all ranks are one: the last moment.
+        # Called between clipping and the optimiser's step, after the gradients of all ranks are one, with the
+        # length before clipping. `on_pre_optimizer_step` comes right after it without that length: there it
+        # would take a second pass over all gradients, which are clipped by then.
         length = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
         # float16's scaler leaves out steps that overflow and scales less: there only the loss counts.
         seen = self._step_loss if self.accelerator.scaler is not None else torch.as_tensor(length)
         self._finite.see(self.state.global_step + 1, self._step_loss, seen)
         return length
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        self._carry_on()
-        if (
-            not self.control.should_training_stop
-        ):  # else early stopping had ended the run before it was killed
-            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def _finalize_training(self, trial: Any, num_train_samples: int, start_time: float) -> Any:
-        self._carry_on()
-        self._ended = time.monotonic()
-        began = time.time() - self.seconds
-        return super()._finalize_training(trial, num_train_samples, began)  # type: ignore[no-untyped-call]
-
-    def _carry_on(self) -> None:
-        # transformers begins its sums anew when it resumes: the first line logged would be a mean of fewer
-        # steps, and the mean loss of the run would be that of its last part.
-        if self._carried:
-            self._tr_loss += self._carried["loss_since_log"]
-            self._total_loss_scalar = self._carried["loss_before"]
-            self._globalstep_last_logged = self._carried["last_logged"]
-            self._initial_global_step = 0
-            self._carried = {}
-
     def _load_best_model(self) -> None:
-        # sentence-transformers logs what goes wrong here and keeps the last weights
+        # Called once after the last step with `load_best_model_at_end`. sentence-transformers logs what goes
+        # wrong here and keeps the last weights; a run must end with an error instead.
         assert self.state.best_model_checkpoint is not None
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        # Called by `train` before the loop, and by `_load_best_model`. sentence-transformers loads a whole
+        # model and has no way to read a checkpoint that holds an adapter's weights only.
         embedder: Any = self.model
         if has_adapter(embedder):
             read_adapter(embedder, Path(resume_from_checkpoint))
@@ -207,16 +234,15 @@ class PairTrainer(SentenceTransformerTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint)
 
     def _get_output_dir(self, trial: Any) -> str:
+        # Called by `_save_checkpoint` for the folder that `checkpoint-N` is written into, and at the end to
+        # list checkpoints. The public `args.output_dir` cannot stand in for it: it is saved with the model.
         folder = Path(super()._get_output_dir(trial))
         return str(writing_folder(folder) if self._writing else folder)
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # transformers calls this on every rank, and sentence-transformers writes without asking which: two
-        # ranks would write the same files at the same time.
-        if self.args.should_save:
-            super()._save(output_dir, state_dict)
-
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        # Called when `control.should_save` is set, on every rank; writes model, optimiser, random state and
+        # trainer state, and removes old checkpoints. `on_save` comes only after it: a half-written folder
+        # would have the name of a whole one until then, and a full disk could not be explained.
         self._finite.check()
         check_weights(model, self.state.global_step)
         folder = Path(str(self.args.output_dir))
@@ -252,9 +278,8 @@ class PairTrainer(SentenceTransformerTrainer):
             "seconds": round(self.seconds, 3),
             "terms": {name: float(total) for name, total in self._terms.items()},
             "term_steps": self._term_steps,
-            "loss_since_log": float(self._tr_loss),
-            "loss_before": self._total_loss_scalar,
-            "last_logged": self._globalstep_last_logged,
+            "loss_since_log": float(self._loss_since_log),
+            "loss_before": self._loss_before,
         }
 
     def _counted_in(self, checkpoint: Any) -> dict[str, Any]:

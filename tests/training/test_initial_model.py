@@ -7,7 +7,7 @@ import torch
 
 from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.recipes.read import read_recipe
-from codequarry.recipes.untrained_model import untrained_model
+from codequarry.training.initial_model import initial_model
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = DecoderShape(hidden_size=64, layers=2, heads=4, kv_heads=2, intermediate_size=128, vocabulary=400)
@@ -18,11 +18,11 @@ def test_random_weights_are_drawn_once_and_read_again(tmp_path: Path) -> None:
     backbone = replace(nano.backbone, shape=SMALL)
     small = replace(nano, backbone=backbone, matryoshka_dims=(64, 16), validation=None)
     texts = ["def parse(text):\n    return text.strip()", "parse a text"] * 40
-    first = untrained_model(small, tmp_path / "lock", tmp_path / "run", texts, "cpu")
-    again = untrained_model(small, tmp_path / "lock", tmp_path / "run", iter(()), "cpu")
+    first = initial_model(small, tmp_path / "lock", tmp_path / "run", texts, "cpu")
+    again = initial_model(small, tmp_path / "lock", tmp_path / "run", iter(()), "cpu")
     assert first.fingerprint == again.fingerprint
     other = replace(small, seed=small.seed + 1)
-    assert untrained_model(other, tmp_path / "lock", tmp_path / "other", texts, "cpu").fingerprint != (
+    assert initial_model(other, tmp_path / "lock", tmp_path / "other", texts, "cpu").fingerprint != (
         first.fingerprint
     )
 
@@ -32,7 +32,7 @@ def test_the_recipe_says_length_dimensions_pooling_and_number_format(minilm: Pat
     chosen = replace(
         mini, backbone=replace(mini.backbone, name=str(minilm)), max_length=77, weights="bfloat16"
     )
-    model = untrained_model(chosen, tmp_path / "lock", tmp_path, [], "cpu")
+    model = initial_model(chosen, tmp_path / "lock", tmp_path, [], "cpu")
     assert model.max_seq_length == 77
     assert model.matryoshka_dims == mini.matryoshka_dims
     assert model[1].pooling_mode == "mean"

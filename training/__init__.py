@@ -1,0 +1,1 @@
+"""From a recipe and its pairs to a trained model."""
