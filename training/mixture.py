@@ -97,7 +97,8 @@ def load_mixture(
     pairs, selected.pairs = selected.pairs, []
     if selected.skipped:
         ranks.print(f"skipped {selected.skipped} malformed pairs.")
-    evaluator, validated_on = None, {}
+    evaluator: ValidationScores | None = None
+    validated_on: dict[str, Any] = {}
     if recipe.validation is not None:
         pairs, evaluator, validated_on = _held_out(pairs, recipe.validation, recipe.seed, out, ranks)
     if recipe.hard_negatives is not None:

@@ -157,7 +157,7 @@ class PairTrainer(SentenceTransformerTrainer):
         """The batches of one step; none where early stopping had ended the run before it was killed."""
         if self.control.should_training_stop:
             return [], None
-        return super().get_batch_samples(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return super().get_batch_samples(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, on the rank that writes.
