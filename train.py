@@ -10,12 +10,11 @@ folder away. Several machines: see recipes/0.5b.toml.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import get_family
 from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.recipes.run_folder import adopt, claim, finish, is_finished, with_decay
@@ -124,7 +123,8 @@ def train(
     # -- train, from the last whole checkpoint where there is one
     with ranks.main_process_first():
         checkpoint = newest_complete(out / "checkpoints", check=ranks.is_main_process)
-    collator = build_collator(model, mixture.datasets, packed=not_packed is None)
+    prompts = get_family(recipe.prompts).prompts()
+    collator = build_collator(model, mixture.datasets, prompts, packed=not_packed is None)
     arguments = training_arguments(
         recipe,
         out,
@@ -174,9 +174,7 @@ def train(
             write_curves(out, trainer.state.log_history, recipe.name, trainer.args.metric_for_best_model)
         except ValueError as missing:
             ranks.print(f"no curves.svg: {missing}")
-        finish(out, model, record)
-        saved = json.loads((out / "config_sentence_transformers.json").read_text(encoding="utf-8"))["prompts"]
-        assert saved == model.prompts == prompts(), "the prompts of training, of the model and of the tasks"
+        finish(out, model, record, prompts=prompts)
         ranks.print(f"{out} is a trained model: codequarry.load({str(out)!r})")
     ranks.wait_for_everyone()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codequarry.modules.backbone import EMBEDDED_BASE, resolve_backbone
-from codequarry.modules.tasks import Side, get_task, prompts
+from codequarry.modules.tasks import Side, prompt_name, wrong_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,8 +22,8 @@ _OWN_PROMPTS: dict[Side, tuple[str, ...]] = {
 class Contender:
     """One model under a label.
 
-    ours: whether it carries the prompts of our five tasks; if not, its own `query` and `document` prompts are
-        used, where it has them.
+    ours: whether it carries a whole prompt family for our five tasks; if not, its own `query` and `document`
+        prompts are used, where it has them.
     fingerprint: see `codequarry.modules.embedder.fingerprint`.
     prompted: False leaves every prompt out.
     """
@@ -39,7 +39,7 @@ class Contender:
         if not self.prompted:
             return ""
         if self.ours:
-            return get_task(task).prefix(side)
+            return self.model.prompts[prompt_name(task, side)] or ""
         own = (self.model.prompts.get(name) for name in _OWN_PROMPTS[side])
         return next((prompt for prompt in own if prompt), "")
 
@@ -59,8 +59,8 @@ class Contender:
 def load_contender(name: str, device: str | None = None) -> Contender:
     """The model called `name`: `mini`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
 
-    A model with the prompts of our five tasks is a `CodeEmbedder`, any other a plain `SentenceTransformer`.
-    `device` is as there. Raises ValueError for whatever cannot be loaded.
+    A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
+    `SentenceTransformer`. `device` is as there. Raises ValueError for whatever cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -102,4 +102,4 @@ def contender(label: str, model: "SentenceTransformer") -> Contender:
 
 
 def _has_our_prompts(model: "SentenceTransformer") -> bool:
-    return all(model.prompts.get(name) == text for name, text in prompts().items())
+    return not wrong_prompts(model.prompts)

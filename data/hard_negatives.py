@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.data.shingles import tokens
-from codequarry.modules.tasks import get_task
+from codequarry.modules.tasks import prompt_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -44,7 +44,8 @@ def mine_negatives(
     So do the answers of every query with the same words. A pair for which nothing is left has none.
 
     Arguments:
-        model: any `SentenceTransformer`; both sides get the prefixes of the pair's task.
+        model: any `SentenceTransformer`; both sides get its own prompts for the pair's task, or its plain
+            `query` and `document` prompts where it has none by task.
         per_pair: documents.
         margin: share of the positive's score by which a negative must lie below it; 0 for any lower one.
         absolute_margin: the same as a difference of cosines; None for no such rule. Both hold if both are
@@ -117,8 +118,8 @@ def _mine_group(
     triplets = mine_hard_negatives(
         Dataset.from_dict({"query": queries, "document": documents}),
         model,
-        query_prompt=get_task(task).query,
-        corpus_prompt=get_task(task).document,
+        query_prompt=model.prompts.get(prompt_name(task, "query")),
+        corpus_prompt=model.prompts.get(prompt_name(task, "document")),
         output_format="triplet",
         faiss_batch_size=_QUERIES_AT_ONCE,
         verbose=False,

@@ -10,13 +10,14 @@ without any.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from codequarry.integrations.mteb_tasks import benchmark_task
-from codequarry.modules.tasks import Side, get_task
+from codequarry.modules.tasks import PromptFamily, Side, family_of
 
 if TYPE_CHECKING:
     from mteb.abstasks.task_metadata import TaskMetadata
@@ -34,11 +35,13 @@ class MtebEncoder:
 
     Arguments:
         model: embeds when `embed` is None.
-        prompt: what goes in front of a text; None for the prefix that the table of benchmark tasks gives.
+        prompt: what goes in front of a text; None for the prefix that the model's family has for the task in
+            the table of benchmark tasks.
         embed: embeds texts behind a prompt, e.g. out of a cache; None for `model.encode`.
         name, revision: of the folder that results are kept in; name is `owner/model`.
 
-    Raises ValueError, while encoding, for a benchmark task that is not in the table.
+    Raises ValueError for neither `prompt` nor a model with a prompt family, and, while encoding, for a
+    benchmark task that is not in the table.
     """
 
     def __init__(
@@ -54,8 +57,12 @@ class MtebEncoder:
             if model is None:
                 raise ValueError("MtebEncoder was given neither a model nor a way to embed: pass a model.")
             embed = _embed_with(model)
+        if prompt is None:
+            if model is None:
+                raise ValueError("MtebEncoder was given neither a model nor its prompts: pass prompt=.")
+            prompt = partial(task_prompt, family_of(model.prompts))
         self._embed = embed
-        self._prompt = prompt or task_prompt
+        self._prompt = prompt
         self._name = name
         self._revision = revision
 
@@ -90,13 +97,13 @@ class MtebEncoder:
         return ModelMeta.create_empty({"name": self._name, "revision": self._revision})
 
 
-def task_prompt(name: str, side: Side) -> str:
+def task_prompt(family: PromptFamily, name: str, side: Side) -> str:
     """The prefix of a benchmark task's side, by the table; ValueError for a task that is not in it.
 
-    >>> task_prompt("CosQA", "document") == get_task("nl2code").document
+    >>> task_prompt(family, "CosQA", "document") == family.prefix("nl2code", "document")
     True
     """
-    return get_task(benchmark_task(name).task).prefix(side)
+    return family.prefix(benchmark_task(name).task, side)
 
 
 def _embed_with(model: "SentenceTransformer") -> Embed:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
 from codequarry.modules.backbone import EMBEDDED_BASE, MINI, MINI_FOLDER
-from codequarry.modules.tasks import DEFAULT_TASK, SIDES, get_task
+from codequarry.modules.tasks import SIDES, PromptFamily, family_of
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
 
 _NEEDED = (
     "config.json",
+    "config_sentence_transformers.json",
     "sentence_bert_config.json",
     "tokenizer_config.json",
     "training.json",
@@ -53,19 +54,19 @@ _BASE_DATA = {
 }
 
 
-def mteb_prompts() -> dict[str, str]:
-    """Every prompt by the name MTEB looks it up with: `<benchmark task>-<side>`, and the two plain sides.
+def mteb_prompts(family: PromptFamily) -> dict[str, str]:
+    """A family's prompts by the names MTEB looks up: `<benchmark task>-<side>`, and the two plain sides.
 
-    >>> mteb_prompts()["StackOverflowQA-query"] == get_task("qa").query
+    >>> mteb_prompts(family)["StackOverflowQA-query"] == family.prefix("qa", "query")
     True
     """
     named = {
-        f"{row.name}-{side}": get_task(row.task).prefix(side)
+        f"{row.name}-{side}": family.prefix(row.task, side)
         for row in BENCHMARK_TASKS.values()
         if row.kind != "local"  # a key that is no task of MTEB's is refused
         for side in SIDES
     }
-    return named | {side: get_task(DEFAULT_TASK).prefix(side) for side in SIDES}
+    return named | {side: family.prefix(family.default_task, side) for side in SIDES}
 
 
 def model_meta(
@@ -93,12 +94,13 @@ def model_meta(
     folder = Path(folder)
     _refuse_incomplete(folder)
     config, card = _json(folder / "config.json"), _card(folder)
+    family = family_of(_json(folder / "config_sentence_transformers.json")["prompts"])
     shapes = list(_weight_shapes(folder))
     table = [config["vocab_size"], config["hidden_size"]]
     parameters = sum(prod(shape) for shape in shapes)
     fields: dict[str, Any] = {
         "loader": SentenceTransformerEncoderWrapper,
-        "loader_kwargs": {"model_prompts": mteb_prompts()},
+        "loader_kwargs": {"model_prompts": mteb_prompts(family)},
         "name": name,
         "revision": revision,
         "release_date": release_date,

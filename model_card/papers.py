@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codequarry.model_card.card import Card
+from codequarry.modules.tasks import CODE
 
 JINA, GEMMA, CODET5 = "jina-code-embeddings", "EmbeddingGemma", "CodeT5+"
 
@@ -41,8 +42,12 @@ def _masked(card: Card) -> bool | None:
     return all(card.hyperparameters.get(name) for name in names)
 
 
+def _has_prompts_of_jina(card: Card) -> bool:
+    return dict(card.prompts) == CODE.prompts()
+
+
 PARTS = (
-    Part(JINA, "the five tasks and their prompts, word for word", lambda card: True),
+    Part(JINA, "the five tasks and their prompts, word for word", _has_prompts_of_jina),
     Part(
         JINA,
         "vectors that can be cut short, by Matryoshka training",

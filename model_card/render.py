@@ -9,7 +9,7 @@ from codequarry.model_card import in_words, removed_texts, score_tables, trainin
 from codequarry.model_card.card import Card, on_the_hub
 from codequarry.model_card.header import header
 from codequarry.model_card.papers import taken_and_left
-from codequarry.modules.tasks import DEFAULT_TASK, TASKS, prompt_name, prompts
+from codequarry.modules.tasks import TASKS, family_of, prompt_name
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -25,7 +25,8 @@ def render(card: Card) -> str:
     What a field leaves open reads "not measured"; nothing is guessed.
 
     >>> render(Card(name="mini", load_as="path/to/mini", version="0.1.0", dims=(384,), max_length=256,
-    ...             pooling="mean", dtype="bf16", in_memory="fp32")).startswith("---")
+    ...             pooling="mean", dtype="bf16", in_memory="fp32",
+    ...             prompts=CODE.prompts())).startswith("---")
     True
     """
     return _tidy(template("template.md").render(_context(card)))
@@ -42,20 +43,22 @@ def render_adapter(card: Card, *, sha256: str | None, size: int) -> str:
 
 def _context(card: Card) -> dict[str, Any]:
     """What the templates may say."""
-    query, document = prompt_name(DEFAULT_TASK, "query"), prompt_name(DEFAULT_TASK, "document")
+    family = family_of(card.prompts)
+    query, document = prompt_name(family.default_task, "query"), prompt_name(family.default_task, "document")
     return {
         "card": card,
         "header": header(card),
         "results": card.results or {},
         "fields": card.hyperparameters,
         "tasks": list(TASKS.values()),
-        "prompts": {name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts().items()},
+        "prompts": {name: json.dumps(prompt, ensure_ascii=False) for name, prompt in card.prompts.items()},
+        "default_task": family.default_task,
         "query": QUERY,
         "document": DOCUMENT,
         "query_prompt": query,
         "document_prompt": document,
-        "prompted_query": json.dumps(prompts()[query] + QUERY),
-        "prompted_document": json.dumps(prompts()[document] + DOCUMENT),
+        "prompted_query": json.dumps(card.prompts[query] + QUERY),
+        "prompted_document": json.dumps(card.prompts[document] + DOCUMENT),
         "base": f"[{card.base_model}](https://huggingface.co/{card.base_model})"
         if on_the_hub(card.base_model)
         else f"`{card.base_model}`, which comes with codequarry",

@@ -19,6 +19,7 @@ from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.gguf_backbone import source_sha256
+from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
 from codequarry.modules.whole_files import write_json
 
 BASE = "base.json"
@@ -33,7 +34,8 @@ class AdapterBase:
 
     backbone, revision: as `resolve_backbone` takes them.
     sha256: of the GGUF file that the backbone was dequantised from; None for a backbone of another kind.
-    pooling, max_length, dims: as `build_model` takes them.
+    pooling, max_length, dims, prompts: as `build_model` takes them; adapters before there were families have
+        that called `code`.
     """
 
     backbone: str
@@ -42,6 +44,7 @@ class AdapterBase:
     pooling: PoolingName
     max_length: int
     dims: tuple[int, ...]
+    prompts: str = DEFAULT_FAMILY
 
 
 def file_of(model: CodeEmbedder) -> str | None:
@@ -57,10 +60,10 @@ def write_base(folder: Path, base: AdapterBase) -> None:
 
 def read_base(folder: Path) -> AdapterBase:
     """What `write_base` wrote. Raises ValueError, naming the file and the field, for anything else."""
-    fields = _json(folder / BASE)
+    fields = {"prompts": DEFAULT_FAMILY} | _json(folder / BASE)
     kinds: dict[str, Any] = {
         "backbone": str, "revision": (str, type(None)), "sha256": (str, type(None)), "pooling": str,
-        "max_length": int, "dims": list,
+        "max_length": int, "dims": list, "prompts": str,
     }  # fmt: skip
     for name, kind in kinds.items():
         if name not in fields or not isinstance(fields[name], kind):
@@ -69,6 +72,10 @@ def read_base(folder: Path) -> AdapterBase:
         raise ValueError(f"{folder / BASE} has fields of a newer version: update codequarry.")
     if fields["pooling"] not in get_args(PoolingName):
         raise ValueError(f"{folder / BASE}: pooling is {fields['pooling']!r}, not one of codequarry's.")
+    try:
+        get_family(fields["prompts"])
+    except ValueError as error:
+        raise ValueError(f"{folder / BASE}: {error}") from error
     return AdapterBase(**fields | {"dims": tuple(fields["dims"])})
 
 
@@ -89,7 +96,12 @@ def load_adapter_folder(folder: Path, *, device: str | None = None) -> CodeEmbed
             f"{_named(sha256)} here. Its vectors on other weights are wrong: pass the ones it was trained on."
         )
     model = build_model(
-        str(found), pooling=base.pooling, max_length=base.max_length, dims=base.dims, device=device
+        str(found),
+        pooling=base.pooling,
+        max_length=base.max_length,
+        dims=base.dims,
+        prompts=base.prompts,
+        device=device,
     )
     _merge(model, folder)
     return model.eval()

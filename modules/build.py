@@ -13,7 +13,7 @@ from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import TEXT_ONLY, InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 
 PoolingName = Literal["lasttoken", "mean", "latentattention"]
 
@@ -28,6 +28,7 @@ def build_model(
     pooling: PoolingName = "lasttoken",
     max_length: int | None = None,
     dims: Sequence[int] = (),
+    prompts: str | PromptFamily = DEFAULT_FAMILY,
     dtype: str = "float32",
     revision: str | None = None,
     lock: Path | None = None,
@@ -41,13 +42,16 @@ def build_model(
             `latentattention` for comparisons: it has weights of its own, and no release can hold it.
         max_length: tokens, special tokens and prefix included; None keeps the tokenizer's own limit.
         dims: Matryoshka dimensions the model is going to be trained for, largest first; () for none.
+        prompts: the prompt family, or the name of a registered one.
         dtype: of the weights in memory: `float32`, `bfloat16` or `auto` (as stored).
         device: as in `SentenceTransformer`; None picks the fastest there is.
 
-    Raises ValueError when the backbone cannot be found or `dims` does not start at the hidden size.
+    Raises ValueError when the backbone cannot be found, `dims` does not start at the hidden size, or no
+    family is called `prompts`.
 
     >>> build_model("Qwen/Qwen2.5-Coder-0.5B", max_length=512, dims=(896, 512, 256, 128, 64))
     """
+    family = get_family(prompts) if isinstance(prompts, str) else prompts
     folder = resolve_backbone(backbone, revision=revision, lock=lock)
     transformer = InstructionPrefix(
         str(folder),
@@ -74,7 +78,7 @@ def build_model(
         config.matryoshka_dimensions = list(dims)
     return CodeEmbedder(
         modules=[transformer, _pooling(pooling, hidden), Normalize()],
-        prompts=prompts(),
+        prompts=family.prompts(),
         similarity_fn_name="cosine",
         device=device,
     )

@@ -16,7 +16,7 @@ from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.serialization import add_legacy_fields, stock_view
-from codequarry.modules.tasks import SIDES, Side, get_task, prompt_name
+from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_task, prompt_name
 
 
 class CodeEmbedder(SentenceTransformer):
@@ -55,6 +55,15 @@ class CodeEmbedder(SentenceTransformer):
         """The dimensions this model was trained to be truncated to, largest first; () when it was not."""
         config = self.config
         return tuple(getattr(config, "matryoshka_dimensions", None) or ()) if config is not None else ()
+
+    @property
+    def prompt_family(self) -> PromptFamily:
+        """The family of this model's own prompts. Raises ValueError for prompts that are none.
+
+        >>> codequarry.load("mini").prompt_family.name
+        'code'
+        """
+        return family_of(self.prompts)
 
     def check_dims(self, dims: int) -> None:
         """Raise ValueError unless vectors of this model may be truncated to `dims` numbers."""
@@ -100,6 +109,23 @@ class CodeEmbedder(SentenceTransformer):
             self.check_dims(truncate_dim)
             kwargs["normalize_embeddings"] = True
         return super().encode(inputs, *args, task=task, **kwargs)
+
+    def preprocess(
+        self, inputs: Any, prompt: str | None = None, task: str | None = None, **kwargs: Any
+    ) -> Any:
+        """sentence-transformers' `preprocess`; a `task` without a prompt is the name of one of the model's.
+
+        Arguments: `task`, such as `nl2code_query`, or the side alone (`query`, `document`), which
+        `encode_query` passes beside a prompt. Raises ValueError for a name that the model has no prompt for.
+        """
+        if task is not None and prompt is None:
+            if task not in self.prompts:
+                names = sorted(self.prompts, key=lambda name: name in SIDES)  # plain `query`, `document` last
+                raise ValueError(f"{task!r} is not a prompt name: pass one of {', '.join(names)}.")
+            prompt = self.prompts[task]
+        if task is not None:
+            kwargs["task"] = task
+        return super().preprocess(inputs, prompt=prompt, **kwargs)
 
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Save as sentence-transformers does, under its own class names, readable by older versions too."""

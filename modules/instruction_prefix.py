@@ -15,7 +15,6 @@ from typing import Any
 from sentence_transformers.base.modules import Transformer
 
 from codequarry.modules.serialization import refuse_other_containers
-from codequarry.modules.tasks import prompts
 
 MIN_TEXT_TOKENS = 16
 
@@ -29,14 +28,14 @@ class InstructionPrefix(Transformer):
 
         tokens = prefix + text[: max_seq_length - |prefix| - |special|] + end of sequence
 
-    `preprocess` raises ValueError for an unknown task, a prefix that leaves fewer than 16 tokens for the
-    text, an empty text, an active chat template, a tokenizer that appends no end-of-sequence, and
+    `preprocess` raises ValueError for a task without its prefix, a prefix that leaves fewer than 16 tokens
+    for the text, an empty text, an active chat template, a tokenizer that appends no end-of-sequence, and
     truncation on the left (which would cut the prefix first). The stock class accepts all six in silence.
 
     Arguments are those of sentence-transformers' `Transformer`. Saved folders name that class, which gives
     the same tokens for every text this one accepts: see `CodeEmbedder`.
 
-    >>> InstructionPrefix(path).preprocess(["def f(): ..."], task="code2code_query")
+    >>> InstructionPrefix(path).preprocess(["def f(): ..."], prompt="query: ")
     """
 
     stock_class = Transformer
@@ -49,14 +48,17 @@ class InstructionPrefix(Transformer):
 
         Arguments:
             inputs: the texts.
-            prompt: the prefix itself, as sentence-transformers passes it; wins over `task`.
-            task: a prompt name such as `nl2code_query`, or the side alone (`query`, `document`), which
-                sentence-transformers passes beside `prompt`. None with no prompt: no prefix.
+            prompt: the prefix itself; None or "" for no prefix.
+            task: passed beside `prompt` by sentence-transformers. Alone it is refused: which prefix it stands
+                for only the model knows, and `CodeEmbedder.preprocess` puts it in.
 
         Returns `input_ids` and `attention_mask`, both `(batch, tokens)`.
         """
-        if task is not None:
-            prompt = _prefix_of(task) if prompt is None else prompt
+        if task is not None and prompt is None:
+            raise ValueError(
+                f"task {task!r} came without its prefix, which the model has and this module has not: call "
+                "preprocess of the model, or pass prompt= with the prefix."
+            )
         self._check_tokenizer()
         self._check_room_for_text(prompt or "")
         for position, text in enumerate(inputs):
@@ -105,10 +107,3 @@ class InstructionPrefix(Transformer):
                 f"{self.max_seq_length} tokens and leave {max(room, 0)} for the text; at least "
                 f"{MIN_TEXT_TOKENS} are needed. Raise max_seq_length to {taken + MIN_TEXT_TOKENS} or more."
             )
-
-
-def _prefix_of(task: str) -> str:
-    known = prompts()
-    if task not in known:
-        raise ValueError(f"{task!r} is not a prompt name: pass one of {', '.join(known)}.")
-    return known[task]

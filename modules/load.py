@@ -5,7 +5,7 @@ from pathlib import Path
 from codequarry.modules.adapter_folder import BASE, load_adapter_folder
 from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import wrong_prompts
 
 
 def load(
@@ -29,8 +29,8 @@ def load(
     Weights are in memory in the type that the model's `config.json` names: for mini, which is stored in
     bfloat16, float32.
 
-    Raises ValueError for a folder without a finished model, a model without the five tasks' prompts, and
-    a dimension it was not trained for.
+    Raises ValueError for a folder without a finished model, a model without a whole prompt family (see
+    `family_of`), and a dimension it was not trained for.
 
     >>> model = load("runs/mini", dims=128)
     """
@@ -86,8 +86,7 @@ def _check_folder(name: str) -> None:
 
 
 def _check_prompts(name: str, model: CodeEmbedder) -> None:
-    wrong = [key for key, text in prompts().items() if model.prompts.get(key) != text]
-    if wrong:
+    if wrong := wrong_prompts(model.prompts):
         raise ValueError(
             f"{name} does not carry the prompts of codequarry's tasks ({', '.join(wrong[:3])}"
             f"{', …' if len(wrong) > 3 else ''} missing or different), so task= would mean nothing. Load it "

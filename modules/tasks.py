@@ -1,8 +1,9 @@
-"""The five retrieval tasks and their instruction prefixes: the only place where a prefix is written.
+"""The five retrieval tasks, and the families of instruction prefixes that models are trained with.
 
-The tasks and strings are those of jina-code-embeddings (arXiv 2508.21290, Table 1). A prefix goes in front
-of a text before it is tokenised; query and document side have their own. Prompt names are
-`<task>_query` and `<task>_document`, as sentence-transformers' `prompts` dictionary wants them.
+The tasks are those of jina-code-embeddings (arXiv 2508.21290, Table 1). A prefix goes in front of a text
+before it is tokenised; query and document side have their own. Which prefixes a model has is a value of the
+model: its prompt family, saved as sentence-transformers' `prompts` dictionary under the names
+`<task>_query` and `<task>_document`. `FAMILIES` is the only place where a prefix is written.
 """
 
 import difflib
@@ -20,57 +21,20 @@ class Task:
     """One retrieval task.
 
     name: how users, prompts, pairs and recipes call it.
-    query, document: the prefix of each side, trailing newline included.
     searches_with, searches_for: what each side holds, in plain words (for help texts and cards).
     """
 
     name: str
-    query: str
-    document: str
     searches_with: str
     searches_for: str
 
-    def prefix(self, side: Side) -> str:
-        """The instruction prefix of one side."""
-        return self.query if side == "query" else self.document
-
 
 _ROWS = (
-    Task(
-        "nl2code",
-        "Find the most relevant code snippet given the following query:\n",
-        "Candidate code snippet:\n",
-        "a question or description in plain words",
-        "code",
-    ),
-    Task(
-        "qa",
-        "Find the most relevant answer given the following question:\n",
-        "Candidate answer:\n",
-        "a technical question",
-        "an answer or a section of documentation",
-    ),
-    Task(
-        "code2code",
-        "Find an equivalent code snippet given the following code snippet:\n",
-        "Candidate code snippet:\n",
-        "a piece of code",
-        "code that does the same, in any language",
-    ),
-    Task(
-        "code2nl",
-        "Find the most relevant comment given the following code snippet:\n",
-        "Candidate comment:\n",
-        "a piece of code",
-        "the comment or docstring that describes it",
-    ),
-    Task(
-        "code2completion",
-        "Find the most relevant completion given the following start of code snippet:\n",
-        "Candidate completion:\n",
-        "the beginning of a piece of code",
-        "code that continues it",
-    ),
+    Task("nl2code", "a question or description in plain words", "code"),
+    Task("qa", "a technical question", "an answer or a section of documentation"),
+    Task("code2code", "a piece of code", "code that does the same, in any language"),
+    Task("code2nl", "a piece of code", "the comment or docstring that describes it"),
+    Task("code2completion", "the beginning of a piece of code", "code that continues it"),
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ROWS})
@@ -90,7 +54,7 @@ def get_task(name: str) -> Task:
 
 
 def prompt_name(task: str, side: Side) -> str:
-    """The name of a task's prompt on one side, e.g. `nl2code_query`.
+    """The name of a task's prompt on one side, the same in every family, e.g. `nl2code_query`.
 
     Raises ValueError for an unknown task or side.
     """
@@ -99,14 +63,154 @@ def prompt_name(task: str, side: Side) -> str:
     return f"{get_task(task).name}_{side}"
 
 
-def prompts() -> dict[str, str]:
-    """Every prompt a model carries, by name: ten of the five tasks, and plain `query` and `document`.
+@dataclass(frozen=True)
+class PromptFamily:
+    """The prefixes that a model was trained with.
 
-    The plain two equal nl2code, so that callers which know only those names (`encode_query`, txtai, MTEB's
-    wrapper) still put the right prefix on the right side.
+    Arguments:
+        name: how recipes call it; None for a family that is not registered in `FAMILIES`.
+        prefixes: of each task, that of the query and that of the document; "" for no prefix.
+        default_task: whose prefixes the plain prompts `query` and `document` are, so that callers which know
+            only those names (`encode_query`, txtai, MTEB's wrapper) put the right prefix on the right side.
 
-    >>> prompts()["nl2code_document"]
-    'Candidate code snippet:\\n'
+    Raises ValueError unless every task has its two prefixes.
+
+    >>> family = PromptFamily("plain", {task: ("query: ", "passage: ") for task in TASKS})
+    >>> family.prefix("qa", "document")
+    'passage: '
     """
-    named = {prompt_name(task.name, side): task.prefix(side) for task in _ROWS for side in SIDES}
-    return named | {side: TASKS[DEFAULT_TASK].prefix(side) for side in SIDES}
+
+    name: str | None
+    prefixes: Mapping[str, tuple[str, str]]
+    default_task: str = DEFAULT_TASK
+
+    def __post_init__(self) -> None:
+        if set(self.prefixes) != set(TASKS):
+            raise ValueError(
+                f"prompt family {self.name!r} has prefixes for {', '.join(self.prefixes) or 'no task'}: "
+                f"give two for each of {', '.join(TASKS)}."
+            )
+        get_task(self.default_task)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of its tasks."""
+        return tuple(self.prefixes)
+
+    def prefix(self, task: str, side: Side) -> str:
+        """The prefix of one side of a task. Raises ValueError for an unknown task or side."""
+        return self.prompts()[prompt_name(task, side)]
+
+    def prompts(self) -> dict[str, str]:
+        """Every prompt a model carries, by name: two a task, and plain `query` and `document`.
+
+        >>> FAMILIES["code"].prompts()["nl2code_document"]
+        'Candidate code snippet:\\n'
+        """
+        named = {
+            prompt_name(task, side): prefix
+            for task, both in self.prefixes.items()
+            for side, prefix in zip(SIDES, both, strict=True)
+        }
+        return named | dict(zip(SIDES, self.prefixes[self.default_task], strict=True))
+
+
+DEFAULT_FAMILY = "code"
+CODE = PromptFamily(  # those of jina-code-embeddings, word for word
+    DEFAULT_FAMILY,
+    {
+        "nl2code": (
+            "Find the most relevant code snippet given the following query:\n",
+            "Candidate code snippet:\n",
+        ),
+        "qa": (
+            "Find the most relevant answer given the following question:\n",
+            "Candidate answer:\n",
+        ),
+        "code2code": (
+            "Find an equivalent code snippet given the following code snippet:\n",
+            "Candidate code snippet:\n",
+        ),
+        "code2nl": (
+            "Find the most relevant comment given the following code snippet:\n",
+            "Candidate comment:\n",
+        ),
+        "code2completion": (
+            "Find the most relevant completion given the following start of code snippet:\n",
+            "Candidate completion:\n",
+        ),
+    },
+)
+FAMILIES: Mapping[str, PromptFamily] = MappingProxyType({DEFAULT_FAMILY: CODE})
+
+
+def get_family(name: str) -> PromptFamily:
+    """The registered family called `name`. Raises ValueError for any other name, with the list."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    raise ValueError(f"{name!r} is not a prompt family: the families are {', '.join(FAMILIES)}.")
+
+
+def family_of(saved: Mapping[str, str | None]) -> PromptFamily:
+    """The family in a model's saved prompts: `model.prompts`, or those of its configuration.
+
+    It is the registered family with these texts, else one of the texts themselves, without a name. Prompts
+    under further names are passed over.
+
+    Raises ValueError where `wrong_prompts` names something.
+
+    >>> family_of(codequarry.load("mini").prompts).name
+    'code'
+    """
+    if wrong := wrong_prompts(saved):
+        raise ValueError(
+            f"the prompts are no whole family: {', '.join(wrong)} missing or different. A family has "
+            f"<task>_query and <task>_document for each of {', '.join(TASKS)}, and plain query and document "
+            "with the texts of one of them; a registered family has every text as registered."
+        )
+    nearest = _nearest(saved)
+    if not _differing(saved, nearest):
+        return nearest
+    texts = {name: str(text) for name, text in saved.items()}
+    prefixes = {task: (texts[f"{task}_query"], texts[f"{task}_document"]) for task in TASKS}
+    return PromptFamily(None, prefixes, _default_task(saved) or DEFAULT_TASK)
+
+
+def wrong_prompts(saved: Mapping[str, str | None]) -> list[str]:
+    """The names of the prompts for which a model's saved prompts are no family; [] for a family.
+
+    These are the names that are missing; `query` and `document` where they have the texts of no task; and,
+    where more than half of the texts are those of a registered family, all that differ from it: such prompts
+    are that family damaged, not another one.
+    """
+    nearest = _nearest(saved)
+    differing = _differing(saved, nearest)
+    texts = [text for text in nearest.prompts().values() if text]
+    if not differing or 2 * _shared(saved, nearest) > len(texts):
+        return differing
+    if missing := [name for name in nearest.prompts() if not isinstance(saved.get(name), str)]:
+        return missing
+    return [] if _default_task(saved) else list(SIDES)
+
+
+def _nearest(saved: Mapping[str, str | None]) -> PromptFamily:
+    return min(
+        FAMILIES.values(), key=lambda family: (bool(_differing(saved, family)), -_shared(saved, family))
+    )
+
+
+def _differing(saved: Mapping[str, str | None], family: PromptFamily) -> list[str]:
+    return [name for name, text in family.prompts().items() if saved.get(name) != text]
+
+
+def _shared(saved: Mapping[str, str | None], family: PromptFamily) -> int:
+    """How many saved prompts are a text of `family`, under whichever name: two sides may be exchanged."""
+    texts = [text for text in family.prompts().values() if text]
+    return sum(saved.get(name) in texts for name in family.prompts())
+
+
+def _default_task(saved: Mapping[str, str | None]) -> str | None:
+    return next(
+        (task for task in TASKS if all(saved.get(side) == saved.get(f"{task}_{side}") for side in SIDES)),
+        None,
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from codequarry.recipes.schema import Recipe
 _RUN = "recipe.json"
 _CHOICES = "choices.json"
 _CHECKPOINTS = "checkpoints"
+_CONFIG = "config_sentence_transformers.json"
 _MADE_ONCE = ("backbone", "negatives")  # random weights and mined negatives, as a run began with them
 _REMOVING = ".removing"
 _SAVING = ".saving"
@@ -146,13 +148,18 @@ def is_finished(out: Path) -> bool:
     return (out / "config.json").is_file()
 
 
-def finish(out: Path, model: Savable, record: dict[str, Any]) -> None:
+def finish(
+    out: Path, model: Savable, record: dict[str, Any], *, prompts: Mapping[str, str] | None = None
+) -> None:
     """Put the model and `training.json` into `out`, so that a kill leaves it unfinished, never half-written.
 
     Everything is written into a folder beside and moved, `config.json` last: no loader reads a model
     without it.
 
-    Raises ValueError when the disk is full.
+    Arguments: `prompts`, those that the model was trained with; None for a model without.
+
+    Raises ValueError when the disk is full, and when the model saves other prompts than those: the run is
+    then left unfinished.
     """
     beside = out / _SAVING
     shutil.rmtree(beside, ignore_errors=True)
@@ -160,12 +167,24 @@ def finish(out: Path, model: Savable, record: dict[str, Any]) -> None:
     with full_disk_is_told(out, "the model", advice):
         model.save(str(beside))
         write_json(beside / "training.json", record)
+    if prompts is not None:
+        _check_prompts(out, json.loads((beside / _CONFIG).read_text("utf-8")).get("prompts"), prompts)
     for file in sorted(beside.iterdir(), key=lambda file: file.name == "config.json"):
         target = out / file.name
         if target.is_dir():
             shutil.rmtree(target)
         file.replace(target)
     beside.rmdir()
+
+
+def _check_prompts(out: Path, saved: Mapping[str, str] | None, trained: Mapping[str, str]) -> None:
+    saved = saved or {}
+    if wrong := sorted(name for name in saved.keys() | trained if saved.get(name) != trained.get(name)):
+        raise ValueError(
+            f"the model of {out} was trained with other prompts than it saves, at {', '.join(wrong)}: its "
+            f"vectors would be looked up with the wrong words. {out} is left unfinished, its checkpoints as "
+            "they are; undo what changed model.prompts, and the same command writes the model."
+        )
 
 
 def _empty(out: Path) -> None:

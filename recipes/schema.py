@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
+from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
 from codequarry.recipes.adapter import Adapter
 from codequarry.recipes.objective import LossTerms
 from codequarry.recipes.validation import Validation
@@ -58,6 +59,7 @@ class Recipe:
     batch_size: int  # pairs per optimiser step, over all ranks
     max_steps: int  # optimiser steps
     learning_rate: float  # peak, after warm-up
+    prompts: str = DEFAULT_FAMILY  # the prompt family: a name in modules/tasks.py's FAMILIES
     temperature: float = 0.05  # divides the cosine similarity
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
     mini_batch_tokens: int = 4096  # per forward pass, each text counted as long as its longest
@@ -140,6 +142,10 @@ class Recipe:
                 f"average_with_base = {self.average_with_base} in recipe {self.name}: random weights are "
                 "nothing to go back to; leave it out."
             )
+        try:
+            get_family(self.prompts)
+        except ValueError as error:
+            raise ValueError(f"prompts = {self.prompts!r} in recipe {self.name}: {error}") from error
         check_weights(self.weights, self.precision)
         if not self.matryoshka_dims:
             raise ValueError(

@@ -48,7 +48,7 @@ def pack_adapter(
     save_file(weights, beside / _WEIGHTS, metadata={"format": "pt"})
     write_json(beside / "training.json", finished.training)
     model = load_adapter_folder(beside, device="cpu")
-    write_golden_rows(beside, golden_rows(model), finished.dims)
+    write_golden_rows(beside, golden_rows(model), finished.dims, finished.prompt_family)
     card = card_of(
         finished,
         load_as=load_as,

@@ -18,7 +18,7 @@ from codequarry.release.weights import Dtype, stored_tensors
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _TRAINED_ON = {row.name: row.trained_on for row in PACKAGED} | {MINI: PACKAGED[0].trained_on}
 # Told elsewhere in the card, or of no interest to its reader.
-_NOT_HYPERPARAMETERS = {"name", "backbone", "data", "save_steps", "logging_steps"}
+_NOT_HYPERPARAMETERS = {"name", "backbone", "data", "prompts", "save_steps", "logging_steps"}
 
 
 def card_of(
@@ -57,6 +57,7 @@ def card_of(
         dims=run.dims,
         max_length=run.max_length,
         pooling=run.pooling,
+        prompts=run.prompt_family.prompts(),
         dtype=dtype,
         in_memory=in_memory or dtype,
         parameters=_parameters(run),

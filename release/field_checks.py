@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codequarry.modules.tasks import prompts
 from codequarry.release.file_names import check_file_names
 from codequarry.release.hub_handler import HANDLER, handler_source
 from codequarry.release.json_values import shown
 from codequarry.release.layout import LEGACY_PREFIX, MODULES
-from codequarry.release.run_folder import POOLING_FLAGS
+from codequarry.release.run_folder import POOLING_FLAGS, family_trained_with
 from codequarry.release.server_needs import VLLM, unmet_needs
 from codequarry.release.weights import check_weight_files
 
@@ -46,6 +45,7 @@ def check_fields(folder: Path) -> list[str]:
     if wrong := unmet_needs(files):
         return problems + wrong
     problems += _pooling(files["1_Pooling/config.json"], config)
+    problems += _prompts(files)
     problems += _sentence_transformers(files["config_sentence_transformers.json"])
     problems += _lengths(files["sentence_bert_config.json"], tokenizer, config)
     problems += _dims(config)
@@ -139,13 +139,7 @@ def _modes(pooling: Fields) -> list[str]:
 
 def _sentence_transformers(config: Fields) -> list[str]:
     name = "config_sentence_transformers.json"
-    saved = config["prompts"]
-    problems = [
-        f"{name}: prompt {key} is {json.dumps(saved.get(key))}, "
-        f"the task's is {json.dumps(prompts().get(key))}."
-        for key in sorted(saved.keys() | prompts())
-        if saved.get(key) != prompts().get(key)
-    ]
+    problems = []
     if config.get("default_prompt_name") is not None:
         problems.append(f"{name} has default_prompt_name, which would put one side's prompt on both.")
     problems += [
@@ -156,6 +150,20 @@ def _sentence_transformers(config: Fields) -> list[str]:
     if different := sorted(config.keys() ^ _OF_SENTENCE_TRANSFORMERS):
         problems.append(f"{name} and the layout differ in whether there is {', '.join(different)}.")
     return problems
+
+
+def _prompts(files: dict[str, Fields]) -> list[str]:
+    name = "config_sentence_transformers.json"
+    saved = files[name]["prompts"]
+    try:
+        trained = family_trained_with(files["training.json"]).prompts()
+    except ValueError as error:
+        return [f"The recipe in training.json: {error}"]
+    return [
+        f"{name}: prompt {key} is {json.dumps(saved.get(key))}, the task's is {json.dumps(trained.get(key))}."
+        for key in sorted(saved.keys() | trained)
+        if saved.get(key) != trained.get(key)
+    ]
 
 
 def _lengths(bert: Fields, tokenizer: Fields, config: Fields) -> list[str]:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codequarry.modules.tasks import prompts
 from codequarry.release.gguf_export import DIMS_KEY, PROMPT_KEY, TYPES
 from codequarry.release.golden import GOLDEN
+from codequarry.release.run_folder import family_trained_with
 
 
 def is_gguf(folder: Path) -> bool:
@@ -27,6 +27,10 @@ def check_gguf(folder: Path) -> list[str]:
         dims = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))["dims"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"{GOLDEN} cannot be read ({type(error).__name__})."]
+    try:
+        prompts = family_trained_with(json.loads((folder / "training.json").read_text("utf-8"))).prompts()
+    except (OSError, ValueError, AttributeError) as error:
+        return [f"training.json does not say which prompts the model has ({error})."]
     problems = []
     for path in sorted(folder.glob("*.gguf")):
         try:
@@ -34,12 +38,12 @@ def check_gguf(folder: Path) -> list[str]:
         except (OSError, ValueError, KeyError, IndexError) as error:
             problems.append(f"{path.name} cannot be read: {error}.")
             continue
-        found = _name(path) + _values(fields, _expected(dims)) + _end_and_chat(fields)
+        found = _name(path) + _values(fields, _expected(dims, prompts)) + _end_and_chat(fields)
         problems += [f"{path.name}: {problem}" for problem in found]
     return problems
 
 
-def _expected(dims: list[int]) -> dict[str, Any]:
+def _expected(dims: list[int], prompts: dict[str, str]) -> dict[str, Any]:
     from gguf import PoolingType
 
     return {
@@ -48,7 +52,7 @@ def _expected(dims: list[int]) -> dict[str, Any]:
         "tokenizer.ggml.add_bos_token": False,
         "tokenizer.ggml.add_eos_token": True,
         DIMS_KEY: dims,
-    } | {PROMPT_KEY.format(name): prompt for name, prompt in prompts().items()}
+    } | {PROMPT_KEY.format(name): prompt for name, prompt in prompts.items()}
 
 
 def _name(path: Path) -> list[str]:

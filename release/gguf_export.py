@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codequarry.model_card.gguf_card import render_gguf_card
-from codequarry.modules.tasks import prompts
 from codequarry.release.gguf_tokenizer import write_tokenizer
 from codequarry.release.golden import GOLDEN
 from codequarry.release.manifest import write_manifest
@@ -64,6 +63,7 @@ def export_gguf(
             release.name,
             limit=_limit(release),
             dims=_json(release / "config.json")["matryoshka_dimensions"],
+            prompts=_prompts(release),
             sizes={path.name: path.stat().st_size for path in sorted(building.glob("*.gguf"))},
         )
         (building / "README.md").write_text(card, encoding="utf-8")
@@ -124,7 +124,7 @@ def _write_use(writer: Any, release: Path, config: dict[str, Any]) -> None:
     writer.add_context_length(_limit(release))
     writer.add_pooling_type(gguf.PoolingType.LAST)
     writer.add_array(DIMS_KEY, config["matryoshka_dimensions"])
-    for name, prompt in prompts().items():
+    for name, prompt in _prompts(release).items():
         writer.add_string(PROMPT_KEY.format(name), prompt)
 
 
@@ -199,6 +199,11 @@ def _what_llama_cpp_says() -> Iterator[list[str]]:
         yield said
     finally:
         llama_cpp.llama_log_set(llama_cpp._logger.llama_log_callback, None)
+
+
+def _prompts(release: Path) -> dict[str, str]:
+    prompts: dict[str, str] = _json(release / "config_sentence_transformers.json")["prompts"]
+    return prompts
 
 
 def _limit(release: Path) -> int:

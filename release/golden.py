@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from codequarry.modules.tasks import SIDES, TASKS, prompt_name, prompts
+from codequarry.modules.tasks import SIDES, TASKS, PromptFamily, family_of, prompt_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -98,7 +98,8 @@ def write_golden(folder: Path) -> None:
         str(folder), device="cpu", model_kwargs={"dtype": "float32"}, local_files_only=True
     )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    write_golden_rows(folder, golden_rows(model), config["matryoshka_dimensions"])
+    family = family_of(model.prompts)
+    write_golden_rows(folder, golden_rows(model), config["matryoshka_dimensions"], family)
 
 
 def golden_rows(model: "SentenceTransformer") -> list[dict[str, Any]]:
@@ -119,11 +120,13 @@ def golden_rows(model: "SentenceTransformer") -> list[dict[str, Any]]:
     return rows
 
 
-def write_golden_rows(folder: Path, rows: Sequence[Mapping[str, Any]], dims: Sequence[int]) -> None:
+def write_golden_rows(
+    folder: Path, rows: Sequence[Mapping[str, Any]], dims: Sequence[int], family: PromptFamily
+) -> None:
     """Write `golden_vectors.json`.
 
     The vector of a Matryoshka dimension is the first numbers of the full one, brought back to length 1.
     """
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    head = json.dumps({"prompts": prompts(), "dims": list(dims)}, ensure_ascii=False)
+    head = json.dumps({"prompts": family.prompts(), "dims": list(dims)}, ensure_ascii=False)
     (folder / GOLDEN).write_text(f'{head[:-1]}, "rows": [\n{lines}\n]}}\n', encoding="utf-8")

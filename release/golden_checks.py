@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from codequarry.modules.tasks import prompts
 from codequarry.release.golden import GOLDEN, golden_texts
 from codequarry.release.json_values import is_number
+from codequarry.release.run_folder import family_trained_with
 
 _AS_BUILT = "it was edited, or another version of codequarry built the release (its card names it)"
 
@@ -25,11 +25,12 @@ def check_golden(folder: Path) -> list[str]:
         dims, saved = golden["dims"], golden["prompts"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"{GOLDEN} cannot be read ({type(error).__name__}: {error})."]
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     problems = []
     if dims != config["matryoshka_dimensions"]:
         problems.append(f"{GOLDEN} has dims {dims}, config.json {config['matryoshka_dimensions']}.")
-    if saved != prompts():
+    if saved != family_trained_with(training).prompts():
         problems.append(f"{GOLDEN} has other prompts than the tasks: {_AS_BUILT}.")
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     texts = golden_texts(tokenizer.model_max_length, tuple(tokenizer.all_special_tokens))

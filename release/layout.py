@@ -8,7 +8,6 @@ of them, with the same vectors, so that is what a release holds.
 from pathlib import Path
 
 from codequarry.modules.serialization import add_legacy_fields
-from codequarry.modules.tasks import prompts
 from codequarry.modules.whole_files import write_json
 from codequarry.release.run_folder import POOLING_FLAGS, RunFolder
 from codequarry.release.tokenizer_files import write_tokenizer
@@ -75,7 +74,7 @@ def write_layout(
         {
             "__version__": _versions(),
             "model_type": "SentenceTransformer",
-            "prompts": prompts(),
+            "prompts": run.prompt_family.prompts(),
             "default_prompt_name": None,
             "similarity_fn_name": "cosine",
             "requirements": REQUIREMENTS,

@@ -4,12 +4,13 @@ Everything that a release cannot hold is refused here, before a byte is written.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 from codequarry.release.public_record import public_record
 
 # How sentence-transformers before 5.4 spelled the pooling modes.
@@ -22,6 +23,17 @@ POOLING_FLAGS = {
     "lasttoken": "pooling_mode_lasttoken",
 }
 _CLASSES = ["Transformer", "Pooling", "Normalize"]
+
+
+def family_trained_with(training: Mapping[str, Any]) -> PromptFamily:
+    """The registered prompt family that the recipe in a `training.json` names, which its model must carry.
+
+    Records from before there were families name none: theirs is `code`. Raises ValueError for a name that is
+    not registered.
+    """
+    recipe = training.get("recipe")
+    named = recipe.get("prompts", DEFAULT_FAMILY) if isinstance(recipe, dict) else DEFAULT_FAMILY
+    return get_family(str(named))
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class RunFolder:
         """The run in `folder`.
 
         Raises ValueError when the run is not finished, is built of anything but sentence-transformers' own
-        Transformer, Pooling and Normalize, carries other prompts than `codequarry.modules.tasks`, renders
+        Transformer, Pooling and Normalize, carries other prompts than the family its recipe names, renders
         texts through a chat template, wants code of its own, or contradicts itself about its length.
         """
         run = cls(Path(folder))
@@ -70,6 +82,11 @@ class RunFolder:
     def training(self) -> dict[str, Any]:
         """`training.json`, as the world may read it: what was done, on what data, where, in what time."""
         return public_record(self._json("training.json"))
+
+    @cached_property
+    def prompt_family(self) -> PromptFamily:
+        """The prompt family the model was trained with."""
+        return family_trained_with(self.training)
 
     @property
     def weight_files(self) -> list[Path]:
@@ -165,11 +182,12 @@ class RunFolder:
 
     def _refuse_other_prompts(self) -> None:
         saved = self._json("config_sentence_transformers.json").get("prompts") or {}
-        wrong = sorted(name for name in saved.keys() | prompts() if saved.get(name) != prompts().get(name))
+        family, prompts = self.prompt_family.name, self.prompt_family.prompts()
+        wrong = sorted(name for name in saved.keys() | prompts if saved.get(name) != prompts.get(name))
         if wrong:
             raise ValueError(
-                f"{self.folder} was trained with other prompts than codequarry.modules.tasks has now, "
-                f"at {', '.join(wrong)}: its vectors would answer to the wrong words. Train it again."
+                f"{self.folder} was trained with other prompts than the family {family!r} of codequarry has "
+                f"now, at {', '.join(wrong)}: its vectors would answer to the wrong words. Train it again."
             )
 
     def _refuse_contradictions(self) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from codequarry.modules.tasks import prompts
 from codequarry.release.golden import golden_texts
 
 LONE_READER = "servers that read tokenizer.json alone (text-embeddings-inference)"
@@ -29,9 +28,10 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
     config = _json(folder / "config.json")
     problems = _truncation(folder) + _class(folder) + _rows(full.get_vocab(), config["vocab_size"])
     problems += _end_of_sequence(lone, full.eos_token) if config.get("is_causal") else []
+    prompts = _json(folder / "config_sentence_transformers.json")["prompts"]
     forged = []
     for text in golden_texts(full.model_max_length, tuple(full.all_special_tokens)):
-        joined = prompts()[text.prompt_name] + text.text
+        joined = prompts[text.prompt_name] + text.text
         # verbose=False: the text past the limit is meant to be past it.
         same = lone.encode(joined).ids == full(joined, truncation=False, verbose=False)["input_ids"]
         if not same and text.kind == "special_tokens":

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codequarry.modules.machine import fast_autocast, has_fast_bf16
-from codequarry.modules.tasks import get_task
+from codequarry.modules.tasks import PromptFamily
 
 Vectors = NDArray[np.float32]
 BATCH = 32  # texts
@@ -21,6 +21,9 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def prompt_family(self) -> PromptFamily: ...
 
     @property
     def device(self) -> Any: ...
@@ -51,14 +54,14 @@ class Space:
 def space_of(model: Encoder, task: str) -> Space:
     """The space in which `model` puts the documents of `task`.
 
-    nl2code and code2code have the same document prefix, so they share one space.
+    Tasks with the same document prefix, as nl2code and code2code have in the family `code`, share one space.
     """
     dims = model.truncate_dim or model.get_embedding_dimension()
     if not dims:
         raise ValueError("this model does not say how many numbers its vectors have: search cannot use it.")
     # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
     precision = "bf16" if has_fast_bf16(model.device.type) else "as loaded"
-    return Space(model.fingerprint, get_task(task).document, dims, precision)
+    return Space(model.fingerprint, model.prompt_family.prefix(task, "document"), dims, precision)
 
 
 def embed_documents(model: Encoder, texts: Sequence[str], task: str, space: Space) -> Vectors:

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 import codequarry
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -105,7 +105,7 @@ def test_model_and_checkpoints_name_stock_classes_and_carry_the_prompts(uninterr
     for folder in folders:
         types = [module["type"] for module in json.loads((folder / "modules.json").read_text())]
         assert all(name.startswith("sentence_transformers.") for name in types)
-        assert SentenceTransformer(str(folder)).prompts == prompts()
+        assert SentenceTransformer(str(folder)).prompts == CODE.prompts()
 
 
 def test_training_teaches(uninterrupted: Path, pairs: Path) -> None:

@@ -92,11 +92,13 @@ def training_arguments(
 
 
 def build_collator(
-    model: "CodeEmbedder", datasets: Mapping[str, "Dataset"], *, packed: bool
+    model: "CodeEmbedder", datasets: Mapping[str, "Dataset"], prompts: Mapping[str, str], *, packed: bool
 ) -> "PairCollator":
     """The collator of a run: each column of each `source:task` is tokenised behind its own prompt.
 
-    Arguments: `packed`, the texts of a batch stand in one row without padding.
+    Arguments:
+        prompts: those of the recipe's family, by name.
+        packed: the texts of a batch stand in one row without padding.
     """
     from codequarry.modules.packing import position_offset
     from codequarry.modules.pair_collator import PairCollator
@@ -104,10 +106,7 @@ def build_collator(
 
     return PairCollator(
         TokenCache(model[0]),  # type: ignore[arg-type]
-        {
-            name: column_prompts(model.prompts, name, dataset.column_names)
-            for name, dataset in datasets.items()
-        },
+        {name: column_prompts(prompts, name, dataset.column_names) for name, dataset in datasets.items()},
         packed=packed,
         pad_id=model.tokenizer.pad_token_id,
         position_offset=position_offset(model),

@@ -19,7 +19,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
     """Build the model of a recipe.
 
     Arguments:
-        recipe: says backbone, pooling, length and dimensions.
+        recipe: says backbone, pooling, length, dimensions and prompts.
         lock: where the commits of Hub backbones are pinned.
         out: the run's folder; random weights are written into it, and read from it the next time.
         texts: what a tokenizer is trained on, where random weights come without one.
@@ -49,6 +49,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
         pooling=recipe.pooling,
         max_length=recipe.max_length,
         dims=recipe.matryoshka_dims,
+        prompts=recipe.prompts,
         dtype=stored_weights(recipe.weights, recipe.precision, device=device, frozen=recipe.lora is not None),
         revision=recipe.backbone.revision,
         lock=lock,
@@ -126,6 +127,7 @@ def adapter_base(recipe: Recipe, model: "CodeEmbedder") -> "AdapterBase":
         pooling=recipe.pooling,
         max_length=recipe.max_length,
         dims=recipe.matryoshka_dims,
+        prompts=recipe.prompts,
     )
 
 

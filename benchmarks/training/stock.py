@@ -11,12 +11,12 @@ from sentence_transformers.sentence_transformer.losses import (
 )
 from transformers import set_seed
 
-from codequarry.data.mixture import batch_shares, datasets_of, task_of
+from codequarry.data.mixture import batch_shares, column_prompts, datasets_of
 from codequarry.data.pair_files import read_pairs
 from codequarry.modules.build import build_model
 from codequarry.modules.no_text_twice import NoTextTwice
 from codequarry.modules.one_task_per_batch import OneTaskPerBatch
-from codequarry.modules.tasks import SIDES, prompt_name, prompts
+from codequarry.modules.tasks import SIDES
 from codequarry.recipes.schema import Recipe
 
 MINI_BATCH = 32  # texts; its default, and what its documentation calls with
@@ -42,6 +42,7 @@ def stock_trainer(
         pooling=recipe.pooling,
         max_length=recipe.max_length,
         dims=recipe.matryoshka_dims,
+        prompts=recipe.prompts,
         device=device,
     )
     for module in model.modules():
@@ -71,7 +72,7 @@ def stock_trainer(
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.precision == "bf16",
-        prompts={name: _column_prompts(name) for name in sources},
+        prompts={name: column_prompts(model.prompts, name, SIDES) for name in sources},
         batch_sampler=batches,  # type: ignore[arg-type]  # its protocol is that of its own class
         multi_dataset_batch_sampler=turns,
         dataloader_drop_last=True,
@@ -87,7 +88,3 @@ def stock_trainer(
         train_dataset={name: sources[name] for name in sources},
         loss=MatryoshkaLoss(model, cached, list(recipe.matryoshka_dims)),
     )
-
-
-def _column_prompts(part: str) -> dict[str, str]:
-    return {side: prompts()[prompt_name(task_of(part), side)] for side in SIDES}

@@ -7,7 +7,7 @@ import pytest
 from codequarry.benchmarks.contenders import BASELINE, Contender, contender, load_contender
 from codequarry.benchmarks.searchers import place_of
 from codequarry.modules.build import build_model
-from codequarry.modules.tasks import TASKS
+from codequarry.modules.tasks import CODE, TASKS
 
 
 def test_the_packaged_model_is_called_by_its_name_and_has_no_prompts(minilm_contender: Contender) -> None:
@@ -18,7 +18,7 @@ def test_the_packaged_model_is_called_by_its_name_and_has_no_prompts(minilm_cont
 
 
 def test_a_model_with_our_prompts_gets_those_of_each_task(prompted: Contender) -> None:
-    assert prompted.prompt("qa", "document") == TASKS["qa"].document
+    assert prompted.prompt("qa", "document") == CODE.prefix("qa", "document")
     plain = prompted.without_prompts()
     assert plain.prompt("qa", "document") == ""
     assert plain.label == "mini, no prompt"

@@ -18,7 +18,7 @@ from codequarry.benchmarks.precision import bits_and_back, int8_and_back, ranges
 from codequarry.benchmarks.quality import Row
 from codequarry.benchmarks.score import measure, score
 from codequarry.data.eval_set import EvalSet
-from codequarry.modules.tasks import TASKS
+from codequarry.modules.tasks import CODE
 
 Scores = Any
 
@@ -177,12 +177,11 @@ def test_wrong_prompts_are_what_the_model_is_given(functions: EvalSet, prompted:
     measured = measure(
         [functions], [prompted], wrong_prompts=["none", "sides", "task"], compute="fp32", progress=False
     )
-    own = TASKS["nl2code"]
-    other = TASKS["qa"]
+    own_query, own_document = CODE.prefixes["nl2code"]
     given = {
         "no prompt": ("", ""),
-        "sides swapped": (own.document, own.query),
-        "task swapped": (other.query, other.document),
+        "sides swapped": (own_document, own_query),
+        "task swapped": CODE.prefixes["qa"],
     }
     found = {row.variant: row for row in measured.variants["prompts"]}
     assert found.keys() == given.keys()

@@ -17,7 +17,7 @@ from codequarry.integrations.serve.command import add_arguments
 from codequarry.integrations.serve.encoder import Served
 from codequarry.integrations.serve.limits import Limits
 from codequarry.integrations.serve.server import bind, serve
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 class Quick:
     def count(self, texts):
@@ -32,7 +32,7 @@ add_arguments(parser)
 given = parser.parse_args()
 limits = Limits(body_bytes=given.max_body, texts=given.max_texts, queue_texts=given.queue_texts,
                 requests=given.max_requests)
-service = Service(Quick(), Served(given.name, prompts(), (4,), 512, "float32"), limits=limits)
+service = Service(Quick(), Served(given.name, CODE.prompts(), (4,), 512, "float32"), limits=limits)
 serve(service, bind(given.host, given.port), name=given.name, limits=limits)
 """
 

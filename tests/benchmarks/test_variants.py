@@ -2,7 +2,7 @@ import pytest
 
 from codequarry.benchmarks.contenders import Contender
 from codequarry.benchmarks.variants import WRONG_PROMPTS, has_prompts, other_task, prompt_of, variants_of
-from codequarry.modules.tasks import TASKS
+from codequarry.modules.tasks import CODE, TASKS
 
 
 def test_every_task_is_swapped_with_another_and_none_twice() -> None:
@@ -11,11 +11,11 @@ def test_every_task_is_swapped_with_another_and_none_twice() -> None:
 
 
 def test_swaps_take_the_other_tasks_and_the_other_sides_prefix(prompted: Contender) -> None:
-    qa, code2code = TASKS["qa"], TASKS["code2code"]
-    assert prompt_of(prompted, "qa", "query", "own") == qa.query
+    query, document = CODE.prefixes["qa"]
+    assert prompt_of(prompted, "qa", "query", "own") == query
     assert prompt_of(prompted, "qa", "query", "none") == ""
-    assert prompt_of(prompted, "qa", "query", "sides") == qa.document
-    assert prompt_of(prompted, "qa", "document", "task") == code2code.document
+    assert prompt_of(prompted, "qa", "query", "sides") == document
+    assert prompt_of(prompted, "qa", "document", "task") == CODE.prefix("code2code", "document")
 
 
 def test_a_model_without_prompts_has_none_that_could_be_wrong(

@@ -17,7 +17,7 @@ from codequarry.data.negatives_command import add_arguments, run
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.modules.build import build_model
-from codequarry.modules.tasks import TASKS
+from codequarry.modules.tasks import CODE
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def pairs() -> list[Pair]:
 
 
 def cosines(model: SentenceTransformer, pair: Pair, documents: list[str]) -> np.ndarray:
-    query = model.encode([pair.query], prompt=TASKS[pair.task].query)
-    return (model.encode(documents, prompt=TASKS[pair.task].document) @ query.T)[:, 0]
+    query = model.encode([pair.query], prompt=CODE.prefix(pair.task, "query"))
+    return (model.encode(documents, prompt=CODE.prefix(pair.task, "document")) @ query.T)[:, 0]
 
 
 def test_negatives_are_the_nearest_documents_that_the_margin_leaves(
@@ -55,8 +55,8 @@ def test_negatives_are_the_nearest_documents_that_the_margin_leaves(
     found = mine_negatives(pairs, model, per_pair=3, margin=0.1)
     documents = list(dict.fromkeys(pair.document for pair in pairs))
     assert sum(bool(pair.negatives) for pair in found) > len(pairs) // 2
-    queries = model.encode([pair.query for pair in pairs], prompt=TASKS["nl2code"].query)
-    every = queries @ model.encode(documents, prompt=TASKS["nl2code"].document).T
+    queries = model.encode([pair.query for pair in pairs], prompt=CODE.prefix("nl2code", "query"))
+    every = queries @ model.encode(documents, prompt=CODE.prefix("nl2code", "document")).T
     for pair, mined, scores in zip(pairs, found, every, strict=True):
         assert (mined.query, mined.document) == (pair.query, pair.document)
         positive = scores[documents.index(pair.document)]

@@ -11,7 +11,7 @@ import pytest
 
 from codequarry.integrations import handler as source
 from codequarry.modules.backbone import MINI_FOLDER
-from codequarry.modules.tasks import SIDES, TASKS, prompts
+from codequarry.modules.tasks import CODE, SIDES, TASKS
 
 TEXTS = ["parse a date", "def f(x):\r\n\treturn x\n"]
 QUERY = {"task": "nl2code", "side": "query"}
@@ -106,7 +106,9 @@ def test_a_text_that_may_not_be_cut_is_refused_with_its_length(handler):
     from tokenizers import Tokenizer
 
     text = "total = sum(values)\n" * 80
-    whole = Tokenizer.from_file(str(MINI_FOLDER / "tokenizer.json")).encode(prompts()["nl2code_query"] + text)
+    whole = Tokenizer.from_file(str(MINI_FOLDER / "tokenizer.json")).encode(
+        CODE.prompts()["nl2code_query"] + text
+    )
     sentence = f"text 2 of 2 has {len(whole.ids)} tokens with its prompt; this model reads 256"
     with pytest.raises(ValueError, match=sentence):
         handler({"inputs": ["short", text], "parameters": QUERY | {"truncate": False}})
@@ -115,7 +117,7 @@ def test_a_text_that_may_not_be_cut_is_refused_with_its_length(handler):
 
 def test_the_tasks_are_ours(handler):
     assert handler.tasks == list(TASKS)
-    assert handler.model.prompts == prompts()
+    assert handler.model.prompts == CODE.prompts()
 
 
 def test_it_imports_sentence_transformers_numpy_and_the_standard_library_alone():

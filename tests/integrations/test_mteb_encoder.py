@@ -10,6 +10,7 @@ from codequarry.benchmarks.mteb_sets import LocalTask, official_tasks
 from codequarry.data.eval_set import EvalSet
 from codequarry.integrations.mteb_encoder import MtebEncoder, task_prompt
 from codequarry.modules.build import build_model
+from codequarry.modules.tasks import FAMILIES
 
 TEXTS = {"q0": "sort a list", "q1": "parse a date", "q2": "open a socket"}
 CODE = {
@@ -53,7 +54,9 @@ def test_mteb_scores_an_official_task_with_those_vectors(model: Any) -> None:
 
 def test_prompts_differ_by_task_and_side() -> None:
     found = {
-        task_prompt(name, side) for name in ("CosQA", "CodeFeedbackST") for side in ("query", "document")
+        task_prompt(FAMILIES["code"], name, side)
+        for name in ("CosQA", "CodeFeedbackST")
+        for side in ("query", "document")
     }
     assert len(found) == 4
 

@@ -19,6 +19,7 @@ from codequarry.integrations import mteb_model_meta
 from codequarry.integrations.mteb_model_meta import model_meta, mteb_prompts
 from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
 from codequarry.modules.backbone import EMBEDDED_BASE, MINI_FOLDER, resolve_backbone
+from codequarry.modules.tasks import CODE, TASKS, PromptFamily
 
 PUBLISHED = {"name": "someone/mini", "revision": "abc", "release_date": "2026-11-21"}
 TEXTS = ["sort a list", "def f(a):\n    return sorted(a)"]
@@ -81,7 +82,7 @@ def test_mteb_puts_the_prompt_of_our_task_on_each_side_of_its_own(loaded: Any, m
 def test_mteb_takes_every_prompt_name_as_valid() -> None:
     from mteb.models.abs_encoder import AbsEncoder
 
-    names = mteb_prompts()
+    names = mteb_prompts(CODE)
     kept, problems = AbsEncoder.validate_task_to_prompt_name(names, raise_for_invalid_keys=False)
     assert not problems
     assert kept == names
@@ -154,6 +155,15 @@ def test_the_text_to_propose_is_python_that_gives_the_same_entry(meta: ModelMeta
         "ScoringFunction": ScoringFunction,
     }
     assert eval(meta.to_python(), names) == meta
+
+
+def test_the_prompts_are_those_of_the_folder(folder: Path) -> None:
+    own = PromptFamily(None, {task: (f"{task} | query: ", "title: none | text: ") for task in TASKS})
+    config = json.loads((folder / "config_sentence_transformers.json").read_text())
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(config | {"prompts": own.prompts()}))
+    entry = model_meta(folder, **PUBLISHED)
+    assert entry.loader_kwargs["model_prompts"] == mteb_prompts(own)
+    assert mteb_prompts(own)["StackOverflowQA-query"] == "qa | query: "
 
 
 def test_what_only_the_publisher_knows_is_passed_on(folder: Path) -> None:

@@ -68,11 +68,11 @@ same(embeddings.batchtransform(texts, "data"), wanted)
 same(embeddings.batchtransform(["QUESTION"], "query")[0], asked)
 scores = dict(embeddings.search("QUESTION", len(paths)))
 same([scores[path.as_posix()] for path in paths], wanted @ asked)
-qa = codequarry.TASKS["qa"]
+prompts = codequarry.load("mini").prompts
 other = Embeddings(
     path=MODEL,
     method="sentence-transformers",
-    vectors={"prompts": {"query": qa.query, "document": qa.document}},
+    vectors={"prompts": {"query": prompts["qa_query"], "document": prompts["qa_document"]}},
 )
 other.index(texts)
 same(other.batchtransform(texts[:2], "data"), mini.encode_document(texts[:2], task="qa"))

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from codequarry.model_card.card import Card
+from codequarry.modules.tasks import CODE
 
 MODELS = ("mini", "BM25", "all-MiniLM-L6-v2")
 SETS = {"conala": ("nl2code", 472, 490), "docs_qa": ("qa", 2069, 2085), "mean": ("mean", 2541, 2575)}
@@ -96,6 +97,7 @@ def card(results, verification, report):
         dims=(384, 128),
         max_length=256,
         pooling="mean",
+        prompts=CODE.prompts(),
         dtype="bf16",
         in_memory="fp32",
         parameters=22713216,

@@ -9,6 +9,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from codequarry.model_card.card import Card, on_the_hub
 from codequarry.model_card.header import header
 from codequarry.model_card.render import render
+from codequarry.modules.tasks import CODE
 
 PLAIN = {
     "name": "mini",
@@ -17,6 +18,7 @@ PLAIN = {
     "dims": (384, 128),
     "max_length": 256,
     "pooling": "mean",
+    "prompts": CODE.prompts(),
     "dtype": "fp32",
     "in_memory": "fp32",
 }

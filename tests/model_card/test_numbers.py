@@ -11,7 +11,7 @@ import pytest
 from safetensors import safe_open
 
 from codequarry.model_card.render import render
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 # Not after a letter, a hyphen or @: `nDCG@10`, `int8`, `Apache-2.0` and `L6` are names.
 NUMBER = re.compile(r"(?<![\w@.,+-])\d[\d,]*(?:\.\d+)*(?:e[+-]?\d+)?")
@@ -25,7 +25,7 @@ def numbers_in(text):
 def shown(text):
     """The numbers of a card: code fences and prompts aside, for these hold examples."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    for prompt in prompts().values():
+    for prompt in CODE.prompts().values():
         text = text.replace(json.dumps(prompt), "")
     return numbers_in(text)
 

@@ -6,7 +6,7 @@ import pytest
 
 from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 PLAIN = {
     "name": "mini",
@@ -15,6 +15,7 @@ PLAIN = {
     "dims": (384, 128),
     "max_length": 256,
     "pooling": "mean",
+    "prompts": CODE.prompts(),
     "dtype": "fp32",
     "in_memory": "fp32",
 }
@@ -53,7 +54,7 @@ def test_the_first_snippet_says_which_model_and_which_prompts(card):
 
 def test_every_prompt_is_shown_with_its_string(section):
     text = section(render(Card(**PLAIN)), "Prompts")
-    for name, prompt in prompts().items():
+    for name, prompt in CODE.prompts().items():
         assert f"| `{name}` | `{json.dumps(prompt)}` |" in text
 
 
@@ -209,10 +210,10 @@ def server_bodies(text, section):
 @pytest.mark.parametrize("dims", [(384, 128), (384,)])
 def test_what_is_sent_to_servers_is_json_with_the_prompt_named_or_in_front(card, section, dims):
     named, prompted = server_bodies(render(replace(card, dims=dims)), section)
-    assert named["prompt_name"] in prompts()
+    assert named["prompt_name"] in CODE.prompts()
     query, document = prompted["input"]
-    assert query == prompts()[named["prompt_name"]] + named["inputs"][0]
-    assert document.startswith(prompts()["nl2code_document"])
+    assert query == CODE.prompts()[named["prompt_name"]] + named["inputs"][0]
+    assert document.startswith(CODE.prompts()["nl2code_document"])
     assert named.get("dimensions") == prompted.get("dimensions") == (128 if len(dims) > 1 else None)
 
 

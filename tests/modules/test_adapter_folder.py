@@ -15,6 +15,7 @@ from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
 from codequarry.modules.adapter_folder import BASE, AdapterBase, file_of, read_base, write_base
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.tasks import CODE
 
 pytest.importorskip("peft")
 
@@ -85,6 +86,13 @@ def test_the_file_a_backbone_was_made_of_is_written_down(
     assert (base.backbone, base.revision, base.sha256) == ("small", "main", "c" * 64)
 
 
+def test_an_adapter_from_before_there_were_prompt_families_has_that_called_code(folder: Path) -> None:
+    now = read_base(folder)
+    change(folder, BASE, {"prompts": "gone"})
+    assert read_base(folder) == now
+    assert codequarry.load(str(folder)).prompt_family == CODE
+
+
 def change(folder: Path, name: str, fields: dict[str, Any]) -> None:
     content = json.loads((folder / name).read_text())
     content = {key: value for key, value in (content | fields).items() if value != "gone"}
@@ -97,6 +105,7 @@ def change(folder: Path, name: str, fields: dict[str, Any]) -> None:
         (BASE, {"pooling": "cls"}, "pooling is 'cls'"),
         (BASE, {"max_length": "64"}, "'max_length' is missing or of another type"),
         (BASE, {"dims": "gone"}, "'dims' is missing"),
+        (BASE, {"prompts": "cod"}, "'cod' is not a prompt family"),
         (BASE, {"another": 1}, "fields of a newer version"),
         ("adapter_config.json", {"r": 0}, "holds no whole adapter .ZeroDivisionError"),
         ("adapter_config.json", {"lora_alpha": "gone"}, "holds no whole adapter .KeyError"),

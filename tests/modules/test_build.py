@@ -22,7 +22,7 @@ from codequarry.modules.build import build_model
 from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 SIZE = {
     "vocab_size": 400,
@@ -86,7 +86,7 @@ def test_an_encoder_keeps_its_mean_pooling_its_length_and_its_vectors(minilm: Pa
 def test_a_decoder_gets_last_token_pooling_unit_vectors_and_all_prompts(small_decoder: Path) -> None:
     model = build_model(str(small_decoder), max_length=96)
     assert type(model[1]) is LastTokenPooling
-    assert model.prompts == prompts()
+    assert model.prompts == CODE.prompts()
     np.testing.assert_allclose(np.linalg.norm(model.encode_query(["a", "b c d"]), axis=1), 1, atol=1e-6)
 
 

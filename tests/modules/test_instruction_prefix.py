@@ -7,7 +7,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import MIN_TEXT_TOKENS, InstructionPrefix
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 LONG = "x = compute(y)\n" * 500
 
@@ -19,11 +19,11 @@ def model(request: pytest.FixtureRequest, small_decoder: Path, minilm: Path) -> 
     return build_model(str(minilm), pooling="mean", max_length=128)
 
 
-@pytest.mark.parametrize("name", sorted(prompts()))
+@pytest.mark.parametrize("name", sorted(CODE.prompts()))
 def test_a_long_text_loses_its_middle_and_neither_prefix_nor_end(model: CodeEmbedder, name: str) -> None:
     tokenizer = model.tokenizer
-    ids = model[0].preprocess([LONG], task=name)["input_ids"][0].tolist()
-    start = tokenizer(prompts()[name] + "x")["input_ids"][:-2]
+    ids = model.preprocess([LONG], task=name)["input_ids"][0].tolist()
+    start = tokenizer(CODE.prompts()[name] + "x")["input_ids"][:-2]
     assert len(ids) == 128
     assert ids[: len(start)] == start
     assert ids[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id)
@@ -32,33 +32,33 @@ def test_a_long_text_loses_its_middle_and_neither_prefix_nor_end(model: CodeEmbe
 def test_tokens_equal_those_of_the_stock_class(model: CodeEmbedder, tmp_path: Path) -> None:
     model.save(str(tmp_path))
     stock = SentenceTransformer(str(tmp_path))
-    for name, prefix in prompts().items():
+    for name, prefix in CODE.prompts().items():
         for texts in (["def f(): pass", LONG], ["naïve 漢字\t\r\n  x"]):
-            ours = model[0].preprocess(texts, task=name)["input_ids"]
+            ours = model.preprocess(texts, task=name)["input_ids"]
             assert ours.equal(stock.preprocess(texts, prompt=prefix)["input_ids"])
 
 
 def test_an_unknown_task_is_refused(model: CodeEmbedder) -> None:
     with pytest.raises(ValueError, match="'nl2code' is not a prompt name: pass one of nl2code_query"):
-        model[0].preprocess(["x"], task="nl2code")
+        model.preprocess(["x"], task="nl2code")
 
 
 @pytest.mark.parametrize("empty", ["", "  \n\t"])
 def test_an_empty_text_is_refused_with_its_position(model: CodeEmbedder, empty: str) -> None:
     with pytest.raises(ValueError, match="text 2 of 3 is empty"):
-        model[0].preprocess(["a", empty, "c"], task="qa_document")
+        model.preprocess(["a", empty, "c"], task="qa_document")
 
 
 def test_a_prefix_that_leaves_too_little_room_is_refused_and_one_that_fits_is_not(
     model: CodeEmbedder,
 ) -> None:
     name = "code2completion_query"
-    taken = len(model.tokenizer(prompts()[name])["input_ids"])
+    taken = len(model.tokenizer(CODE.prompts()[name])["input_ids"])
     model.max_seq_length = taken + MIN_TEXT_TOKENS
-    model[0].preprocess(["x"], task=name)
+    model.preprocess(["x"], task=name)
     model.max_seq_length = taken + MIN_TEXT_TOKENS - 1
     with pytest.raises(ValueError, match=f"leave {MIN_TEXT_TOKENS - 1} for the text"):
-        model[0].preprocess(["x"], task=name)
+        model.preprocess(["x"], task=name)
 
 
 def test_left_truncation_is_refused(model: CodeEmbedder) -> None:

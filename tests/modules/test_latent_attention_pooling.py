@@ -12,7 +12,7 @@ import codequarry
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 DIM = 32
 TEXTS = ["def f(): return 1", "x", "for line in file:\n    print(line.strip())\n" * 3]
@@ -146,7 +146,7 @@ def test_a_saved_folder_is_read_by_codequarry_and_refused_by_stock(
     assert torch.equal(
         loaded.encode_query(TEXTS, convert_to_tensor=True), model.encode_query(TEXTS, convert_to_tensor=True)
     )
-    assert loaded.prompts == prompts()
+    assert loaded.prompts == CODE.prompts()
     with pytest.raises(ValueError, match="trust_remote_code"):
         SentenceTransformer(str(tmp_path), device="cpu")
 

@@ -15,7 +15,7 @@ from transformers import DataCollatorWithFlattening
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.pair_collator import PairCollator
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 from codequarry.modules.teacher_vectors import TeacherVectors, write_teacher_vectors
 from codequarry.modules.text_hash import text_ids
 from codequarry.modules.token_cache import TokenCache
@@ -23,9 +23,9 @@ from codequarry.modules.token_cache import TokenCache
 NAME = "rosetta:code2code"
 PROMPTS = {
     NAME: {
-        "query": prompts()["code2code_query"],
-        "document": prompts()["code2code_document"],
-        "negative_1": prompts()["code2code_document"],
+        "query": CODE.prompts()["code2code_query"],
+        "document": CODE.prompts()["code2code_document"],
+        "negative_1": CODE.prompts()["code2code_document"],
     }
 }
 ROWS = [

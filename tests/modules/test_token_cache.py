@@ -13,7 +13,7 @@ import pytest
 
 from codequarry.modules.build import build_model
 from codequarry.modules.instruction_prefix import InstructionPrefix
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 from codequarry.modules.token_cache import TokenCache
 
 UGLY = [
@@ -26,7 +26,7 @@ UGLY = [
     "   indented, and a tail   \n",
     "def f(x):\n    return x + 1",
 ]
-PROMPT = prompts()["nl2code_document"]
+PROMPT = CODE.prompts()["nl2code_document"]
 
 
 def first_module(folder: Path, pooling: Literal["mean", "lasttoken"]) -> InstructionPrefix:
@@ -99,7 +99,7 @@ def test_another_prompt_or_another_limit_has_its_own_ids(
     transformer: InstructionPrefix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = TokenCache(transformer, tmp_path)
-    one, two = prompts()["qa_query"], prompts()["code2nl_document"]
+    one, two = CODE.prompts()["qa_query"], CODE.prompts()["code2nl_document"]
     assert as_lists(cache.token_ids(UGLY, one)) == expected(transformer, UGLY, one)
     assert as_lists(cache.token_ids(UGLY, two)) == expected(transformer, UGLY, two)
     monkeypatch.setattr(transformer.tokenizer, "model_max_length", 48)

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.run_folder import adopt, claim, finish, is_finished, keep_choice, with_decay
+from codequarry.recipes.run_folder import (
+    adopt,
+    claim,
+    finish,
+    is_finished,
+    keep_choice,
+    recipe_of,
+    with_decay,
+)
 from codequarry.recipes.schema import Recipe
 
 MINI = read_recipe(recipe_path("mini"))
@@ -67,6 +75,16 @@ def test_a_run_goes_on_with_smaller_parts_of_a_step_and_says_so_in_its_folder(tm
     assert json.loads((tmp_path / "recipe.json").read_text())["recipe"]["mini_batch_tokens"] == 128
     with pytest.raises(ValueError, match="max_steps 600 there and 7 here"):
         claim(tmp_path, replace(smaller, max_steps=7), "data", fresh=False)
+
+
+def test_a_run_from_before_there_were_prompt_families_resumes_with_that_called_code(tmp_path: Path) -> None:
+    claim(tmp_path, MINI, "data", fresh=False)
+    file = tmp_path / "recipe.json"
+    record = json.loads(file.read_text())
+    assert record["recipe"].pop("prompts") == "code"
+    file.write_text(json.dumps(record))
+    claim(tmp_path, MINI, "data", fresh=False)
+    assert recipe_of(tmp_path) == MINI
 
 
 def test_what_a_run_chose_when_it_began_it_keeps_until_it_is_thrown_away(tmp_path: Path) -> None:
@@ -198,6 +216,23 @@ def test_finishing_puts_everything_in_place_and_config_json_makes_it_count(tmp_p
     assert {file.name for file in tmp_path.iterdir()} == {
         "1_Pooling", "config.json", "model.safetensors", "recipe.json", "training.json",
     }  # fmt: skip
+
+
+def test_a_model_that_saves_other_prompts_than_it_was_trained_with_is_not_put_in_place(
+    tmp_path: Path,
+) -> None:
+    class Prompted(Model):
+        def save(self, path: str) -> None:
+            super().save(path)
+            file = Path(path) / "config_sentence_transformers.json"
+            file.write_text(json.dumps({"prompts": {"query": "q: ", "document": "d: "}}))
+
+    with pytest.raises(ValueError, match=r"other prompts than it saves, at document, qa_query: .*unfinished"):
+        finish(tmp_path, Prompted(), {}, prompts={"query": "q: ", "document": "", "qa_query": "q: "})
+    assert not is_finished(tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+    finish(tmp_path, Prompted(), {}, prompts={"query": "q: ", "document": "d: "})
+    assert is_finished(tmp_path)
 
 
 def test_a_disk_that_is_full_leaves_the_run_unfinished_and_its_saving_can_be_repeated(tmp_path: Path) -> None:

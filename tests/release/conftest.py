@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 from codequarry.release.build import build
 
 DIMS = [64, 32, 16]
@@ -23,7 +23,9 @@ def save_run(folder, modules, dims, name):
     """Save a SentenceTransformer and the record of a training beside it."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(modules=modules, prompts=prompts(), similarity_fn_name="cosine", device="cpu")
+    model = SentenceTransformer(
+        modules=modules, prompts=CODE.prompts(), similarity_fn_name="cosine", device="cpu"
+    )
     model[0].model.config.matryoshka_dimensions = dims
     model.save(str(folder))
     edit(folder / "tokenizer_config.json", split_special_tokens=True)
@@ -62,7 +64,7 @@ def decoder_run(tmp_path_factory):
         initial_alphabet=split.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([*prompts().values(), Path(__file__).read_text()], trainer)
+    tokenizer.train_from_iterator([*CODE.prompts().values(), Path(__file__).read_text()], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.token_to_id(end))]
     )

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from codequarry.model_card.card import Card
 from codequarry.model_card.header import header
 from codequarry.modules.backbone import MINI, MINI_FOLDER, PACKAGED
+from codequarry.modules.tasks import CODE
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.release.definitions import (
     check_definition,
@@ -90,6 +91,7 @@ def test_the_licence_of_every_definition_is_the_one_that_cards_name():
         dims=(2,),
         max_length=8,
         pooling="mean",
+        prompts=CODE.prompts(),
         dtype="fp32",
         in_memory="fp32",
     )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from codequarry.modules.tasks import CODE
 from codequarry.release import gguf_tokenizer
 from codequarry.release.gguf_checks import check_gguf, is_gguf
 from codequarry.release.gguf_export import export_gguf
@@ -38,11 +39,14 @@ def test_a_changed_use_is_named(built, tmp_path, monkeypatch, name, value, said)
 
 
 def test_swapped_prompts_are_named(built, tmp_path, monkeypatch):
-    from codequarry.release import gguf_export
-
-    original = gguf_export.prompts()
-    swapped = original | {"qa_query": original["qa_document"], "qa_document": original["qa_query"]}
-    monkeypatch.setattr(gguf_export, "prompts", lambda: swapped)
+    swapped = {
+        "codequarry.prompts.qa_query": CODE.prefix("qa", "document"),
+        "codequarry.prompts.qa_document": CODE.prefix("qa", "query"),
+    }
+    add = gguf.GGUFWriter.add_string
+    monkeypatch.setattr(
+        gguf.GGUFWriter, "add_string", lambda self, key, text: add(self, key, swapped.get(key, text))
+    )
     folder = export_gguf(built, tmp_path / "nano-GGUF", ["f16"])
     problems = check_gguf(folder)
     assert [problem.partition(" is ")[0] for problem in problems] == [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from codequarry.__main__ import main
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 from codequarry.release import gguf_export
 from codequarry.release.build import build
 from codequarry.release.gguf_export import TYPES, export_gguf
@@ -95,7 +95,7 @@ def test_a_file_says_how_it_is_to_be_used(exported):
         for name, text in fields.items()
         if name.startswith("codequarry.prompts.")
     }
-    assert saved == prompts()
+    assert saved == CODE.prompts()
     assert fields["qwen2.pooling_type"] == gguf.PoolingType.LAST
     assert fields["tokenizer.ggml.tokens"][fields["tokenizer.ggml.eos_token_id"]] == "<|endoftext|>"
     assert fields["tokenizer.ggml.add_eos_token"] is True

@@ -4,12 +4,12 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer
 
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 from codequarry.release.golden import golden_texts, past_the_limit
 
 
 def test_every_prompt_has_a_golden_text():
-    assert {text.prompt_name for text in golden_texts(64)} == set(prompts())
+    assert {text.prompt_name for text in golden_texts(64)} == set(CODE.prompts())
 
 
 def test_only_the_texts_that_are_named_so_begin_or_end_with_white_space():

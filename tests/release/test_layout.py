@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 from codequarry.release.layout import write_layout
 from codequarry.release.run_folder import RunFolder
 
@@ -66,7 +66,7 @@ def test_renamed_fields_are_there_by_both_names(laid_out):
 
 def test_prompts_are_there_and_none_is_the_default(laid_out):
     config = read(laid_out / "config_sentence_transformers.json")
-    assert config["prompts"] == prompts()
+    assert config["prompts"] == CODE.prompts()
     assert config["default_prompt_name"] is None
     assert config["similarity_fn_name"] == "cosine"
 

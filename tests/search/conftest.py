@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codequarry.modules.tasks import CODE
+
 
 class FakeEncoder:
     """Texts as counts of their hashed character trigrams: the same text gives the same vector, everywhere.
@@ -19,6 +21,7 @@ class FakeEncoder:
     def __init__(self, fingerprint: str = "fake", dims: int | None = None, delay: float = 0.0) -> None:
         self.fingerprint = fingerprint
         self.truncate_dim = dims
+        self.prompt_family = CODE
         self.device = SimpleNamespace(type="none")
         self.delay = delay
         self.embedded: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 
 from codequarry.integrations.serve.app import Service
 from codequarry.integrations.serve.encoder import Served
-from codequarry.modules.tasks import prompts
+from codequarry.modules.tasks import CODE
 
 DIMS = (8, 4)
 MAX_TOKENS = 40
@@ -54,7 +54,7 @@ def encoder():
 
 @pytest.fixture
 def served():
-    return Served(name="tiny", prompts=prompts(), dims=DIMS, max_tokens=MAX_TOKENS, dtype="float32")
+    return Served(name="tiny", prompts=CODE.prompts(), dims=DIMS, max_tokens=MAX_TOKENS, dtype="float32")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from codequarry.integrations.serve.app import Service
 from codequarry.integrations.serve.limits import Limits
-from codequarry.modules.tasks import TASKS, prompts
+from codequarry.modules.tasks import CODE
 
 EMBED = {"inputs": ["a b"], "prompt_name": "qa_query"}
 OPENAI = {"model": "tiny:qa_query", "input": "a b"}
@@ -26,7 +26,7 @@ def test_openai_gets_one_object_a_text_with_the_prompt_in_front(asking, encoder)
         return (await client.post("/v1/embeddings", json=body)).json()
 
     answer = asking(test)
-    prefix = TASKS["qa"].document
+    prefix = CODE.prefix("qa", "document")
     assert encoder.batches[-1] == [prefix + "x y", prefix + "z"]
     assert [row["index"] for row in answer["data"]] == [0, 1]
     for row, text in zip(answer["data"], ("x y", "z"), strict=True):
@@ -55,18 +55,18 @@ def test_tei_gets_a_list_of_vectors_also_for_one_text(asking, encoder):
         return full.json(), raw.json()
 
     full, raw = asking(test)
-    np.testing.assert_allclose(full, [encoder.vector(TASKS["code2nl"].query + "a b")], atol=1e-7)
-    np.testing.assert_allclose(raw, [encoder.vector(TASKS["qa"].query + "a b")[:4]], atol=1e-7)
+    np.testing.assert_allclose(full, [encoder.vector(CODE.prefix("code2nl", "query") + "a b")], atol=1e-7)
+    np.testing.assert_allclose(raw, [encoder.vector(CODE.prefix("qa", "query") + "a b")[:4]], atol=1e-7)
 
 
 def test_a_model_name_is_listed_for_every_prompt_and_each_is_answered(asking, encoder):
     async def test(client, _):
         names = [row["id"] for row in (await client.get("/v1/models")).json()["data"]]
-        assert names == ["tiny", *(f"tiny:{name}" for name in prompts())]
+        assert names == ["tiny", *(f"tiny:{name}" for name in CODE.prompts())]
         for name in names[1:]:
             answer = await client.post("/v1/embeddings", json={"model": name, "input": "t"})
             assert answer.json()["model"] == name
-            assert encoder.batches[-1] == [prompts()[name.partition(":")[2]] + "t"]
+            assert encoder.batches[-1] == [CODE.prompts()[name.partition(":")[2]] + "t"]
 
     asking(test)
 
@@ -84,7 +84,7 @@ def test_a_request_without_a_prompt_is_refused_unless_there_is_a_default(asking,
         assert "nl2code_document" in answer.text
     for answer in asking(both, default_prompt="qa_document"):
         assert answer.status_code == 200
-    assert encoder.batches[-1] == [TASKS["qa"].document + "t"]
+    assert encoder.batches[-1] == [CODE.prefix("qa", "document") + "t"]
 
 
 def test_a_default_prompt_that_the_model_lacks_is_refused_at_once(encoder, served):
@@ -346,7 +346,7 @@ def test_texts_of_a_client_that_left_are_not_embedded(encoder, served, until):
     async def whole():
         service = Service(encoder, served, limits=Limits(batch_texts=1))
         async with service.app.router.lifespan_context(service.app):
-            await until(lambda: len(encoder.batches) == len(prompts()))
+            await until(lambda: len(encoder.batches) == len(CODE.prompts()))
             encoder.gate.clear()
             left = asyncio.Event()
             sent = []
@@ -365,7 +365,7 @@ def test_texts_of_a_client_that_left_are_not_embedded(encoder, served, until):
 
             scope = {"type": "http", "method": "POST", "path": "/embed", "headers": [], "query_string": b""}
             request = asyncio.create_task(service.app(scope, receive, send))
-            await until(lambda: len(encoder.batches) == len(prompts()) + 1)
+            await until(lambda: len(encoder.batches) == len(CODE.prompts()) + 1)
             left.set()
             await request
             encoder.gate.set()
@@ -374,7 +374,8 @@ def test_texts_of_a_client_that_left_are_not_embedded(encoder, served, until):
 
     sent = asyncio.run(whole())
     assert sent[0]["status"] == 499
-    assert len(encoder.batches) == len(prompts()) + 1  # the text that was in the model, and none after it
+    # the text that was in the model, and none after it
+    assert len(encoder.batches) == len(CODE.prompts()) + 1
 
 
 def test_info_says_what_clients_must_know(asking):
@@ -384,6 +385,6 @@ def test_info_says_what_clients_must_know(asking):
     info = asking(test, default_prompt="query")
     assert info["model_id"] == "tiny"
     assert info["dimensions"] == [8, 4]
-    assert info["prompts"] == prompts()
+    assert info["prompts"] == CODE.prompts()
     assert info["default_prompt"] == "query"
     assert info["limits"]["queue_texts"] == Limits().queue_texts

@@ -8,7 +8,7 @@ import pytest
 from codequarry.integrations.serve.batching import Batcher
 from codequarry.integrations.serve.encoder import ModelEncoder, cut, served
 from codequarry.integrations.serve.limits import Limits
-from codequarry.modules.tasks import SIDES, TASKS, prompt_name, prompts
+from codequarry.modules.tasks import CODE, SIDES, TASKS, prompt_name
 
 TEXTS = (
     "parse a date",
@@ -39,7 +39,7 @@ def test_vectors_equal_the_models_own_in_any_company(mini, batch_texts):
     sides = [(task, side) for task in TASKS for side in SIDES]
     asked = [(*one, text) for number, one in enumerate(sides) for text in (TEXTS[0], TEXTS[number % 4 + 1])]
     together = embed_together(
-        mini, [prompts()[prompt_name(task, side)] + text for task, side, text in asked], batch_texts
+        mini, [CODE.prompts()[prompt_name(task, side)] + text for task, side, text in asked], batch_texts
     )
     for (task, side, text), one in zip(asked, together, strict=True):
         encode = mini.encode_query if side == "query" else mini.encode_document
@@ -55,7 +55,7 @@ def test_a_cut_vector_equals_the_models_own_at_that_dimension(mini):
 
 
 def test_tokens_are_those_the_model_reads(mini):
-    texts = [prompts()["code2nl_document"] + text for text in TEXTS]
+    texts = [CODE.prompts()["code2nl_document"] + text for text in TEXTS]
     read = mini.preprocess(texts)["attention_mask"].sum(dim=1).tolist()
     assert [one.tokens for one in embed_together(mini, texts, 4)] == read
     assert max(read) == mini.max_seq_length
@@ -66,4 +66,4 @@ def test_what_is_served_is_what_the_model_says_of_itself(mini):
     row = served(mini, "m")
     assert (row.name, row.dims, row.max_tokens) == ("m", mini.matryoshka_dims, mini.max_seq_length)
     assert row.dtype == "float32"
-    assert dict(row.prompts) == prompts()
+    assert dict(row.prompts) == CODE.prompts()
