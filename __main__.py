@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     mine.add_arguments(verb)
     verb.set_defaults(verb=mine.run)
 
-    data = verbs.add_parser("data", help="build, clean and compare training pairs and evaluation sets")
+    data = verbs.add_parser("data", help="build and clean training pairs and evaluation sets")
     steps = data.add_subparsers(required=True, metavar="STEP")
     build = _verb(
         steps, "build", "make pairs or evaluation sets from their public sources", sources.BUILD_EXAMPLE
@@ -120,11 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     negatives.add_arguments(verb)
     verb.set_defaults(verb=_negatives)
-    verb = _verb(
-        steps, "compare", "compare two builds of the evaluation sets, text by text", sources.COMPARE_EXAMPLE
-    )
-    sources.add_compare_arguments(verb)
-    verb.set_defaults(verb=sources.run_compare)
 
     verb = _verb(
         verbs,

@@ -1,10 +1,9 @@
-"""`codequarry data build` and `codequarry data compare`: their options, and the tables they print."""
+"""`codequarry data build`: its options, and the table it prints."""
 
 import argparse
 from pathlib import Path
 
 BUILD_EXAMPLE = "codequarry data build eval --out eval --sets mbpp completion_py"
-COMPARE_EXAMPLE = "codequarry data compare eval another/eval"
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,21 +33,6 @@ def run_build(arguments: argparse.Namespace) -> None:
         from codequarry.data.sources.build_eval import build_eval, summary_table
 
         print(summary_table(build_eval(arguments.out, arguments.sets, arguments.mirrors, arguments.index)))
-
-
-def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `codequarry data compare`."""
-    parser.add_argument("left", type=Path, help="a folder of evaluation sets, or one set")
-    parser.add_argument("right", type=Path, help="another build of them")
-    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
-
-
-def run_compare(arguments: argparse.Namespace) -> None:
-    """Compare as the parsed options say, and print the table."""
-    from codequarry.data.sources.compare import compare, comparison_json, comparison_table
-
-    compared = compare(arguments.left, arguments.right)
-    print(comparison_json(compared) if arguments.json else comparison_table(compared))
 
 
 def _add_eval(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
