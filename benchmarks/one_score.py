@@ -13,11 +13,12 @@ import numpy as np
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.cache import ResultCache
 
-from codequarry.benchmarks.fusion import DEPTH
 from codequarry.benchmarks.intervals import interval
 from codequarry.benchmarks.precision import CALIBRATION_TEXTS
 from codequarry.benchmarks.quality import Row
 from codequarry.modules.whole_files import write_text
+
+DEPTH = 100  # documents of each query's ranking that are kept, for fusion
 
 Found = Mapping[str, Mapping[str, float]]  # query id to its ranking
 

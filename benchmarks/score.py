@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
 from codequarry.benchmarks.contenders import Contender, load_contender
-from codequarry.benchmarks.fusion import FusedSearch
 from codequarry.benchmarks.precision import RANGES_FILE, Precision, Ranges, ranges_of, write_ranges
 from codequarry.benchmarks.quality import Row, with_means
-from codequarry.benchmarks.searchers import dense_search, place_of
+from codequarry.benchmarks.searchers import FusedSearch, dense_search, place_of
 from codequarry.benchmarks.variants import Prompts, variants_of
 from codequarry.benchmarks.vectors import Compute, StoredVectors, Vectors
 from codequarry.data.eval_set import EvalSet

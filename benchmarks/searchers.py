@@ -1,8 +1,8 @@
-"""A model as MTEB searches with it: whole, or with fewer dimensions, fewer bits, other prompts."""
+"""What MTEB searches with: a model, whole or reduced (dimensions, bits, prompts), and fused rankings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from codequarry.benchmarks.contenders import BASELINE, Contender
 from codequarry.benchmarks.precision import CompressedDocuments, Ranges
@@ -13,6 +13,7 @@ from codequarry.modules.backbone import EMBEDDED_BASE
 from codequarry.modules.tasks import Side
 
 if TYPE_CHECKING:
+    from mteb.models.model_meta import ModelMeta
     from mteb.models.search_wrappers import SearchEncoderWrapper
 
 _WHOLE = Variant("", "")
@@ -60,3 +61,45 @@ def dense_search(
     index = CompressedDocuments(variant.precision, ranges) if variant.precision != "float32" else None
     encoder = MtebEncoder(prompt=prompt, embed=embed, name=place.name, revision=place.revision)
     return SearchEncoderWrapper(encoder, index_backend=index)
+
+
+class FusedSearch:
+    """Reciprocal rank fusion of rankings that were found before, as MTEB's search protocol.
+
+    A document's score is the sum of 1 / (60 + rank) over the rankings that hold it, ranks from 1 (Cormack et
+    al., SIGIR 2009), by MTEB's own function. Its `HybridSearch` would search with both models once more.
+
+    Arguments: `found` holds, for each searcher, part of the set → query id → document id → score; `name` and
+    `revision` are what MTEB files the results under.
+    """
+
+    def __init__(
+        self, found: Sequence[Mapping[str, Mapping[str, Mapping[str, float]]]], name: str, revision: str
+    ) -> None:
+        self._found = found
+        self._name = name
+        self._revision = revision
+
+    def index(self, corpus: Any, **_: Any) -> None:
+        """Nothing: the rankings are there."""
+
+    def search(
+        self, queries: Iterable[Mapping[str, str]], *, top_k: int, hf_subset: str = "default", **_: Any
+    ) -> dict[str, dict[str, float]]:
+        """For each query id the best `top_k` of the fused ranking."""
+        from mteb.models.hybrid_wrappers import fuse_rrf
+
+        answers = {}
+        for query in queries:
+            rankings = [found[hf_subset][query["id"]] for found in self._found]
+            fused = fuse_rrf(rankings, [1.0] * len(rankings))
+            best = sorted(fused, key=lambda name: (fused[name], name), reverse=True)[:top_k]
+            answers[query["id"]] = {name: fused[name] for name in best}
+        return answers
+
+    @property
+    def mteb_model_meta(self) -> "ModelMeta":
+        """Name and revision, so that MTEB keeps the results under them."""
+        from mteb.models.model_meta import ModelMeta
+
+        return ModelMeta.create_empty({"name": self._name, "revision": self._revision})
