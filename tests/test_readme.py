@@ -5,12 +5,8 @@ from typing import Any
 
 from codequarry.__main__ import _parser
 from codequarry.benchmarks.quality import Row, table
-from codequarry.benchmarks.releasing import releasing_table
 from codequarry.benchmarks.report import read_benchmarks, score_table
 from codequarry.benchmarks.serving import serving_table
-from codequarry.benchmarks.training.one_step import step_table
-from codequarry.benchmarks.training.pooling import pooling_table
-from codequarry.benchmarks.training.scaling import scaling_table
 from codequarry.benchmarks.training.speed_tables import speed_table
 from codequarry.benchmarks.verified import verified_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
@@ -34,21 +30,49 @@ def test_every_table_of_benchmarks_is_its_results_file_rendered() -> None:
         assert score_table(benchmark) in README, benchmark.title
 
 
-def test_every_table_of_training_is_its_results_rendered() -> None:
-    tables = {"throughput": speed_table, "one-step": step_table, "scaling": scaling_table}
-    for name, table_of in tables.items():
-        results = ROOT / f"benchmarks/results/training-{name}.json"
-        assert table_of(json.loads(results.read_text(encoding="utf-8"))) in README, name
+def test_the_table_of_training_speed_is_its_results_rendered() -> None:
+    assert speed_table(read("training-throughput")) in README
 
 
-def test_the_table_of_poolings_and_what_it_says_are_the_results_rendered() -> None:
-    results = json.loads((ROOT / "benchmarks/results/training-pooling.json").read_text("utf-8"))
-    assert pooling_table(results["poolings"]) in README
+# The programs behind the next tables are gone (benchmarks/LOG.md names their commits): a line per row is
+# written here from the results file.
+
+
+def test_the_lines_of_one_training_step_are_those_of_its_results() -> None:
+    rows = read("training-one-step")["rows"]
+    for row in rows:
+        memory = (row[f"memory_{when}"] / 1e9 for when in ("before", "step", "end"))
+        assert line(
+            f"`{row['recipe']}`",
+            row["trained"],
+            str(row["batch_size"]),
+            f"{row['tokens']:,}",
+            f"{row['step_seconds']:.0f}",
+            *(f"{used:.1f} GB" for used in memory),
+        )
+    assert table_length("| model | trained | pairs | tokens |") == len(rows)
+
+
+def test_the_lines_of_one_and_two_ranks_are_those_of_their_results() -> None:
+    runs = read("training-scaling")["runs"]
+    for run in runs:
+        times = run["pairs_per_second"] / runs[0]["pairs_per_second"]
+        assert line(str(run["ranks"]), f"{run['pairs_per_second']:.1f}", f"{times:.2f}")
+    assert table_length("| ranks |") == len(runs)
+
+
+def test_the_lines_of_poolings_and_what_is_said_of_them_are_those_of_their_results() -> None:
+    results = read("training-pooling")
+    for pooling, found in results["poolings"].items():
+        scores = (found[name] for name in ("ndcg@10", "mrr@10", "recall@1"))
+        cells = (f"{100 * score['mean']:.1f} ±{100 * score['deviation']:.1f}" for score in scores)
+        assert line(f"`{pooling}`", *cells, f"{found['seconds']:.0f}")
+    assert table_length("| pooling |") == len(results["poolings"])
     assert " ".join(results["conclusion"]) in " ".join(README.split())
 
 
 def test_the_kills_are_those_of_their_results() -> None:
-    kills = json.loads((ROOT / "benchmarks/results/training-kills.json").read_text("utf-8"))
+    kills = read("training-kills")
     assert all(kills[f"same_{what}"] for what in ("losses", "weights", "batches"))
     assert f"{len(kills['kills'])}\nkills at random moments, all equal" in README
 
@@ -61,15 +85,46 @@ def test_the_table_of_runtimes_is_what_verify_found() -> None:
     assert len({row["runtime"] for row in mini["rows"] + nano["rows"]}) >= 5
 
 
-def test_the_table_of_releases_is_its_results_rendered() -> None:
-    record = read("releasing")
-    assert releasing_table(record) in README
-    assert {row["model"] for row in record["rows"]} == {"mini", "nano", "0.5b", "1.5b"}
+def test_the_lines_of_releases_are_those_of_their_results() -> None:
+    rows = read("releasing")["rows"]
+    for row in rows:
+        worst: dict[str, float] = {}
+        for one in (one for load in row["loads"] for one in load["precisions"]):
+            found = one["worst_absolute_difference"]
+            worst[one["precision"]] = max(found, worst.get(one["precision"], 0.0))
+        assert line(
+            f"`{row['model']}`",
+            f"{row['parameters'] / 1e6:,.1f}M{'' if row['trained'] else ', random'}",
+            f"{row['bytes'] / 1e6:,.0f} MB in {row['weight_files']}",
+            *(cost(row["steps"][step]) for step in ("build", "verify", "card", "publish")),
+            ", ".join(f"{precision} {found:.1e}" for precision, found in worst.items()),
+        )
+    assert {row["model"] for row in rows} == {"mini", "nano", "0.5b", "1.5b"}
+    assert table_length("| model | parameters | on disk |") == len(rows)
 
 
 def test_the_table_of_the_server_under_load_is_its_results_rendered() -> None:
     shown = (ROOT / "integrations/serve/README.md").read_text(encoding="utf-8")
     assert serving_table(read("serve")) in shown
+
+
+def line(*cells: str) -> bool:
+    """Whether a table of the README has a line of these cells."""
+    return f"| {' | '.join(cells)} |" in README.splitlines()
+
+
+def table_length(head: str) -> int:
+    """The lines below the head of the one table in the README whose head begins so."""
+    lines = README.splitlines()
+    (start,) = (number for number, found in enumerate(lines) if found.startswith(head))
+    return next(n for n, found in enumerate([*lines[start + 2 :], ""]) if not found.startswith("|"))
+
+
+def cost(step: dict[str, Any]) -> str:
+    """Seconds and peak memory of a step of a release."""
+    memory = step["peak_bytes"]
+    shown = f"{memory / 1e9:.1f} GB" if memory >= 1e9 else f"{memory / 1e6:.0f} MB"
+    return f"{step['seconds']:,.0f} s, {shown}"
 
 
 def read(name: str) -> dict[str, Any]:

@@ -74,6 +74,13 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
     return load_file(folder / "model.safetensors")
 
 
+def losses(folder: Path) -> list[float]:
+    """Of each step, as the newest checkpoint has them."""
+    newest = max(folder.glob("checkpoints/checkpoint-*"), key=lambda found: int(found.name.split("-")[1]))
+    history = json.loads((newest / "trainer_state.json").read_text())["log_history"]
+    return [line["loss"] for line in history if "loss" in line]
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
@@ -204,7 +211,10 @@ def test_another_recipe_on_a_used_folder_is_refused(uninterrupted: Path, pairs: 
 
 
 @pytest.mark.parametrize("recipe", ["nano", "mini"])
-def test_two_ranks_train_to_a_model_that_loads(recipe: str, pairs: Path, tmp_path: Path) -> None:
+def test_two_ranks_train_to_a_model_that_loads_and_have_the_losses_of_one(
+    recipe: str, uninterrupted: Path, pairs: Path, tmp_path: Path
+) -> None:
+    steps = 8 if recipe == "nano" else 2
     settings = (
         SMALL
         if recipe == "nano"
@@ -217,11 +227,30 @@ def test_two_ranks_train_to_a_model_that_loads(recipe: str, pairs: Path, tmp_pat
             "source_weights={}",
         ]
     )
-    result = run(command(tmp_path / "run", pairs, *settings, "max_steps=2", recipe=recipe, ranks=2))
+    result = run(command(tmp_path / "run", pairs, *settings, f"max_steps={steps}", recipe=recipe, ranks=2))
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "run/training.json").read_text())["ranks"] == 2
     model = codequarry.load(str(tmp_path / "run"))
     assert np.isfinite(model.encode_query(["how to sortlist"], task="qa")).all()
+    if recipe == "nano":
+        one, two = losses(uninterrupted), losses(tmp_path / "run")
+        assert len(one) == steps
+        assert two == pytest.approx(one, rel=1e-4)
+
+
+def test_an_adapter_is_trained_on_bfloat16_weights_and_saved_merged_and_alone(
+    pairs: Path, tmp_path: Path
+) -> None:
+    settings = [setting for setting in SMALL if not setting.startswith("precision=")]
+    settings += ["backbone.weights=random", "weights=bfloat16", "lora.rank=16", "max_steps=1"]
+    result = run(command(tmp_path / "run", pairs, *settings, recipe="1.5b"))
+    assert result.returncode == 0, result.stderr
+    record = json.loads((tmp_path / "run/training.json").read_text())
+    assert (record["steps"], record["precision"], record["packed"]) == (1, "bf16", True)
+    assert (record["recipe"]["weights"], record["recipe"]["lora"]["rank"]) == ("bfloat16", 16)
+    assert (tmp_path / "run/adapter/adapter_model.safetensors").is_file()
+    merged = codequarry.load(str(tmp_path / "run"))
+    assert np.isfinite(merged.encode_query(["how to sortlist"], task="qa")).all()
 
 
 def test_a_malformed_pair_stops_the_run_before_it_starts(pairs: Path, tmp_path: Path) -> None:

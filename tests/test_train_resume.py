@@ -1,5 +1,6 @@
 """Training that is stopped: by kills at random moments, by Ctrl-C, by a signal to one of two ranks."""
 
+import json
 import os
 import re
 import signal
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 import codequarry
-from codequarry.benchmarks.training.kills import Outcome, kill_at_random
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
-from codequarry.modules.checkpoints import newest_complete
+from codequarry.modules.checkpoints import newest_complete, publish, writing_folder
+
+sys.path.insert(0, str(Path(__file__).parent))  # the forked processes import their helper by name
+from random_kills import Outcome, batches, kill_at_random, losses, same_weights
 
 ROOT = Path(__file__).parents[1]
 RECIPE = str(ROOT / "recipes/nano.toml")
@@ -71,6 +74,29 @@ def wait_for_a_checkpoint(out: Path, process: "subprocess.Popen[str]") -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def finished(out: Path, *, weight: float = 1.0, loss: float = 0.5, drawn: int = 3) -> Path:
+    """A folder as a finished run leaves it."""
+    written = writing_folder(out / "checkpoints") / "checkpoint-4"
+    written.mkdir(parents=True)
+    lines = [{"step": 4, "loss": loss}, {"step": 4, "eval_runtime": len(out.name)}]
+    (written / "trainer_state.json").write_text(json.dumps({"log_history": lines}))
+    publish(written, out / "checkpoints/checkpoint-4")
+    save_file({"weight": np.array([weight], np.float32)}, out / "model.safetensors")
+    (out / "training.json").write_text(json.dumps({"data": [{"batches_drawn": drawn}]}))
+    return out
+
+
+def test_the_comparison_sees_the_smallest_difference(tmp_path: Path) -> None:
+    calm, other = finished(tmp_path / "calm"), finished(tmp_path / "the other")
+    assert losses(calm) == losses(other), "how long an evaluation took is no difference"
+    assert same_weights(calm, other)
+    assert batches(calm) == batches(other)
+    last_bit = finished(tmp_path / "x", weight=1 + 2**-23, loss=0.5 + 2**-53, drawn=4)
+    assert losses(calm) != losses(last_bit)
+    assert not same_weights(calm, last_bit)
+    assert batches(calm) != batches(last_bit)
 
 
 def test_killed_at_four_random_moments_a_run_ends_with_the_same_losses_and_weights(outcome: Outcome) -> None:

@@ -1,1 +1,1 @@
-"""What training does: choices compared, and how near a step comes to what the hardware can do."""
+"""How fast training is, compared with stock and with what the hardware can do."""

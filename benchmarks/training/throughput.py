@@ -235,7 +235,7 @@ def _models(named: str | None, device: str) -> tuple[str, ...]:
         if name in other:
             raise ValueError(
                 f"{name} is measured on {'a GPU, and there is none here' if device == 'cpu' else 'a CPU'}: "
-                + ("take one_step for a single step." if device == "cpu" else "hide the GPU for it.")
+                + (f"pass some of {', '.join(can)}." if device == "cpu" else "hide the GPU for it.")
             )
         if name not in can:
             raise ValueError(f"{name!r} is not measured: pass some of {', '.join((*ON_CPU, *ON_GPU))}.")

@@ -1,30 +1,22 @@
-"""Kill a training run at random moments, let it go on, and compare it with one that nobody killed.
-
-    python -m codequarry.benchmarks.training.kills nano --set data=pairs/train --set precision=fp32 --kills 20
+"""Kill a training run at random moments, resume it, and compare it with one that was not killed.
 
 Every kill is a real `SIGKILL`. The killed processes are forked from one that has imported the libraries, so
-that a kill costs a second and not ten; the run that nobody kills is `codequarry train` in a process of its
-own. Both must end with the same losses, the same batches drawn and, in fp32, the same weights bit for bit.
+that a kill costs a second and not ten; the run without kills is `codequarry train` in a process of its own.
+Both must end with the same losses, the same batches drawn and, in fp32, the same weights bit for bit.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-from codequarry.modules.told_in_a_sentence import run_program
-from codequarry.recipes.read import offer_settings
 
 Phase = Literal["start-up", "steps", "checkpoint", "final save"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -56,7 +48,7 @@ class Outcome:
     """What the kills did.
 
     runs: folders that the kills needed: a run that ended before the next kill was followed by another.
-    same_losses, same_weights, same_batches: whether every run equals the one that nobody killed.
+    same_losses, same_weights, same_batches: whether every run equals the one without kills.
     """
 
     kills: tuple[Kill, ...]
@@ -65,11 +57,6 @@ class Outcome:
     same_losses: bool
     same_weights: bool
     same_batches: bool
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing shows that there were kills."""
-        return self.same_losses and self.same_weights and self.same_batches
 
 
 def kill_at_random(
@@ -81,7 +68,7 @@ def kill_at_random(
     seed: int = 0,
     told: Callable[[str], None] = print,
 ) -> Outcome:
-    """Train `recipe` once in peace and then under `kills` kills, in folders of `work`.
+    """Train `recipe` once without and then under `kills` kills, in folders of `work`.
 
     Arguments:
         recipe, settings: as `codequarry train` takes them.
@@ -93,7 +80,7 @@ def kill_at_random(
     """
     moments = random.Random(seed)
     calm = work / "calm"
-    _train_in_peace(recipe, settings, calm)
+    _train_without_kills(recipe, settings, calm)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LIBRARIES)
     final = kills // 6 if kills > 4 else kills // 4
@@ -131,9 +118,9 @@ def kill_at_random(
         tuple(done),
         runs=len(folders),
         steps=json.loads((calm / "training.json").read_text("utf-8"))["steps"],
-        same_losses=all(_losses(out) == _losses(calm) for out in folders),
-        same_weights=all(_same_weights(out, calm) for out in folders),
-        same_batches=all(_batches(out) == _batches(calm) for out in folders),
+        same_losses=all(losses(out) == losses(calm) for out in folders),
+        same_weights=all(same_weights(out, calm) for out in folders),
+        same_batches=all(batches(out) == batches(calm) for out in folders),
     )
 
 
@@ -165,7 +152,7 @@ class _Watch:
             time.sleep(_LOOK)
 
     def until_moment(self, phase: Phase, moments: random.Random, start_up: float) -> None:
-        """Wait for a random moment of a phase; `start_up` is how long one takes, 0 where nobody knows."""
+        """Wait for a random moment of a phase; `start_up` is how long one takes, 0 where unknown."""
         if phase == "start-up" and start_up:
             self.until(lambda: False, most=moments.uniform(0, start_up))
         elif phase == "final save":
@@ -203,7 +190,7 @@ def _sitting(recipe: str, out: Path, settings: Sequence[str]) -> None:
     train(recipe_path(recipe), out, settings=settings)
 
 
-def _train_in_peace(recipe: str, settings: Sequence[str], out: Path) -> None:
+def _train_without_kills(recipe: str, settings: Sequence[str], out: Path) -> None:
     flags = [word for setting in settings for word in ("--set", setting)]
     words = [sys.executable, "-m", "codequarry", "train", recipe, "--out", str(out), *flags]
     finished = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -215,7 +202,7 @@ def _log(out: Path) -> Path:
     return out.with_name(f"{out.name}.log")
 
 
-def _losses(out: Path) -> list[dict[str, Any]]:
+def losses(out: Path) -> list[dict[str, Any]]:
     """All that was logged, without what depends on the clock."""
     from codequarry.modules.checkpoints import newest_complete
 
@@ -228,66 +215,13 @@ def _losses(out: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _batches(out: Path) -> Any:
+def batches(out: Path) -> Any:
     return json.loads((out / "training.json").read_text("utf-8"))["data"]
 
 
-def _same_weights(out: Path, calm: Path) -> bool:
+def same_weights(out: Path, calm: Path) -> bool:
     import torch
     from safetensors.torch import load_file
 
     mine, theirs = (load_file(folder / "model.safetensors") for folder in (out, calm))
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this program."""
-    parser.add_argument("recipe", help="a recipe file, or mini, nano, …; best a small and short one")
-    parser.add_argument("--kills", type=int, default=20, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
-    offer_settings(parser)
-    parser.add_argument("--work", type=Path, help="where the runs are left (default: removed at the end)")
-    parser.add_argument("--out", type=Path, help="folder of the results (default: benchmarks/results)")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Kill, compare, print and write `training-kills.json`; exit code 1 where a run differs."""
-    from codequarry.benchmarks.command import out_folder
-    from codequarry.benchmarks.origin import written_command
-    from codequarry.benchmarks.summary import write_results
-
-    # What a killed process leaves in shared memory is removed by a tracker, which warns of it in the end.
-    os.environ["PYTHONWARNINGS"] = "ignore::UserWarning:multiprocessing.resource_tracker"
-    with tempfile.TemporaryDirectory() as temporary:
-        outcome = kill_at_random(
-            arguments.recipe,
-            arguments.settings,
-            arguments.work or Path(temporary),
-            kills=arguments.kills,
-            seed=arguments.seed,
-            told=partial(print, flush=True),
-        )
-    path = out_folder(arguments) / "training-kills.json"
-    write_results(
-        path,
-        [],
-        benchmark="a training run, killed at random moments, beside one that was not",
-        command=written_command("python -m codequarry.benchmarks.training.kills"),
-        more=asdict(outcome),
-    )
-    phases = ", ".join(f"{sum(kill.phase == phase for kill in outcome.kills)} in {phase}" for phase in PHASES)
-    print(
-        f"{len(outcome.kills)} kills ({phases}) over {outcome.runs} runs of {outcome.steps} steps: losses "
-        f"{_word(outcome.same_losses)}, weights {_word(outcome.same_weights)}, batches "
-        f"{_word(outcome.same_batches)}. Wrote {path}"
-    )
-    if not outcome.equal:
-        sys.exit(1)
-
-
-def _word(same: bool) -> str:
-    return "equal" if same else "DIFFERENT"
-
-
-if __name__ == "__main__":
-    run_program(__doc__, add_arguments, run)
