@@ -1,8 +1,9 @@
-"""The routes: what is answered where, who may ask, and what a request is told that is not answered."""
+"""The routes: what is answered where, who may ask, and how bodies are read within limits."""
 
 import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,30 +16,41 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
-from codequarry.integrations.serve import openai_shape, tei_shape
+from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded
-from codequarry.integrations.serve.body import read_json
 from codequarry.integrations.serve.encoder import Encoder, Served, Vectors, cut
-from codequarry.integrations.serve.key import shows_key
 from codequarry.integrations.serve.limits import Limits
-from codequarry.integrations.serve.refused import Refused
-from codequarry.integrations.serve.wanted import Rules, Wanted
+from codequarry.integrations.serve.schemas import (
+    EmbeddingRequest,
+    OpenAIBody,
+    RequestContext,
+    RequestError,
+    TEIBody,
+    openai_answer,
+    openai_error,
+    openai_models,
+    read_request,
+    tei_answer,
+    tei_error,
+)
 
 _log = logging.getLogger(__name__)
 _CLIENT_LEFT = 499  # nobody reads it; proxies' logs know it
+_DISCARDED = 8  # bodies of the largest size that are read to the end, unkept, so that the refusal is heard
+_DISCARDING_SECONDS = 2
 
 
 @dataclass(frozen=True)
-class Shape:
+class Api:
     """One way to ask and to be answered."""
 
-    read: Callable[[Mapping[str, Any], Rules], Wanted]
-    answer: Callable[[Wanted, Vectors, Sequence[int]], bytes]
-    error: Callable[[Refused], dict[str, Any]]
+    body: type[OpenAIBody] | type[TEIBody]
+    answer: Callable[[EmbeddingRequest, Vectors, Sequence[int]], bytes]
+    error: Callable[[RequestError], dict[str, Any]]
 
 
-OPENAI = Shape(openai_shape.read, openai_shape.answer, openai_shape.error)
-TEI = Shape(tei_shape.read, tei_shape.answer, tei_shape.error)
+OPENAI = Api(OpenAIBody, openai_answer, openai_error)
+TEI = Api(TEIBody, tei_answer, tei_error)
 
 
 class Service:
@@ -70,7 +82,7 @@ class Service:
                 f"The prompts are {', '.join(served.prompts)}."
             )
         self._limits = limits or Limits()
-        self._rules = Rules(served, self._limits, default_prompt)
+        self._context = RequestContext(served, self._limits, default_prompt)
         self._key = key
         self._batcher = Batcher(encoder, self._limits, served.max_tokens)
         self._taken = 0  # requests being read, waiting or answered
@@ -90,7 +102,7 @@ class Service:
     def stop(self) -> None:
         """Take no new requests; those that wait are finished, or refused after `finish_seconds`."""
         self._stopping = True
-        refusal = Refused(503, "the server stopped before it came to this request. Send it again.")
+        refusal = RequestError(503, "the server stopped before it came to this request. Send it again.")
         loop = asyncio.get_running_loop()
         loop.call_later(self._limits.finish_seconds, self._batcher.refuse_open, refusal)
 
@@ -107,11 +119,11 @@ class Service:
     async def _warm_up(self) -> None:
         try:
             await self._batcher.embed([prompt + "def add(a, b): return a + b" for prompt in self._prompts()])
-        except Refused as refused:
-            _log.error("the first batch failed: %s", refused.sentence)
+        except RequestError as error:
+            _log.error("the first batch failed: %s", error.sentence)
 
     def _prompts(self) -> Sequence[str]:
-        return list(self._rules.served.prompts.values())[: self._limits.texts]
+        return list(self._context.served.prompts.values())[: self._limits.texts]
 
     async def _openai(self, request: Request) -> Response:
         return await self._embed(request, OPENAI)
@@ -119,37 +131,37 @@ class Service:
     async def _tei(self, request: Request) -> Response:
         return await self._embed(request, TEI)
 
-    async def _embed(self, request: Request, shape: Shape) -> Response:
+    async def _embed(self, request: Request, api: Api) -> Response:
         unread = {"Connection": "close"}  # until the body is read: what is left of it is not a next request
         self._taken += 1
         try:
             self._admit(request)
-            body = await read_json(request, self._limits)
+            body = await _read_json(request, self._limits)
             unread = {}
-            wanted = shape.read(body, self._rules)
-            prompt = self._rules.served.prompts[wanted.prompt_name]
+            wanted = read_request(api.body, body, self._context)
+            prompt = self._context.served.prompts[wanted.prompt_name]
             texts = [prompt + text for text in wanted.texts]
             embedded = await _unless_gone(request, self._batcher.embed(texts, truncate=wanted.truncate))
-            payload = await asyncio.to_thread(_answer, shape, wanted, embedded)
+            payload = await asyncio.to_thread(_answer, api, wanted, embedded)
             return Response(payload, media_type="application/json")
-        except Refused as refused:
-            headers = refused.headers | unread
-            return JSONResponse(shape.error(refused), refused.status, headers=headers)
+        except RequestError as error:
+            headers = error.headers | unread
+            return JSONResponse(api.error(error), error.status, headers=headers)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_LEFT)
         except Exception:
             _log.exception("%s failed", request.url.path)
-            failed = Refused(500, "the server failed on this request; its log says why.")
-            return JSONResponse(shape.error(failed), failed.status, headers=unread)
+            failed = RequestError(500, "the server failed on this request; its log says why.")
+            return JSONResponse(api.error(failed), failed.status, headers=unread)
         finally:
             self._taken -= 1
 
     def _admit(self, request: Request) -> None:
         self._check_key(request)
         if self._stopping:
-            raise Refused(503, "the server is stopping and takes no new requests.", retry_after=1)
+            raise RequestError(503, "the server is stopping and takes no new requests.", retry_after=1)
         if self._taken > self._limits.requests:
-            raise Refused(
+            raise RequestError(
                 429,
                 f"{self._limits.requests} requests are being worked on, the most there may be.",
                 retry_after=1,
@@ -157,14 +169,14 @@ class Service:
 
     def _check_key(self, request: Request) -> None:
         if self._key is not None and not shows_key(request.headers.get("authorization"), self._key):
-            raise Refused(401, "this server asks for a key: send it as 'Authorization: Bearer KEY'.")
+            raise RequestError(401, "this server asks for a key: send it as 'Authorization: Bearer KEY'.")
 
     async def _models(self, request: Request) -> Response:
         try:
             self._check_key(request)
-        except Refused as refused:
-            return JSONResponse(openai_shape.error(refused), refused.status, headers=refused.headers)
-        return JSONResponse(openai_shape.models(self._rules.served))
+        except RequestError as error:
+            return JSONResponse(openai_error(error), error.status, headers=error.headers)
+        return JSONResponse(openai_models(self._context.served))
 
     async def _health(self, _: Request) -> Response:
         if self._stopping:
@@ -176,9 +188,9 @@ class Service:
     async def _info(self, request: Request) -> Response:
         try:
             self._check_key(request)
-        except Refused as refused:
-            return JSONResponse(tei_shape.error(refused), refused.status, headers=refused.headers)
-        served = self._rules.served
+        except RequestError as error:
+            return JSONResponse(tei_error(error), error.status, headers=error.headers)
+        served = self._context.served
         return JSONResponse(
             {
                 "model_id": served.name,
@@ -187,7 +199,7 @@ class Service:
                 "max_client_batch_size": self._limits.texts,
                 "dimensions": list(served.dims),
                 "prompts": dict(served.prompts),
-                "default_prompt": self._rules.default_prompt,
+                "default_prompt": self._context.default_prompt,
                 "limits": asdict(self._limits),
                 "version": codequarry.__version__,
             }
@@ -196,16 +208,18 @@ class Service:
     async def _no_such_route(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         routes = "POST /v1/embeddings, GET /v1/models, POST /embed, GET /health and GET /info"
-        refused = Refused(status, f"{request.method} {request.url.path} is not here. There are {routes}.")
-        shape = OPENAI if request.url.path.startswith("/v1") else TEI
+        refused = RequestError(
+            status, f"{request.method} {request.url.path} is not here. There are {routes}."
+        )
+        api = OPENAI if request.url.path.startswith("/v1") else TEI
         headers = getattr(error, "headers", None)
-        return JSONResponse(shape.error(refused), status, headers=headers)
+        return JSONResponse(api.error(refused), status, headers=headers)
 
 
-def _answer(shape: Shape, wanted: Wanted, embedded: Sequence[Embedded]) -> bytes:
+def _answer(api: Api, wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
     # In a thread of its own: a thousand vectors take long enough to write to keep other clients waiting.
     vectors = np.stack([one.vector for one in embedded])
-    return shape.answer(
+    return api.answer(
         wanted, cut(vectors, wanted.dims, normalize=wanted.normalize), [one.tokens for one in embedded]
     )
 
@@ -226,3 +240,73 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[Embedded
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def _read_json(request: Request, limits: Limits) -> dict[str, Any]:
+    """The body of `request`, a JSON object.
+
+    Raises RequestError: 413 as soon as the announced or the received size is too large, 408 when the body
+    takes too long to arrive, 400 when it is no JSON object. Raises ClientDisconnect when the client leaves.
+    """
+    raw = await _read_within(request, limits)
+    try:
+        body = json.loads(raw)
+    except UnicodeDecodeError as error:
+        raise RequestError(400, f"the body is not UTF-8: byte {error.start} cannot be read.") from error
+    except RecursionError as error:
+        raise RequestError(400, "the body is JSON nested too deeply to be read.") from error
+    except ValueError as error:
+        raise RequestError(400, f"the body ({len(raw):,} bytes) is not JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise RequestError(400, f"the body is a JSON {_json_kind(body)}; it has to be an object.")
+    return body
+
+
+async def _read_within(request: Request, limits: Limits) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limits.body_bytes:
+        if "expect" not in request.headers:  # a client that waits for leave to send has sent nothing
+            await _discard(request, limits)
+        raise _too_large(f"the body has {int(announced):,} bytes", limits)
+    kept = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for piece in request.stream():
+                kept += piece
+                if len(kept) > limits.body_bytes:
+                    break
+    except TimeoutError as error:
+        raise RequestError(
+            408, f"the body took more than {limits.body_seconds:g} s to arrive; {len(kept):,} bytes came."
+        ) from error
+    if len(kept) > limits.body_bytes:
+        del kept
+        await _discard(request, limits)
+        raise _too_large("the body is larger", limits)
+    return bytes(kept)
+
+
+async def _discard(request: Request, limits: Limits) -> None:
+    """Take what is still being sent and drop it: a client whose sending fails never reads the answer."""
+    left = limits.body_bytes * _DISCARDED
+    try:
+        async with asyncio.timeout(_DISCARDING_SECONDS):
+            while left > 0:
+                message = await request.receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def _too_large(what: str, limits: Limits) -> RequestError:
+    return RequestError(
+        413,
+        f"{what}; this server takes {limits.body_bytes:,} bytes a request. Send several requests.",
+    )
+
+
+def _json_kind(value: Any) -> str:
+    names = {list: "list", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")

@@ -18,7 +18,7 @@ import numpy as np
 
 from codequarry.integrations.serve.encoder import Encoder, Vectors
 from codequarry.integrations.serve.limits import Limits
-from codequarry.integrations.serve.refused import Refused
+from codequarry.integrations.serve.schemas import RequestError
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Embedded:
     tokens: int
 
 
-Outcome = Embedded | Refused
+Outcome = Embedded | RequestError
 
 
 @dataclass(eq=False)
@@ -73,11 +73,11 @@ class Batcher:
     async def embed(self, texts: Sequence[str], *, truncate: bool = True) -> list[Embedded]:
         """The vectors of `texts`, in their order; a caller that is cancelled frees its place.
 
-        Raises Refused: 429 when the queue has no room for them, 422 for a text that is too long with
+        Raises RequestError: 429 when the queue has no room for them, 422 for a text that is too long with
         `truncate` off, 500 for a text that the model fails on.
         """
         if self._waiting + len(texts) > self._limits.queue_texts:
-            raise Refused(
+            raise RequestError(
                 429,
                 f"{self._waiting} texts wait already, {self._limits.queue_texts} may: no room for "
                 f"{len(texts)} more. Try again later.",
@@ -116,7 +116,7 @@ class Batcher:
             for (job, index), outcome in zip(batch, outcomes, strict=True):
                 _deliver(job, index, outcome)
 
-    def refuse_open(self, refusal: Refused) -> None:
+    def refuse_open(self, refusal: RequestError) -> None:
         """Answer every request that has no answer yet with `refusal`, also those that are in the model."""
         for job in self._open:
             if not job.answer.done():
@@ -148,7 +148,7 @@ class Batcher:
             _log.exception("a batch of %d texts failed; each is tried alone", len(asked))
             outcomes = [self._embed_alone(one) for one in asked]
         embedded = any(isinstance(outcome, Embedded) for outcome in outcomes)
-        failed = any(isinstance(outcome, Refused) and outcome.status >= 500 for outcome in outcomes)
+        failed = any(isinstance(outcome, RequestError) and outcome.status >= 500 for outcome in outcomes)
         self.healthy = embedded or (self.healthy and not failed)
         return outcomes
 
@@ -163,7 +163,7 @@ class Batcher:
         for fit, count in zip(fits, tokens, strict=True):
             if not fit:
                 outcomes.append(
-                    Refused(
+                    RequestError(
                         422,
                         f"has {count} tokens with its prompt; this model reads {self._max_tokens}. "
                         "Shorten it, or let it be cut with truncate: true.",
@@ -174,7 +174,7 @@ class Batcher:
             vector = next(vectors)
             if not np.isfinite(vector).all():
                 outcomes.append(
-                    Refused(500, "got a vector that is not made of numbers: the model failed on it.")
+                    RequestError(500, "got a vector that is not made of numbers: the model failed on it.")
                 )
                 continue
             outcomes.append(Embedded(vector, int(min(count, self._max_tokens))))
@@ -184,15 +184,15 @@ class Batcher:
         try:
             return self._embed_together([one])[0]
         except Exception as error:
-            return Refused(500, f"could not be embedded: the model raised {type(error).__name__}.")
+            return RequestError(500, f"could not be embedded: the model raised {type(error).__name__}.")
 
 
 def _deliver(job: _Job, index: int, outcome: Outcome) -> None:
     if job.answer.done():
         return
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, RequestError):
         sentence = f"text {index + 1} of {len(job.texts)} {outcome.sentence}"
-        job.answer.set_exception(Refused(outcome.status, sentence, field=outcome.field))
+        job.answer.set_exception(RequestError(outcome.status, sentence, field=outcome.field))
         return
     job.outcomes[index] = outcome
     if len(job.outcomes) == len(job.texts):

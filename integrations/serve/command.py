@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load the model, listen, and answer until told to stop."""
-    from codequarry.integrations.serve.key import read_key, refuse_open_door
+    from codequarry.integrations.serve.auth import read_key, refuse_open_door
 
     limits = Limits(
         body_bytes=arguments.max_body,
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
         from codequarry.integrations.serve.app import Service
         from codequarry.integrations.serve.server import bind, serve
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if error.name not in ("pydantic", "starlette", "uvicorn"):
             raise
         raise ValueError(f"{error.name} is not installed: pip install 'codequarry[serve]'.") from error
     bound = bind(arguments.host, arguments.port)  # before seconds are spent on loading a model

@@ -8,7 +8,7 @@ import pytest
 
 from codequarry.integrations.serve.batching import Batcher
 from codequarry.integrations.serve.limits import Limits
-from codequarry.integrations.serve.refused import Refused
+from codequarry.integrations.serve.schemas import RequestError
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room(batching, encod
     async def test(batcher):
         held = await hold(batcher, encoder)
         waiting = await started(batcher.embed(["a", "b"]))
-        with pytest.raises(Refused, match="2 texts wait already, 3 may: no room for 2 more") as refused:
+        with pytest.raises(RequestError, match="2 texts wait already, 3 may: no room for 2 more") as refused:
             await batcher.embed(["c", "d"])
         third = await started(batcher.embed(["e"]))
         encoder.gate.set()
@@ -121,7 +121,7 @@ def test_a_text_the_model_fails_on_fails_its_own_request_only(batching, encoder,
         bad = await started(batcher.embed(["fine", "poison"]))
         encoder.gate.set()
         await asyncio.gather(held, good)
-        with pytest.raises(Refused, match="text 2 of 2 could not be embedded: the model raised RuntimeError"):
+        with pytest.raises(RequestError, match=r"text 2 of 2 could not be embedded: .* raised RuntimeError"):
             await bad
         return batcher.healthy
 
@@ -144,7 +144,7 @@ def test_a_long_text_is_cut_or_refused_as_its_request_says(batching, encoder):
 
     async def test(batcher):
         with pytest.raises(
-            Refused, match="text 2 of 2 has 6 tokens with its prompt; this model reads 5"
+            RequestError, match="text 2 of 2 has 6 tokens with its prompt; this model reads 5"
         ) as no:
             await batcher.embed(["short", long], truncate=False)
         return no.value, await batcher.embed(["short", long])
@@ -159,9 +159,9 @@ def test_what_waits_can_be_refused_all_at_once(batching, encoder):
     async def test(batcher):
         held = await hold(batcher, encoder)
         waiting = await started(batcher.embed(["a"]))
-        batcher.refuse_open(Refused(503, "the end"))
+        batcher.refuse_open(RequestError(503, "the end"))
         for request in (held, waiting):
-            with pytest.raises(Refused, match="the end"):
+            with pytest.raises(RequestError, match="the end"):
                 await request
         encoder.gate.set()
         await batcher.embed(["b"])

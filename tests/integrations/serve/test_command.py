@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import codequarry
+from codequarry.integrations.serve.auth import KEY_VARIABLE
 from codequarry.integrations.serve.command import add_arguments, name_of, run
-from codequarry.integrations.serve.key import KEY_VARIABLE
 
 
 def given(*words):
@@ -63,7 +63,7 @@ class _Without:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+@pytest.mark.parametrize("package", ["pydantic", "starlette", "uvicorn"])
 def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
     for name in list(sys.modules):
         if name.startswith((f"{package}.", "codequarry.integrations.serve.")):
@@ -72,6 +72,12 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, package):
     monkeypatch.setattr(sys, "meta_path", [_Without(package), *sys.meta_path])
     with pytest.raises(ValueError, match=rf"{package} is not installed: pip install 'codequarry\[serve\]'"):
         run(given("no/such/model/at/all", "--port", "0"))
+
+
+def test_the_options_are_known_without_the_packages_of_the_extra():
+    code = "import codequarry.integrations.serve.command, sys; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"pydantic", "starlette", "uvicorn", "torch"} & set(loaded)
 
 
 def test_a_folder_is_called_by_its_own_name(tmp_path):

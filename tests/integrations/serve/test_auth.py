@@ -2,7 +2,7 @@
 
 import pytest
 
-from codequarry.integrations.serve.key import (
+from codequarry.integrations.serve.auth import (
     KEY_VARIABLE,
     is_loopback,
     read_key,
