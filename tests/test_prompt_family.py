@@ -183,7 +183,7 @@ def test_its_gguf_files_carry_it(release: Path, tmp_path: Path) -> None:
 def test_server_search_and_benchmarks_take_it_from_the_model(model: CodeEmbedder) -> None:
     row = served(model, "gemma")
     assert dict(row.prompts) == GEMMA.prompts()
-    names = {entry["id"] for entry in models(row)["data"]}
+    names = {entry["id"] for entry in openai_models(row)["data"]}
     assert names == {"gemma"} | {f"gemma:{name}" for name in GEMMA.prompts()}
     assert space_of(model, "qa").prefix == DOCUMENT
     assert contender("gemma", model).prompt("code2nl", "query") == QUERY
