@@ -155,7 +155,8 @@ def _refuse_incomplete(folder: Path) -> None:
 def _weight_shapes(folder: Path) -> Iterable[list[int]]:
     from safetensors import safe_open
 
-    for shard in sorted(folder.glob("model*.safetensors")):
+    files = [*sorted(folder.glob("model*.safetensors")), *sorted(folder.glob("*_Dense/model.safetensors"))]
+    for shard in files:
         with safe_open(shard, framework="numpy") as weights:
             for key in weights.keys():  # noqa: SIM118 (not a dictionary)
                 yield weights.get_slice(key).get_shape()

@@ -15,7 +15,7 @@ class Card:
     load_as: what a user passes to `SentenceTransformer`: a Hub name or a folder.
     version: of codequarry, which built the release.
     dims: trained embedding sizes, largest first. max_length: tokens, prompt and special tokens included.
-    pooling: `lasttoken` or `mean`. prompts: those of its family, by name. parameters: how many there are.
+    pooling: such as `mean`. prompts: those of its family, by name. parameters: how many there are.
     dtype, in_memory: `fp32` or `bf16`, of the weights on disk, and once loaded where the reader asks for
         nothing else.
     base_model: of the weights that training began with, `mini` or a Hub name. base_revision: its commit

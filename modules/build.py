@@ -1,11 +1,14 @@
-"""Build an embedding model from a backbone: tokenizer set right, pooling, unit length, prompts."""
+"""Build an embedding model from a backbone: tokenizer set right, its list of modules, prompts."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from sentence_transformers.sentence_transformer import modules as stock
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 from tokenizers import processors
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from codequarry.modules.backbone import resolve_backbone
@@ -15,17 +18,20 @@ from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 
-PoolingName = Literal["lasttoken", "mean", "latentattention"]
+PoolingName = Literal["lasttoken", "mean", "cls", "latentattention"]
 
 # Tokens that families reserve for padding or that never occur in text, best first. Qwen2.5 pads with its
 # end-of-sequence, Llama with nothing.
 _PAD_CANDIDATES = ("<|fim_pad|>", "<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<unk>")
+
+_WITHOUT_MODULES = "To build new modules on its backbone, pass a copy of the folder without modules.json."
 
 
 def build_model(
     backbone: str,
     *,
     pooling: PoolingName = "lasttoken",
+    projections: Sequence[int] = (),
     max_length: int | None = None,
     dims: Sequence[int] = (),
     prompts: str | PromptFamily = DEFAULT_FAMILY,
@@ -36,26 +42,37 @@ def build_model(
 ) -> CodeEmbedder:
     """An untrained `CodeEmbedder` on any decoder or encoder that transformers loads.
 
+        backbone → pooling → one Dense for each of `projections` → unit length
+
+    A folder that sentence-transformers saved has modules of its own (`modules.json`): it keeps them with
+    their weights, and `pooling` and `projections` must be theirs.
+
     Arguments:
         backbone, revision, lock: see `resolve_backbone`.
-        pooling: `lasttoken` for decoders (Qwen2, Qwen3, Gemma, Llama), `mean` for encoders such as BERT,
-            `latentattention` for comparisons: it has weights of its own, and no release can hold it.
+        pooling: `lasttoken` for decoders (Qwen2, Qwen3, Gemma, Llama), `mean` for encoders such as BERT and
+            decoders that attend both ways, `cls` for encoders that were trained with it, `latentattention`
+            for comparisons: it has weights of its own, and no release can hold it.
+        projections: output dimensions of linear layers after the pooling, in order, without bias or
+            activation (EmbeddingGemma has 3072, 768); () for none, or those of the backbone's folder.
         max_length: tokens, special tokens and prefix included; None keeps the tokenizer's own limit.
         dims: Matryoshka dimensions the model is going to be trained for, largest first; () for none.
         prompts: the prompt family, or the name of a registered one.
         dtype: of the weights in memory: `float32`, `bfloat16` or `auto` (as stored).
         device: as in `SentenceTransformer`; None picks the fastest there is.
 
-    Raises ValueError when the backbone cannot be found, `dims` does not start at the hidden size, or no
-    family is called `prompts`.
+    Raises ValueError when the backbone cannot be found, when its folder has other modules than `pooling` and
+    `projections` say or modules that cannot be trained here, when `dims` does not start at the size of a
+    vector, and when no family is called `prompts`.
 
     >>> build_model("Qwen/Qwen2.5-Coder-0.5B", max_length=512, dims=(896, 512, 256, 128, 64))
     """
     family = get_family(prompts) if isinstance(prompts, str) else prompts
     folder = resolve_backbone(backbone, revision=revision, lock=lock)
+    saved = _saved_modules(folder)
+    weights = folder / saved[0][1] if saved else folder
     transformer = InstructionPrefix(
-        str(folder),
-        max_seq_length=max_length if max_length is not None else _own_limit(folder),
+        str(weights),
+        max_seq_length=max_length if max_length is not None else _own_limit(weights),
         modality_config=TEXT_ONLY,
         module_output_name="token_embeddings",
         model_kwargs={"dtype": dtype},
@@ -66,28 +83,119 @@ def build_model(
         },
     )
     _set_tokenizer(transformer.tokenizer)
-    hidden = transformer.get_embedding_dimension()
+    after = _kept_modules(folder, saved[1:]) if saved else []
+    if after:
+        _refuse_contradictions(folder, after, pooling, projections)
+    else:
+        after = _new_modules(pooling, transformer.get_embedding_dimension(), projections)
+    if not isinstance(after[-1], Normalize):
+        after.append(Normalize())
+    size = next(
+        module.get_embedding_dimension()
+        for module in reversed(after)
+        if hasattr(module, "get_embedding_dimension")
+    )
     config = transformer.model.config
     config.pad_token_id = transformer.tokenizer.pad_token_id
     if dims:
-        if list(dims) != sorted(set(dims), reverse=True) or dims[0] != hidden:
+        if list(dims) != sorted(set(dims), reverse=True) or dims[0] != size:
             raise ValueError(
-                f"matryoshka dims {tuple(dims)} must fall from the hidden size {hidden}: "
-                f"write {hidden} first and each dimension once, e.g. [{hidden}, {hidden // 2}]."
+                f"matryoshka dims {tuple(dims)} must fall from {size}, the size of a vector (of the last "
+                "projection where there is one, else of a hidden state): write "
+                f"{size} first and each dimension once, e.g. [{size}, {size // 2}]."
             )
         config.matryoshka_dimensions = list(dims)
     return CodeEmbedder(
-        modules=[transformer, _pooling(pooling, hidden), Normalize()],
+        modules=[transformer, *after],
         prompts=family.prompts(),
         similarity_fn_name="cosine",
         device=device,
     )
 
 
-def _pooling(name: PoolingName, hidden: int) -> Pooling | LatentAttentionPooling:
-    if name == "lasttoken":
-        return LastTokenPooling(hidden)
-    return LatentAttentionPooling(hidden) if name == "latentattention" else Pooling(hidden, name)
+def _new_modules(pooling: PoolingName, hidden: int, projections: Sequence[int]) -> list[Any]:
+    if pooling == "lasttoken":
+        modules: list[Any] = [LastTokenPooling(hidden)]
+    else:
+        modules = [
+            LatentAttentionPooling(hidden) if pooling == "latentattention" else Pooling(hidden, pooling)
+        ]
+    for size in projections:
+        modules.append(Dense(hidden, size, bias=False, activation_function=nn.Identity()))
+        hidden = size
+    return modules
+
+
+def _saved_modules(folder: Path) -> list[tuple[str, str]]:
+    """(class, folder below) of each module that sentence-transformers saved; [] for a bare backbone."""
+    if not (folder / "modules.json").is_file():
+        return []
+    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    saved = [(str(row["type"]), str(row["path"])) for row in rows]
+    known = {f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}"}
+    foreign = [name for name, _ in saved if not name.startswith("sentence_transformers.")]
+    if foreign := [name for name in foreign if name not in known]:
+        raise ValueError(
+            f"{folder}/modules.json names {foreign[0]}, a class that is not of sentence-transformers. "
+            + _WITHOUT_MODULES
+        )
+    if not saved or _class(saved[0][0]) != "Transformer":
+        raise ValueError(
+            f"{folder}/modules.json begins with {_class(saved[0][0]) if saved else 'no module'}: a model is "
+            "built on a Transformer."
+        )
+    return saved
+
+
+def _kept_modules(folder: Path, saved: Sequence[tuple[str, str]]) -> list[Any]:
+    modules: list[Any] = []
+    for name, path in saved:
+        own_class: Any = getattr(stock, _class(name), None)
+        if _class(name) == LatentAttentionPooling.__name__:
+            own_class = LatentAttentionPooling
+        if own_class is None:
+            raise ValueError(
+                f"{folder}/modules.json names {name}, which is no module of a SentenceTransformer. "
+                + _WITHOUT_MODULES
+            )
+        modules.append(own_class.load(str(folder), subfolder=path, local_files_only=True))
+    return modules
+
+
+def _refuse_contradictions(
+    folder: Path, modules: Sequence[Any], pooling: PoolingName, projections: Sequence[int]
+) -> None:
+    first = modules[0]
+    if isinstance(first, LatentAttentionPooling):
+        own = "latentattention"
+    elif isinstance(first, Pooling):
+        own = first.pooling_mode if isinstance(first.pooling_mode, str) else "+".join(first.pooling_mode)
+        if not first.include_prompt:
+            raise ValueError(
+                f"{folder} pools texts without their prompts (include_prompt is false), and codequarry's "
+                f"models are trained with them. {_WITHOUT_MODULES}"
+            )
+    else:
+        raise ValueError(
+            f"{folder} has {type(first).__name__} after its Transformer, and no pooling. {_WITHOUT_MODULES}"
+        )
+    if own != pooling:
+        advice = f"Say pooling = {own!r}. " if own in get_args(PoolingName) else ""
+        raise ValueError(
+            f"{folder} pools by {own}, and pooling = {pooling!r} was asked for: a model that is trained "
+            f"further keeps its modules. {advice}{_WITHOUT_MODULES}"
+        )
+    sizes = [module.out_features for module in modules if isinstance(module, Dense)]
+    if projections and list(projections) != sizes:
+        raise ValueError(
+            f"{folder} has {f'Dense layers to {sizes}' if sizes else 'no Dense layer'}, and projections = "
+            f"{list(projections)} were asked for: a model that is trained further keeps its modules. "
+            f"Leave projections out. {_WITHOUT_MODULES}"
+        )
+
+
+def _class(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _own_limit(folder: Path) -> int | None:

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
+from codequarry.modules.attention import Attention
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
@@ -165,6 +166,12 @@ def fingerprint(model: SentenceTransformer) -> str:
         elif not isinstance(module, Transformer | Normalize):  # these two have nothing left to say
             settings: dict[str, object] = getattr(module, "get_config_dict", dict)()
             digest.update(f"{type(module).__name__} {sorted(settings.items())!r}".encode())
+    if getattr(model, "config", None) is not None:
+        config = model.config.to_dict()  # type: ignore[union-attr]
+        causal = Attention.of(config).causal
+        # As its family attends adds nothing, so that indexes made before this was covered open.
+        if causal != Attention.of({"model_type": config.get("model_type")}).causal:
+            digest.update(f"causal {causal}".encode())
     return digest.hexdigest()
 
 

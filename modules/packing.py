@@ -17,6 +17,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_rows import LastRows
 from codequarry.modules.last_token_pooling import LastTokenPooling
@@ -36,11 +37,14 @@ def packed_attention(
     scaling: float | None = None,
     cu_seq_lens_q: Tensor | None = None,
     max_length_q: int | None = None,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of each token to the tokens of its own text, as transformers' models call it.
 
-        softmax(Q_t K_tᵀ · scaling) V_t   for each text t; causal where the module is
+        softmax(Q_t K_tᵀ · scaling) V_t   for each text t; causal where `is_causal`, or else the module, says
+                                          so; with a `sliding_window`, of tokens less than that apart
 
     A GPU in half precision takes torch's variable-length flash kernel. Elsewhere the texts are laid into a
     padded block for this alone, as two batched products: on a CPU the backward pass of torch's fused
@@ -51,12 +55,26 @@ def packed_attention(
     `cu_seq_lens_q (texts + 1,)`, to `(1, all tokens, heads, size)`.
     """
     if cu_seq_lens_q is None or max_length_q is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
-    causal = bool(getattr(module, "is_causal", True))
+        return sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            scaling=scaling,
+            sliding_window=sliding_window,
+            is_causal=is_causal,
+            **others,
+        )
+    # transformers passes the configuration's `is_causal`, where it has one (read in 5.23); it outranks the
+    # module's, which a decoder that was made bidirectional leaves at True.
+    causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     # Under autocast a rotary embedding leaves queries and keys in float32 where values are in bfloat16.
     query, key = query.to(value.dtype), key.to(value.dtype)
     compute = _by_flash if query.is_cuda and query.dtype in _HALF else _in_blocks
-    return compute(query, key, value, scaling, cu_seq_lens_q, max_length_q, causal), None
+    if sliding_window is not None and sliding_window >= max_length_q:
+        sliding_window = None  # it reaches over every text here
+    return compute(query, key, value, scaling, cu_seq_lens_q, max_length_q, causal, sliding_window), None
 
 
 def _by_flash(
@@ -67,9 +85,11 @@ def _by_flash(
     bounds: Tensor,
     longest: int,
     causal: bool,
+    window: int | None,
 ) -> Tensor:
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
     bounds = bounds.int()
+    reach = -1 if window is None else window - 1  # tokens to one side; the kernel's -1 is all of them
     attended = varlen_attn(
         q,
         k,
@@ -79,7 +99,7 @@ def _by_flash(
         longest,
         longest,
         scale=scaling,
-        window_size=(-1, 0) if causal else (-1, -1),
+        window_size=(reach, 0) if causal else (reach, reach),
         enable_gqa=k.shape[1] != q.shape[1],
     )
     assert isinstance(attended, Tensor)
@@ -94,9 +114,10 @@ def _in_blocks(
     bounds: Tensor,
     longest: int,
     causal: bool,
+    window: int | None,
 ) -> Tensor:
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attended: Tensor = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal)  # type: ignore[no-untyped-call]
+    attended: Tensor = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal, window)  # type: ignore[no-untyped-call]
     return attended
 
 
@@ -117,8 +138,9 @@ class _BlockAttention(torch.autograd.Function):
         bounds: Tensor,
         longest: int,
         causal: bool,
+        window: int | None,
     ) -> Tensor:
-        blocks = _Blocks(bounds, longest, query.shape[1], key.shape[1], causal)
+        blocks = _Blocks(bounds, longest, query.shape[1], key.shape[1], causal, window)
         ctx.blocks, ctx.scale = blocks, scale
         ctx.save_for_backward(query, key, value)
         # Autocast would turn the scores into float32: they are the largest tensors of a layer, and the
@@ -142,7 +164,7 @@ class _BlockAttention(torch.autograd.Function):
             of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             of_query = blocks.rows(of_scores @ k).mul_(ctx.scale).transpose(0, 1)[None]
             of_key = blocks.key_rows(of_scores.transpose(-1, -2) @ q)
-        return of_query, of_key, of_value, None, None, None, None
+        return of_query, of_key, of_value, None, None, None, None, None
 
 
 class _Blocks:
@@ -151,17 +173,25 @@ class _Blocks:
     The query heads that share a key and value head lie below each other, `heads / kv_heads · longest` rows.
     """
 
-    def __init__(self, bounds: Tensor, longest: int, heads: int, kv_heads: int, causal: bool) -> None:
+    def __init__(
+        self, bounds: Tensor, longest: int, heads: int, kv_heads: int, causal: bool, window: int | None
+    ) -> None:
         device = bounds.device
         lengths = bounds[1:] - bounds[:-1]
         self.texts, self.longest, self.heads, self.kv_heads = len(lengths), longest, heads, kv_heads
         own = torch.repeat_interleave(torch.arange(self.texts, device=device), lengths)
         self.place = torch.arange(len(own), device=device) - bounds[own] + own * longest
         positions = torch.arange(longest, device=device)
+        away = positions - positions[:, None]
         if causal:  # what fills a row up stands behind it, where no real token looks
-            self.hidden = (positions > positions[:, None]).repeat(heads // kv_heads, 1)
+            hidden = away > 0 if window is None else (away > 0) | (away <= -window)
+            self.hidden = hidden.repeat(heads // kv_heads, 1)
         else:
-            self.hidden = (positions >= lengths[:, None])[:, None, None]
+            filler = positions >= lengths[:, None]
+            self.hidden = filler[:, None, None]
+            if window is not None:  # rows of filler see every token: a softmax over none would be NaN
+                far = (away.abs() >= window) & ~filler[:, :, None]
+                self.hidden = self.hidden | far.repeat(1, heads // kv_heads, 1)[:, None]
 
     def of_queries(self, states: Tensor) -> Tensor:
         """`(1, heads, all tokens, size)` as a block."""
@@ -208,32 +238,39 @@ def use_packing(model: CodeEmbedder) -> str | None:
     """Let the model take packed features, and say why where it cannot: None when it can.
 
     Whether an architecture computes the same is not looked up but tried: three texts, packed and padded,
-    must give the same vectors. Sliding windows, for one, are not known to this attention. Padded features
-    work as before. A decoder with last-token pooling skips what nobody reads (`LastRows`), if that too gives
-    the same.
+    must give the same vectors; where the configuration names a sliding window, one of them is longer than
+    it. Padded features work as before. A decoder with last-token pooling skips what nobody reads
+    (`LastRows`), if that too gives the same.
     """
     transformer: Any = model[0]
+    name = type(transformer.model).__name__
     before = transformer.model.config._attn_implementation
+    rows = _trial_texts(model)
+    expected = _vectors(model, padded(rows))
     try:
         transformer.model.set_attn_implementation(NAME)
     except (ValueError, AttributeError) as error:
-        return f"{type(transformer.model).__name__} does not let its attention be exchanged: {error}"
+        return f"{name} does not let its attention be exchanged: {error}"
     parameters = transformer.model_forward_params
     if parameters is not None:
         transformer.model_forward_params = parameters | _PACKED_FEATURES
     # bfloat16 weights round the same sums in another order.
     allowed = 1e-5 if next(model.parameters()).dtype == torch.float32 else 3e-2
-    difference = _difference(model)
-    if difference > allowed:
+
+    def difference() -> float:
+        found = _vectors(model, packed(rows, position_offset(model)))
+        return float((found - expected).abs().max())
+
+    if (most := difference()) > allowed:
         transformer.model.set_attn_implementation(before)
         transformer.model_forward_params = parameters
-        return f"packed and padded vectors of {type(transformer.model).__name__} differ by {difference:.1g}"
+        return f"packed and padded vectors of {name} differ by {most:.1g}"
     if isinstance(model[1], LastTokenPooling):
         try:
             last_rows = LastRows(transformer.model.layers[-1])
         except AttributeError:
             return None  # an architecture with other names; it computes all rows
-        if _difference(model) > allowed:
+        if difference() > allowed:
             last_rows.remove()
     return None
 
@@ -244,27 +281,30 @@ def position_offset(model: CodeEmbedder) -> int:
     return int(transformer._infer_flatten_position_offset())
 
 
-def _difference(model: CodeEmbedder) -> float:
-    """The largest difference between packed and padded vectors of texts of 8, 60 and 240 tokens."""
+def _trial_texts(model: CodeEmbedder) -> list[list[int]]:
+    """Token ids of texts of 8 and 60 tokens, and of 240 or 60 more than a sliding window has."""
     transformer: Any = model[0]
-    known = len(transformer.tokenizer)
-    longest = min(240, transformer.max_seq_length or 240)
+    window = Attention.of(transformer.model.config.to_dict()).sliding_window or 0
+    longest = max(240, window + 60)
+    longest = min(longest, transformer.max_seq_length or longest)
     draw = torch.Generator().manual_seed(0)
-    rows = [
-        torch.randint(0, known, (length,), generator=draw).tolist()
+    return [
+        torch.randint(0, len(transformer.tokenizer), (length,), generator=draw).tolist()
         for length in (8, 60, longest)
         if length <= longest
     ]
+
+
+def _vectors(model: CodeEmbedder, features: dict[str, Any]) -> Tensor:
+    """`(texts, dim)` in float32, without gradient."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
+    on_device = {
+        name: value.to(model.device) if isinstance(value, Tensor) else value
+        for name, value in features.items()
+    }
     with torch.no_grad():
-        vectors = []
-        for features in (packed(rows, position_offset(model)), padded(rows)):
-            on_device = {
-                name: value.to(model.device) if isinstance(value, Tensor) else value
-                for name, value in features.items()
-            }
-            vectors.append(model(on_device)["sentence_embedding"].float())
+        vectors: Tensor = model(on_device)["sentence_embedding"].float()
     for module, training in modes:
         module.training = training
-    return float((vectors[0] - vectors[1]).abs().max())
+    return vectors

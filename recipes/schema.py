@@ -53,13 +53,15 @@ class Recipe:
     name: str
     backbone: Backbone
     data: str  # a folder or file of pairs: .jsonl, .jsonl.gz, .parquet
-    pooling: Literal["lasttoken", "mean", "latentattention"]
+    pooling: Literal["lasttoken", "mean", "cls", "latentattention"]
     max_length: int  # tokens a text, prefix and special tokens included
-    matryoshka_dims: tuple[int, ...]  # numbers a vector, largest first; the first is the hidden size
+    matryoshka_dims: tuple[int, ...]  # dimensions, largest first; the first is that of a whole vector
     batch_size: int  # pairs per optimiser step, over all ranks
     max_steps: int  # optimiser steps
     learning_rate: float  # peak, after warm-up
     prompts: str = DEFAULT_FAMILY  # the prompt family: a name in modules/tasks.py's FAMILIES
+    # Output dimensions of linear layers after the pooling, in order; () for none, or those of the backbone.
+    projections: tuple[int, ...] = ()
     temperature: float = 0.05  # divides the cosine similarity
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
     mini_batch_tokens: int = 4096  # per forward pass, each text counted as long as its longest
@@ -149,7 +151,15 @@ class Recipe:
         check_weights(self.weights, self.precision)
         if not self.matryoshka_dims:
             raise ValueError(
-                f"matryoshka_dims is empty in recipe {self.name}: name at least the hidden size."
+                f"matryoshka_dims is empty in recipe {self.name}: name at least the size of a vector."
+            )
+        sizes, dims = list(self.projections), list(self.matryoshka_dims)
+        if min(sizes, default=1) < 1:
+            raise ValueError(f"projections = {sizes} in recipe {self.name}: dimensions of at least 1.")
+        if sizes and sizes[-1] != dims[0]:
+            raise ValueError(
+                f"projections = {sizes} and matryoshka_dims = {dims} in recipe {self.name}: a vector is as "
+                f"large as the last projection, so let the dims begin with {sizes[-1]}."
             )
         if self.validation is not None:
             self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)

@@ -4,9 +4,11 @@ transformers draws a tensor that is missing at random and drops one that it does
 log. A layer more or less in `config.json` is such a case, and so are weights of another architecture.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers
 
 Shape = tuple[int, ...]
 _PIECE = 1 << 24  # numbers looked at together
@@ -14,6 +16,8 @@ _PIECE = 1 << 24  # numbers looked at together
 
 def check_backbone(folder: Path) -> list[str]:
     """One sentence for each way in which the tensors are not those of the configured model, and for NaN.
+
+    The Dense layers after the pooling are looked at too, each against its own configuration.
 
     Raises what transformers raises on a configuration that it cannot read.
     """
@@ -29,9 +33,17 @@ def check_backbone(folder: Path) -> list[str]:
             f"{config.model_type!r} is a {type(model).__name__}."
         ]
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    problems = _check_tensors(sorted(folder.glob("*.safetensors")), wanted)
+    for layer in dense_layers(folder):
+        found = _check_tensors([folder / layer.path / DENSE_WEIGHTS], layer.shapes)
+        problems += [f"{layer.path}: {problem}" for problem in found]
+    return problems
+
+
+def _check_tensors(files: Sequence[Path], wanted: Mapping[str, Shape]) -> list[str]:
     held: dict[str, Shape] = {}
     broken = []
-    for name, tensor in _tensors(folder):
+    for name, tensor in _tensors(files):
         held[name] = tuple(tensor.shape)
         if tensor.is_floating_point() and not all(
             bool(piece.isfinite().all()) for piece in tensor.flatten().split(_PIECE)
@@ -43,16 +55,16 @@ def check_backbone(folder: Path) -> list[str]:
     return problems
 
 
-def _tensors(folder: Path) -> Iterator[tuple[str, Any]]:
+def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, Any]]:
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in files:
         with safe_open(path, framework="pt") as weights:
             for name in weights.keys():  # noqa: SIM118
                 yield name, weights.get_tensor(name)
 
 
-def _differences(wanted: dict[str, Shape], held: dict[str, Shape]) -> list[str]:
+def _differences(wanted: Mapping[str, Shape], held: Mapping[str, Shape]) -> list[str]:
     problems = []
     if lacking := sorted(wanted.keys() - held.keys()):
         problems.append(

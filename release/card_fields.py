@@ -11,6 +11,7 @@ import codequarry
 from codequarry.model_card.card import Card
 from codequarry.modules.backbone import GGUF_BACKBONES, MINI, PACKAGED
 from codequarry.release.definitions import licence_of
+from codequarry.release.module_list import DENSE_WEIGHTS
 from codequarry.release.public_record import public_record
 from codequarry.release.run_folder import RunFolder
 from codequarry.release.weights import Dtype, stored_tensors
@@ -94,7 +95,8 @@ def _fields(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 
 def _parameters(run: RunFolder) -> int:
-    return sum(tensor.numbers for shard in run.weight_files for tensor in stored_tensors(shard).values())
+    files = [*run.weight_files, *(run.folder / layer.path / DENSE_WEIGHTS for layer in run.dense)]
+    return sum(tensor.numbers for file in files for tensor in stored_tensors(file).values())
 
 
 def _read(path: Path, written_by: str) -> dict[str, Any]:

@@ -65,13 +65,13 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 def run_build(arguments: argparse.Namespace) -> None:
     """Build, and say what comes next."""
     from codequarry.release.build import build
-    from codequarry.release.gguf_export import export_gguf, refuse_encoder, refuse_missing_gguf
+    from codequarry.release.gguf_export import export_gguf, refuse_missing_gguf, refuse_unwritable
     from codequarry.release.one_step import refuse_existing
 
     refuse_missing_gguf(arguments.gguf)
     beside = arguments.out.with_name(f"{arguments.out.name}-GGUF")
     if arguments.gguf and (arguments.run / "config.json").is_file():  # `build` tells what is no run
-        refuse_encoder(arguments.run)
+        refuse_unwritable(arguments.run)
         refuse_existing(beside, arguments.replace)
     build(
         arguments.run,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codequarry.modules.backbone import MINI
+from codequarry.release.module_list import saved_modules
 from codequarry.release.weights import Dtype, stored_tensors
 
 # safetensors' names of the types that a release is written in.
@@ -26,7 +27,7 @@ class Definition:
         tensor excepted.
     dims: numbers a vector, largest first.
     licence: of the release, its SPDX identifier.
-    files: that must be there besides the weights; others may.
+    files: that must be there besides the weights and the modules' configurations; others may.
     in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
     base_model, base_licence: Hub name and SPDX identifier; None for a random start.
     """
@@ -98,7 +99,13 @@ def licence_of(model: str) -> str | None:
 
 def check_definition(folder: Path, definition: Definition) -> list[str]:
     """One sentence for each thing in which the release in `folder` is not `definition`; [] where it is."""
-    problems = [f"{name} is missing." for name in definition.files if not (folder / name).is_file()]
+    of_modules = (
+        [f"{path}/config.json" for _, path in saved_modules(folder)[1:]]
+        if (folder / "modules.json").is_file()
+        else []
+    )
+    needed = sorted({*definition.files, *of_modules})
+    problems = [f"{name} is missing." for name in needed if not (folder / name).is_file()]
     if problems:
         return problems
     dims = tuple(_json(folder / "config.json").get("matryoshka_dimensions") or ())

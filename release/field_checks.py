@@ -4,12 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from codequarry.modules.attention import Attention
 from codequarry.release.file_names import check_file_names
 from codequarry.release.hub_handler import HANDLER, handler_source
-from codequarry.release.json_values import shown
-from codequarry.release.layout import LEGACY_PREFIX, MODULES
-from codequarry.release.run_folder import POOLING_FLAGS, family_trained_with
-from codequarry.release.server_needs import VLLM, unmet_needs
+from codequarry.release.json_values import is_whole, shown
+from codequarry.release.module_list import (
+    ACTIVATIONS,
+    DENSE_WEIGHTS,
+    LEGACY_PREFIX,
+    PLAIN,
+    POOLING_FLAGS,
+    is_releasable,
+    places,
+)
+from codequarry.release.run_folder import family_trained_with
+from codequarry.release.server_needs import TEI, VLLM, unmet_needs
 from codequarry.release.weights import check_weight_files
 
 Fields = dict[str, Any]
@@ -40,16 +49,25 @@ def check_fields(folder: Path) -> list[str]:
         return problems
     files: dict[str, Fields] = dict(zip(_OBJECTS, read[:-1], strict=True))
     config, tokenizer = files["config.json"], files["tokenizer_config.json"]
-    problems = _modules(read[-1]) + _no_code(folder, files) + _no_chat_template(folder, tokenizer)
-    problems += check_file_names(folder)
+    classes = _classes(read[-1])
+    problems = _modules(read[-1], classes) + _no_code(folder, files) + _no_chat_template(folder, tokenizer)
+    problems += check_file_names(folder, classes)
+    dense = {
+        path: _read(folder, f"{path}/config.json", dict) for name, path in places(classes) if name == "Dense"
+    }
+    if unread := [found for found in dense.values() if isinstance(found, str)]:
+        return problems + unread
     if wrong := unmet_needs(files):
         return problems + wrong
     problems += _pooling(files["1_Pooling/config.json"], config)
     problems += _prompts(files)
     problems += _sentence_transformers(files["config_sentence_transformers.json"])
     problems += _lengths(files["sentence_bert_config.json"], tokenizer, config)
-    problems += _dims(config)
-    problems += _as_trained(files)
+    if wrong := _dense(folder, dense, config["hidden_size"]):
+        return problems + wrong
+    sizes = [fields["out_features"] for fields in dense.values()]
+    problems += _dims(config, sizes[-1] if sizes else config["hidden_size"])
+    problems += _as_trained(files, sizes)
     problems += _old_spellings(config)
     problems += check_weight_files(folder, config)
     if tokenizer.get("split_special_tokens") is not True:
@@ -73,7 +91,13 @@ def _read(folder: Path, name: str, kind: type) -> Any:
     return value
 
 
-def _modules(rows: list[Any]) -> list[str]:
+def _classes(rows: list[Any]) -> list[str]:
+    """The modules' classes, without their package, where a release can hold them; else those of most."""
+    names = [str(row.get("type")).rpartition(".")[2] for row in rows if isinstance(row, dict)]
+    return names if is_releasable(names) else [*PLAIN]
+
+
+def _modules(rows: list[Any], classes: list[str]) -> list[str]:
     problems = []
     found = [(str(row.get("type")), str(row.get("path"))) for row in rows if isinstance(row, dict)]
     for name, _ in found:
@@ -82,7 +106,7 @@ def _modules(rows: list[Any]) -> list[str]:
                 f"modules.json names {name}, a class from elsewhere: sentence-transformers refuses "
                 "the folder unless it may run remote code."
             )
-    expected = [(LEGACY_PREFIX + name, path) for name, path in MODULES]
+    expected = [(LEGACY_PREFIX + name, path) for name, path in places(classes)]
     problems += [
         f"modules.json lacks {name} (folder {path or '.'!r}); {VLLM} knows it by exactly this name."
         for name, path in expected
@@ -105,15 +129,18 @@ def _modules(rows: list[Any]) -> list[str]:
 
 def _pooling(pooling: Fields, config: Fields) -> list[str]:
     problems = []
+    causal = Attention.of(config).causal
     modes, width = _modes(pooling), pooling.get("word_embedding_dimension")
     if len(modes) != 1:
         problems.append(
             f"1_Pooling/config.json switches on {', '.join(modes) or 'no mode'}; exactly one is read."
         )
-    elif (modes == ["lasttoken"]) != bool(config.get("is_causal")):
+    elif (modes == ["lasttoken"]) != causal or causal != bool(config.get("is_causal")):
         problems.append(
             f"1_Pooling/config.json pools by {modes[0]}, while config.json has is_causal "
-            f"{json.dumps(config.get('is_causal'))}: a decoder, and only a decoder, pools its last token."
+            f"{json.dumps(config.get('is_causal'))} and its attention is "
+            f"{'causal' if causal else 'bidirectional'}: a model with causal attention, and no other, pools "
+            "its last token and says is_causal true."
         )
     if width != config["hidden_size"]:
         problems.append(
@@ -186,14 +213,44 @@ def _lengths(bert: Fields, tokenizer: Fields, config: Fields) -> list[str]:
     return problems
 
 
-def _dims(config: Fields) -> list[str]:
-    dims, full = config["matryoshka_dimensions"], config["hidden_size"]
+def _dense(folder: Path, layers: dict[str, Fields], width: int) -> list[str]:
+    """layers: the fields of each Dense layer by its folder, in order; width: dimensions it is given."""
+    problems = []
+    for path, fields in layers.items():
+        name = f"{path}/config.json"
+        if different := sorted(
+            fields.keys() ^ {"in_features", "out_features", "bias", "activation_function"}
+        ):
+            problems.append(f"{name} and the layout differ in whether there is {', '.join(different)}.")
+            continue
+        if fields["in_features"] != width:
+            problems.append(
+                f"{name} has in_features {shown(fields['in_features'])}, and is given vectors of {width}."
+            )
+        if not is_whole(fields["out_features"]) or not isinstance(fields["bias"], bool):
+            problems.append(
+                f"{name} has out_features {shown(fields['out_features'])} and bias {shown(fields['bias'])}, "
+                "not a whole number and true or false."
+            )
+        if fields["activation_function"] not in ACTIVATIONS:
+            problems.append(
+                f"{name} has activation_function {shown(fields['activation_function'])}: {TEI} knows "
+                f"{' and '.join(ACTIVATIONS)} alone."
+            )
+        if not (folder / path / DENSE_WEIGHTS).is_file():
+            problems.append(f"{path}/{DENSE_WEIGHTS} is missing.")
+        width = fields["out_features"]
+    return problems
+
+
+def _dims(config: Fields, full: int) -> list[str]:
+    dims = config["matryoshka_dimensions"]
     if dims[0] == full and dims == sorted(set(dims), reverse=True):
         return []
     return [f"config.json has matryoshka_dimensions {dims}: they must fall, without repeats, from {full}."]
 
 
-def _as_trained(files: dict[str, Fields]) -> list[str]:
+def _as_trained(files: dict[str, Fields], projections: list[int]) -> list[str]:
     recipe = files["training.json"].get("recipe")
     if not isinstance(recipe, dict):
         return ["training.json does not hold the recipe of the training."]
@@ -201,6 +258,8 @@ def _as_trained(files: dict[str, Fields]) -> list[str]:
         ("max_length", "max_seq_length", files["sentence_bert_config.json"]["max_seq_length"]),
         ("matryoshka_dims", "matryoshka_dimensions", files["config.json"]["matryoshka_dimensions"]),
         ("pooling", "pooling mode", *_modes(files["1_Pooling/config.json"])[:1]),
+        # A recipe without projections keeps those of its backbone.
+        *([("projections", "Dense layers to", projections)] if recipe.get("projections") else []),
     )
     return [
         f"The recipe in training.json has {name} {shown(recipe[name])}, the release {called} "

@@ -1,15 +1,15 @@
 """Which files a release has: those of its layout, its papers, and nothing that a library might mistake."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from codequarry.release.golden import GOLDEN
 from codequarry.release.hub_handler import HANDLER
 from codequarry.release.manifest import MANIFEST
+from codequarry.release.module_list import DENSE_WEIGHTS, PLAIN, places
 
 PAPERS = ("README.md", "LICENSE", "training.json", GOLDEN)
 _LAYOUT = {
-    "1_Pooling/config.json",
-    "2_Normalize/config.json",
     "config.json",
     "config_sentence_transformers.json",
     "model.safetensors.index.json",
@@ -29,8 +29,10 @@ _HARMLESS = {".csv", ".md", ".pdf", ".png", ".svg", ".yaml", ".yml"}
 _ELSEWHERE = (".py", ".jinja")
 
 
-def check_file_names(folder: Path) -> list[str]:
+def check_file_names(folder: Path, classes: Sequence[str] = PLAIN) -> list[str]:
     """One sentence for each paper that is missing or empty, and each file that has no place in a release.
+
+    classes: of the release's modules, in order.
 
     transformers and sentence-transformers look for many files more than a release has, such as
     `adapter_config.json`, `added_tokens.json` or `pytorch_model.bin`, and take what they find.
@@ -42,10 +44,12 @@ def check_file_names(folder: Path) -> list[str]:
     ]
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [path.relative_to(folder).as_posix() for path in files]
+    of_modules = {f"{path}/config.json" for _, path in places(classes)}
+    of_modules |= {f"{path}/{DENSE_WEIGHTS}" for name, path in places(classes) if name == "Dense"}
     return problems + [
         f"{name} has no place in a release, and some library may take it for a part of the model."
         for name in names
-        if not _has_a_place(name)
+        if name not in of_modules and not _has_a_place(name)
     ]
 
 

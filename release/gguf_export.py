@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codequarry.model_card.gguf_card import render_gguf_card
+from codequarry.modules.attention import Attention
 from codequarry.release.gguf_tokenizer import write_tokenizer
 from codequarry.release.golden import GOLDEN
 from codequarry.release.manifest import write_manifest
+from codequarry.release.module_list import saved_modules
 from codequarry.release.one_step import in_one_step
 
 GgufType = Literal["f16", "q8_0", "q4_k_m"]
@@ -41,8 +43,9 @@ def export_gguf(
 
     replace: take the place of an older GGUF folder in `out`, in one step at the end.
 
-    Raises ValueError for an unknown type, a missing package, an `out` that exists, a model that is no Qwen2
-    decoder, a tokenizer that llama.cpp does not have, and weights that float16 cannot hold.
+    Raises ValueError for an unknown type, a missing package, an `out` that exists, a model that is no causal
+    Qwen2 decoder or has Dense layers, a tokenizer that llama.cpp does not have, and weights that float16
+    cannot hold.
 
     >>> export_gguf(Path("releases/nano"), Path("releases/nano-GGUF"))
     PosixPath('releases/nano-GGUF')
@@ -80,20 +83,31 @@ def refuse_missing_gguf(types: Sequence[GgufType]) -> None:
         raise ValueError(f"GGUF export needs {', '.join(missing)}: pip install 'codequarry[gguf]'")
 
 
-def refuse_encoder(folder: Path) -> None:
-    """Raise ValueError when the run or release in `folder` is no Qwen2 decoder."""
-    kind = _json(folder / "config.json")["model_type"]
+def refuse_unwritable(folder: Path) -> None:
+    """Raise ValueError when the model in `folder` is no causal Qwen2 decoder or has Dense layers."""
+    config = _json(folder / "config.json")
+    kind = config["model_type"]
     if kind != "qwen2":
         raise ValueError(
             f"{folder} is a {kind} model; GGUF is written of Qwen2 decoders only. "
             "Leave --gguf out; ONNX (--onnx) is there for every model."
+        )
+    if not Attention.of(config).causal:
+        raise ValueError(
+            f"{folder} attends both ways (is_causal is false); GGUF is written of causal decoders only. "
+            "Leave --gguf out; ONNX (--onnx) is there for every model."
+        )
+    if (folder / "modules.json").is_file() and any(name == "Dense" for name, _ in saved_modules(folder)):
+        raise ValueError(
+            f"{folder} has Dense layers after the pooling, for which a GGUF file has no place: llama.cpp "
+            "would give other vectors. Leave --gguf out; ONNX (--onnx) is there for every model."
         )
 
 
 def _write_half(release: Path, path: Path) -> None:
     import gguf
 
-    refuse_encoder(release)
+    refuse_unwritable(release)
     config = _json(release / "config.json")
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN2])
     writer.add_type(gguf.GGUFType.MODEL)

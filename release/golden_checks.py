@@ -40,11 +40,12 @@ def check_golden(folder: Path) -> list[str]:
             f"{GOLDEN} lacks {len(lacking)} of {len(texts)} texts, such as {lacking[0].text[:40]!r} with the "
             f"prompt {lacking[0].prompt_name}: {_AS_BUILT}."
         )
-    wrong = [text for (_, text, _), vector in rows.items() if not _is_unit(vector, config["hidden_size"])]
+    size = config["matryoshka_dimensions"][0]
+    wrong = [text for (_, text, _), vector in rows.items() if not _is_unit(vector, size)]
     if wrong:
         problems.append(
-            f"{GOLDEN} has no unit vector of {config['hidden_size']} numbers for {len(wrong)} of its texts, "
-            f"such as {wrong[0][:40]!r}."
+            f"{GOLDEN} has no unit vector of {size} numbers for {len(wrong)} of its texts, such as "
+            f"{wrong[0][:40]!r}."
         )
     return problems
 

@@ -9,13 +9,11 @@ from pathlib import Path
 
 from codequarry.modules.serialization import add_legacy_fields
 from codequarry.modules.whole_files import write_json
-from codequarry.release.run_folder import POOLING_FLAGS, RunFolder
+from codequarry.release.module_list import DENSE_WEIGHTS, LEGACY_PREFIX, POOLING_FLAGS, places
+from codequarry.release.run_folder import RunFolder
 from codequarry.release.tokenizer_files import write_tokenizer
 from codequarry.release.weights import LARGEST_SHARD, TORCH_NAMES, Dtype, write_weights
 
-# (class, folder) in the order a text meets them, by the names they had in sentence-transformers before 5.4.
-MODULES = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize"))
-LEGACY_PREFIX = "sentence_transformers.models."
 REQUIREMENTS = {
     "transformers": {
         "specifier": ">=4.57",
@@ -50,11 +48,12 @@ def write_layout(
     write_weights(run.weight_files, out, dtype, largest_shard)
     _write_config(run, out / "config.json", in_memory)
     write_tokenizer(run.folder, out, max_length=run.max_length)
+    modules = places([name for name, _ in run.modules])
     write_json(
         out / "modules.json",
         [
             {"idx": index, "name": str(index), "path": path, "type": LEGACY_PREFIX + name}
-            for index, (name, path) in enumerate(MODULES)
+            for index, (name, path) in enumerate(modules)
         ],
     )
     write_json(out / "sentence_bert_config.json", {"max_seq_length": run.max_length, "do_lower_case": False})
@@ -65,10 +64,17 @@ def write_layout(
         | {flag: mode == run.pooling for mode, flag in POOLING_FLAGS.items()}
         | {"include_prompt": True},
     )
-    (out / "2_Normalize").mkdir()
-    # Older readers ignore this file, but a folder without files would be lost on its way through git.
-    names = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
-    write_json(out / "2_Normalize" / "config.json", names)
+    layers = iter(run.dense)
+    for name, path in modules[2:]:
+        (out / path).mkdir()
+        if name == "Dense":
+            layer = next(layers)
+            write_json(out / path / "config.json", layer.config)
+            write_weights([run.folder / layer.path / DENSE_WEIGHTS], out / path, dtype)
+        else:
+            # Older readers ignore this file, but a folder without files would be lost on its way through git.
+            names = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+            write_json(out / path / "config.json", names)
     write_json(
         out / "config_sentence_transformers.json",
         {
@@ -91,8 +97,10 @@ def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
         "matryoshka_dimensions": list(run.dims),
         "use_cache": False,
     }
-    if run.is_decoder:
+    if run.attention.causal:
         config["is_causal"] = True
+    elif config.get("is_causal"):  # of a family that attends both ways whatever it says, as vLLM would not
+        del config["is_causal"]
     write_json(path, config)
     add_legacy_fields(path)
 

@@ -1,4 +1,4 @@
-"""The whole model as one ONNX graph: token ids in, unit vector out.
+"""The whole model as one ONNX graph: token ids in, unit vector out, its Dense layers within.
 
 ONNX Runtime, OpenVINO, text-embeddings-inference on a CPU and transformers.js read it. The prompt and the
 tokenizer stay outside, as everywhere.
@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
 from codequarry.release.onnx_int8 import write_int8
 
 OnnxPrecision = Literal["fp32", "int8"]
@@ -93,10 +94,27 @@ def _write_graph(folder: Path, path: Path) -> None:
 
 def _pipeline(folder: Path) -> Any:
     import torch
+    from safetensors.torch import load_file
     from torch import Tensor, nn
     from transformers import AutoModel
 
     pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+
+    class Unit(nn.Module):
+        def forward(self, vectors: Tensor) -> Tensor:
+            return nn.functional.normalize(vectors, dim=1)
+
+    head: list[nn.Module] = []
+    layers = iter(dense_layers(folder))
+    for name, _ in saved_modules(folder)[2:]:
+        if name == "Normalize":
+            head.append(Unit())
+            continue
+        layer = next(layers)
+        linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
+        weights = load_file(folder / layer.path / DENSE_WEIGHTS)
+        linear.load_state_dict({key.removeprefix("linear."): held for key, held in weights.items()})
+        head += [linear, nn.Tanh()] if layer.activation_function.endswith("Tanh") else [linear]
 
     class Pipeline(nn.Module):
         def __init__(self) -> None:
@@ -104,6 +122,7 @@ def _pipeline(folder: Path) -> Any:
             self.backbone = AutoModel.from_pretrained(
                 folder, dtype=torch.float32, attn_implementation="eager"
             )
+            self.head = nn.Sequential(*head)
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
             hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -111,9 +130,11 @@ def _pipeline(folder: Path) -> Any:
                 places = torch.arange(1, attention_mask.shape[1] + 1)
                 last = (attention_mask * places).argmax(1)
                 pooled = hidden[torch.arange(hidden.shape[0]), last]
+            elif pooling["pooling_mode_cls_token"]:
+                pooled = hidden[torch.arange(hidden.shape[0]), attention_mask.argmax(1)]
             else:
                 weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
                 pooled = (hidden * weights).sum(1) / weights.sum(1)
-            return hidden, nn.functional.normalize(pooled, dim=1)
+            return hidden, self.head(pooled)
 
     return Pipeline().eval()

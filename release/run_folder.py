@@ -10,19 +10,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from codequarry.modules.attention import Attention
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
+from codequarry.release.module_list import (
+    IN_WORDS,
+    POOLING_FLAGS,
+    DenseLayer,
+    dense_layers,
+    is_releasable,
+    saved_modules,
+)
 from codequarry.release.public_record import public_record
-
-# How sentence-transformers before 5.4 spelled the pooling modes.
-POOLING_FLAGS = {
-    "cls": "pooling_mode_cls_token",
-    "mean": "pooling_mode_mean_tokens",
-    "max": "pooling_mode_max_tokens",
-    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
-    "weightedmean": "pooling_mode_weightedmean_tokens",
-    "lasttoken": "pooling_mode_lasttoken",
-}
-_CLASSES = ["Transformer", "Pooling", "Normalize"]
 
 
 def family_trained_with(training: Mapping[str, Any]) -> PromptFamily:
@@ -52,8 +50,9 @@ class RunFolder:
         """The run in `folder`.
 
         Raises ValueError when the run is not finished, is built of anything but sentence-transformers' own
-        Transformer, Pooling and Normalize, carries other prompts than the family its recipe names, renders
-        texts through a chat template, wants code of its own, or contradicts itself about its length.
+        Transformer, Pooling, Dense and Normalize, carries other prompts than the family its recipe names,
+        renders texts through a chat template, wants code of its own, or contradicts itself about its length,
+        pooling or projections.
         """
         run = cls(Path(folder))
         run._refuse_unfinished()
@@ -95,32 +94,48 @@ class RunFolder:
 
     @property
     def hidden_size(self) -> int:
-        """Width of the token vectors and of the full embedding."""
+        """Dimensions of a token's vector."""
         return int(self.config["hidden_size"])
+
+    @cached_property
+    def modules(self) -> list[tuple[str, str]]:
+        """(class, folder below) of each module, in order."""
+        return saved_modules(self.folder)
+
+    @cached_property
+    def dense(self) -> list[DenseLayer]:
+        """The Dense layers after the pooling, in order."""
+        return dense_layers(self.folder)
+
+    @property
+    def vector_size(self) -> int:
+        """Dimensions of the full embedding."""
+        return self.dense[-1].out_features if self.dense else self.hidden_size
 
     @property
     def dims(self) -> tuple[int, ...]:
         """The trained Matryoshka dimensions, largest first; the full size alone where none were trained."""
-        return tuple(self.config.get("matryoshka_dimensions") or [self.hidden_size])
+        return tuple(self.config.get("matryoshka_dimensions") or [self.vector_size])
 
     @cached_property
     def pooling(self) -> str:
         """The pooling mode, such as `mean` or `lasttoken`, whichever way the run spells it."""
-        saved = self._json("1_Pooling/config.json")
+        where = self.modules[1][1]
+        saved = self._json(f"{where}/config.json")
         if isinstance(saved.get("pooling_mode"), str):
             return str(saved["pooling_mode"])
         modes = [mode for mode, flag in POOLING_FLAGS.items() if saved.get(flag)]
         if len(modes) != 1:
             raise ValueError(
-                f"{self.folder}/1_Pooling/config.json switches on {', '.join(modes) or 'no mode'}: "
+                f"{self.folder}/{where}/config.json switches on {', '.join(modes) or 'no mode'}: "
                 "a release pools in exactly one way."
             )
         return modes[0]
 
-    @property
-    def is_decoder(self) -> bool:
-        """Whether the last token holds the text, so that every text must end in the end-of-sequence token."""
-        return self.pooling == "lasttoken"
+    @cached_property
+    def attention(self) -> Attention:
+        """How the backbone attends, as `config.json` says."""
+        return Attention.of(self.config)
 
     @property
     def max_length(self) -> int:
@@ -165,9 +180,9 @@ class RunFolder:
                     else "Save the run through codequarry's CodeEmbedder."
                 )
             )
-        if [name.rpartition(".")[2] for name in types] != _CLASSES:
+        if not is_releasable([name for name, _ in self.modules]):
             raise ValueError(
-                f"{self.folder}/modules.json holds {', '.join(types)}; a release holds {', '.join(_CLASSES)}."
+                f"{self.folder}/modules.json holds {', '.join(types)}; a release holds {IN_WORDS}."
             )
         for name in ("config.json", "tokenizer_config.json"):
             if "auto_map" in self._json(name):
@@ -203,6 +218,12 @@ class RunFolder:
                     f"{self.folder}: the recipe says {name} {self.recipe[name]!r}, the model {found!r}. "
                     "Which one was trained cannot be told from here; train it again."
                 )
+        sizes = [layer.out_features for layer in self.dense]
+        if self.recipe.get("projections") and list(self.recipe["projections"]) != sizes:
+            raise ValueError(
+                f"{self.folder}: the recipe says projections {self.recipe['projections']}, the model has "
+                f"Dense layers to {sizes}. Which one was trained cannot be told from here; train it again."
+            )
         layered = [
             key
             for key, value in (self.config.get("rope_parameters") or {}).items()

@@ -95,9 +95,9 @@ NEEDS = (
     Need(
         _CONFIG,
         "is_causal",
-        lambda value: value is True,
-        "true",
-        f"{TEI} guesses, and {VLLM} attends both ways where it is false",
+        _is_flag,
+        _FLAG,
+        f"{TEI} guesses without it, and {VLLM} attends both ways where it is false",
         families=("qwen2",),
     ),
     Need(_CONFIG, "num_key_value_heads", is_whole, _WHOLE, _NO_START, families=("qwen2",)),

@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from codequarry.modules.attention import Attention
 from codequarry.release.golden import golden_texts
 
 LONE_READER = "servers that read tokenizer.json alone (text-embeddings-inference)"
@@ -27,7 +28,7 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
     full = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     config = _json(folder / "config.json")
     problems = _truncation(folder) + _class(folder) + _rows(full.get_vocab(), config["vocab_size"])
-    problems += _end_of_sequence(lone, full.eos_token) if config.get("is_causal") else []
+    problems += _end_of_sequence(lone, full.eos_token) if Attention.of(config).causal else []
     prompts = _json(folder / "config_sentence_transformers.json")["prompts"]
     forged = []
     for text in golden_texts(full.model_max_length, tuple(full.all_special_tokens)):

@@ -19,14 +19,17 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
     """Build the model of a recipe.
 
     Arguments:
-        recipe: says backbone, pooling, length, dimensions and prompts.
+        recipe: says backbone, pooling, projections, length, dimensions and prompts.
         lock: where the commits of Hub backbones are pinned.
         out: the run's folder; random weights are written into it, and read from it the next time.
         texts: what a tokenizer is trained on, where random weights come without one.
         device: as in `SentenceTransformer`.
 
-    Raises ValueError when the backbone cannot be found or does not go with the recipe.
+    Raises ValueError when the backbone cannot be found or does not go with the recipe, and for an adapter
+    on a model with projections.
     """
+    from sentence_transformers.sentence_transformer.modules import Dense
+
     from codequarry.modules.build import build_model
     from codequarry.modules.precision import stored_weights
     from codequarry.modules.random_backbone import read_tokenizer, train_tokenizer, write_random_backbone
@@ -44,9 +47,10 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
                 folder, recipe.backbone.shape, tokenizer, seed=recipe.seed, as_bag_of_words=True
             )
         backbone = str(folder)
-    return build_model(
+    model = build_model(
         backbone,
         pooling=recipe.pooling,
+        projections=recipe.projections,
         max_length=recipe.max_length,
         dims=recipe.matryoshka_dims,
         prompts=recipe.prompts,
@@ -55,6 +59,12 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
         lock=lock,
         device=device,
     )
+    if recipe.lora is not None and any(isinstance(module, Dense) for module in model.children()):
+        raise ValueError(
+            f"recipe {recipe.name} has [lora], and its model has Dense layers after the pooling: they are "
+            "trained, and the adapter's folder has no place for them. Leave [lora] or the projections out."
+        )
+    return model
 
 
 def prepare_model(recipe: Recipe, model: "CodeEmbedder") -> None:

@@ -168,6 +168,8 @@ def _lengths(inputs: dict[str, Any]) -> list[Any]:
 def _setup(trainer: Any) -> Setup:
     import torch
 
+    from codequarry.modules.attention import Attention
+
     model = trainer.accelerator.unwrap_model(trainer.model)
     tables = {
         id(weight)
@@ -180,7 +182,7 @@ def _setup(trainer: Any) -> Setup:
         parameters=sum(weight.numel() for weight in model.parameters() if id(weight) not in tables),
         layers=backbone.config.num_hidden_layers,
         width=backbone.config.hidden_size,
-        causal=any(getattr(module, "is_causal", False) for module in model.modules()),
+        causal=Attention.of(backbone.config.to_dict()).causal,
         optimizer=str(trainer.args.optim.value),
         attention=str(backbone.config._attn_implementation),
         grad_cache=bool(getattr(trainer.loss, "uses_gradient_cache", True)),

@@ -1,12 +1,14 @@
 import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
     GemmaConfig,
@@ -92,7 +94,7 @@ def test_a_decoder_gets_last_token_pooling_unit_vectors_and_all_prompts(small_de
 
 def test_dims_that_do_not_fall_from_the_hidden_size_are_refused(small_decoder: Path) -> None:
     for dims in [(32, 16), (64, 16, 32), (64, 64)]:
-        with pytest.raises(ValueError, match="must fall from the hidden size 64"):
+        with pytest.raises(ValueError, match="must fall from 64, the size of a vector"):
             build_model(str(small_decoder), dims=dims)
 
 
@@ -121,3 +123,78 @@ def test_the_true_qwen_vocabulary_keeps_its_ids_its_end_and_gets_another_pad(tmp
 
 def test_dtype_is_that_of_the_weights_in_memory(small_decoder: Path) -> None:
     assert build_model(str(small_decoder), dtype="bfloat16").dtype == torch.bfloat16
+
+
+@pytest.fixture(scope="module")
+def with_dense(small_decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model that pools by mean and has two Dense layers, as EmbeddingGemma has."""
+    folder = tmp_path_factory.mktemp("stage") / "one"
+    build_model(str(small_decoder), pooling="mean", projections=(96, 48), max_length=64).save(str(folder))
+    return folder
+
+
+def test_projections_are_dense_layers_between_pooling_and_unit_length(with_dense: Path) -> None:
+    model = build_model(str(with_dense), pooling="mean", dims=(48, 16), device="cpu")
+    assert [type(module) for module in model][1:] == [Pooling, Dense, Dense, Normalize]
+    assert [(layer.in_features, layer.out_features) for layer in list(model)[2:4]] == [(64, 96), (96, 48)]
+    assert all(layer.bias is False for layer in list(model)[2:4])
+    texts = ["def f(): pass", "sort a list"]
+    hidden = SentenceTransformer(modules=[model[0], model[1]], device="cpu").encode(texts)
+    projected = hidden @ model[2].linear.weight.detach().numpy().T @ model[3].linear.weight.detach().numpy().T
+    expected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+    np.testing.assert_allclose(model.encode(texts, prompt=""), expected, atol=1e-5)
+
+
+def test_a_saved_folder_keeps_its_own_modules_and_their_weights(
+    with_dense: Path, small_decoder: Path
+) -> None:
+    texts = ["def f(): pass", "sort a list"]
+    for projections in [(), (96, 48)]:
+        model = build_model(str(with_dense), pooling="mean", projections=projections, device="cpu")
+        expected = SentenceTransformer(str(with_dense), device="cpu").encode(texts)
+        np.testing.assert_allclose(model.encode(texts, prompt=""), expected, atol=1e-6)
+
+
+def test_a_saved_latent_attention_keeps_its_weights(small_decoder: Path, tmp_path: Path) -> None:
+    first = build_model(str(small_decoder), pooling="latentattention", max_length=64, device="cpu")
+    first.save(str(tmp_path))
+    second = build_model(str(tmp_path), pooling="latentattention", device="cpu")
+    assert torch.equal(first[1].query.weight, second[1].query.weight)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"pooling": "lasttoken"},
+            "pools by mean, and pooling = 'lasttoken' was asked for.*Say pooling = 'mean'",
+        ),
+        (
+            {"pooling": "mean", "projections": (48,)},
+            r"Dense layers to \[96, 48\], and projections = \[48\] were",
+        ),
+        ({"pooling": "mean", "dims": (64, 16)}, "must fall from 48, the size of a vector"),
+    ],
+)
+def test_a_recipe_that_contradicts_the_folder_is_refused(with_dense: Path, asked: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(str(with_dense), **asked)
+
+
+def test_modules_that_cannot_be_kept_are_refused_by_name(with_dense: Path, tmp_path: Path) -> None:
+    shutil.copytree(with_dense, tmp_path, dirs_exist_ok=True)
+    rows = json.loads((tmp_path / "modules.json").read_text())
+    for place, name, message in [
+        (2, "theirs.Gate", "names theirs.Gate, a class that is not of sentence-transformers"),
+        (2, "sentence_transformers.models.SpladePooling", "SpladePooling, which is no module of a Sentence"),
+        (0, "sentence_transformers.models.StaticEmbedding", "begins with StaticEmbedding"),
+    ]:
+        changed = [row | ({"type": name} if index == place else {}) for index, row in enumerate(rows)]
+        (tmp_path / "modules.json").write_text(json.dumps(changed))
+        with pytest.raises(ValueError, match=message):
+            build_model(str(tmp_path), pooling="mean")
+    (tmp_path / "modules.json").write_text(json.dumps(rows))
+    pooling = json.loads((tmp_path / "1_Pooling/config.json").read_text())
+    (tmp_path / "1_Pooling/config.json").write_text(json.dumps(pooling | {"include_prompt": False}))
+    with pytest.raises(ValueError, match="pools texts without their prompts"):
+        build_model(str(tmp_path), pooling="mean")

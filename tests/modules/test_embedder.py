@@ -1,3 +1,4 @@
+import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
+import codequarry
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder, fingerprint
 from codequarry.modules.instruction_prefix import InstructionPrefix
@@ -135,6 +137,30 @@ def test_the_fingerprint_covers_modules_that_are_not_ours(minilm: Path) -> None:
 
     assert fingerprint(with_projection(torch.nn.Tanh())) == fingerprint(with_projection(torch.nn.Tanh()))
     assert fingerprint(with_projection(torch.nn.Tanh())) != fingerprint(with_projection(torch.nn.Identity()))
+
+
+def test_the_fingerprint_follows_the_settings_of_every_module(small_decoder: Path) -> None:
+    model = build_model(str(small_decoder), projections=(32,), max_length=96)
+    first = model.fingerprint
+    model[2].activation_function = torch.nn.Tanh()
+    second = model.fingerprint
+    assert second != first
+    model.config.is_causal = False
+    assert model.fingerprint not in (first, second)
+
+
+def test_indexes_made_before_modules_were_covered_open() -> None:
+    """The oracle is the formula of the versions before: pooling's settings alone."""
+    model = codequarry.load("mini", device="cpu")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    tokenizer = json.loads(model.tokenizer.backend_tokenizer.to_str())
+    digest.update(json.dumps(tokenizer | {"padding": None, "truncation": None}).encode())
+    digest.update(f"{model.tokenizer.split_special_tokens} {model.max_seq_length}".encode())
+    digest.update(repr(sorted(model[1].get_config_dict().items())).encode())
+    assert model.fingerprint == digest.hexdigest()
 
 
 def test_the_end_of_sequence_row_keeps_its_gradient_after_reload(small_decoder: Path, tmp_path: Path) -> None:

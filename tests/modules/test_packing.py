@@ -10,8 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import (
+    AutoTokenizer,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    ModernBertConfig,
+    ModernBertModel,
+    Qwen2Config,
+    Qwen2Model,
+)
 
 from codequarry.modules import packing
+from codequarry.modules.attention import Attention
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.packing import use_packing
@@ -78,9 +88,95 @@ def test_a_model_that_takes_packed_texts_still_encodes_padded_ones(model: CodeEm
     assert abs(after - before).max() < 1e-6
 
 
+WINDOW: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+SIZES: dict[str, Any] = {
+    "vocab_size": 600,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+HEADS: dict[str, Any] = SIZES | {"num_key_value_heads": 2, "head_dim": 16}
+ATTENTIONS = {
+    "gemma3": (Gemma3TextModel, Gemma3TextConfig(**HEADS, **WINDOW), Attention(True, 16)),
+    "gemma3 both ways": (
+        Gemma3TextModel,
+        Gemma3TextConfig(**HEADS, **WINDOW, use_bidirectional_attention=True),
+        Attention(False, 9),  # 8 to either side and the token itself
+    ),
+    "qwen2": (
+        Qwen2Model,
+        Qwen2Config(**SIZES, num_key_value_heads=2, **WINDOW | {"use_sliding_window": True}),
+        Attention(True, 16),
+    ),
+    "qwen2 both ways": (
+        Qwen2Model,
+        Qwen2Config(**SIZES, num_key_value_heads=2, is_causal=False),
+        Attention(False, None),
+    ),
+    "modernbert": (
+        ModernBertModel,
+        ModernBertConfig(**SIZES, local_attention=16, layer_types=WINDOW["layer_types"], pad_token_id=0),
+        Attention(False, 9),
+    ),
+}
+
+
+@pytest.fixture(params=ATTENTIONS)
+def attending(request: pytest.FixtureRequest, small_decoder: Path, tmp_path: Path) -> Path:
+    """A backbone of two layers, of each kind of attention, with weights under which it matters."""
+    model_class, config, _ = ATTENTIONS[request.param]
+    AutoTokenizer.from_pretrained(small_decoder).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    backbone = model_class(config)
+    with torch.no_grad():
+        for weights in backbone.parameters():
+            if weights.ndim == 2:
+                weights.normal_(0, 0.3)
+    backbone.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_attention_is_read_from_the_configuration_and_packs_as_it_pads(
+    attending: Path, request: pytest.FixtureRequest
+) -> None:
+    expected = ATTENTIONS[request.node.callspec.params["attending"]][2]
+    assert Attention.of(json.loads((attending / "config.json").read_text())) == expected
+    model = build_model(
+        str(attending), pooling="lasttoken" if expected.causal else "mean", max_length=128, device="cpu"
+    )
+    backbone = model[0].model
+    assert Attention.of(backbone.config.to_dict()) == expected
+    # The oracle: what transformers' own attention layers hold.
+    windows = {getattr(module, "sliding_window", None) for module in backbone.modules()}
+    assert windows - {None} == ({expected.sliding_window} - {None})
+    in_one_row, in_a_block = both_forms(model)
+    wanted, wanted_gradients = vectors_and_gradients(model, in_a_block)
+    assert use_packing(model) is None
+    found, gradients = vectors_and_gradients(model, in_one_row)
+    assert (found - wanted).abs().max() < 1e-5
+    assert gradients.keys() == wanted_gradients.keys()
+    total = max(gradient.norm() for gradient in wanted_gradients.values())
+    for name, gradient in gradients.items():
+        assert (gradient - wanted_gradients[name]).norm() < 1e-4 * total, name
+
+
+def test_what_counts_as_causal() -> None:
+    def causal(**config: Any) -> bool:
+        return Attention.of(config).causal
+
+    assert causal(model_type="llama")
+    assert not causal(model_type="bert")
+    assert causal(model_type="bert", is_decoder=True)
+    assert not causal(model_type="bert", is_causal=True), "BERT never reads it"
+    assert not causal(model_type="gemma3_text", use_bidirectional_attention=True, is_causal=True)
+    assert causal(model_type=["x"], is_causal="no")
+
+
 def test_an_architecture_that_would_compute_something_else_is_left_as_it_was(
     small_decoder: Path, tmp_path: Path
 ) -> None:
+    """Here: layers that do not pass their sliding window on."""
     folder = tmp_path / "sliding"
     shutil.copytree(small_decoder, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -88,6 +184,8 @@ def test_an_architecture_that_would_compute_something_else_is_left_as_it_was(
     config |= {"use_sliding_window": True, "sliding_window": 4, "layer_types": layers, "max_window_layers": 0}
     (folder / "config.json").write_text(json.dumps(config))
     model = build_model(str(folder), max_length=128)
+    for layer in model[0].model.layers:
+        layer.self_attn.sliding_window = None
     before = model.encode_document(TEXTS, task="nl2code")
     reason = use_packing(model)
     assert reason is not None
@@ -98,8 +196,9 @@ def test_an_architecture_that_would_compute_something_else_is_left_as_it_was(
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("groups", [4, 2])
+@pytest.mark.parametrize("window", [None, 2])
 def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
-    causal: bool, groups: int, monkeypatch: pytest.MonkeyPatch
+    window: int | None, causal: bool, groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel itself runs on GPUs only: here a plain reading of its documentation stands for it."""
 
@@ -111,10 +210,17 @@ def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
         assert bounds_q.dtype == torch.int32
         assert longest_q == longest_k == 5
         ends = bounds_q.tolist()
+        left, right = (longest_q if side < 0 else side for side in window_size)
+
+        def seen(length: int) -> Tensor:
+            places = torch.arange(length)
+            away = places - places[:, None]
+            return (away >= -left) & (away <= right)
+
         parts = [
             scaled_dot_product_attention(
                 *(states[start:end].transpose(0, 1)[None] for states in (query, key, value)),
-                is_causal={(-1, 0): True, (-1, -1): False}[window_size],
+                attn_mask=seen(end - start),
                 scale=scale,
                 enable_gqa=enable_gqa,
             )[0].transpose(0, 1)
@@ -127,6 +233,6 @@ def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
     query = torch.randn(1, 4, 9, 8, generator=draw)
     key, value = (torch.randn(1, groups, 9, 8, generator=draw) for _ in range(2))
     bounds = torch.tensor([0, 3, 4, 9])
-    by_flash = packing._by_flash(query, key, value, 0.3, bounds, 5, causal)
-    in_blocks = packing._in_blocks(query, key, value, 0.3, bounds, 5, causal)
+    by_flash = packing._by_flash(query, key, value, 0.3, bounds, 5, causal, window)
+    in_blocks = packing._in_blocks(query, key, value, 0.3, bounds, 5, causal, window)
     assert torch.allclose(by_flash, in_blocks, atol=1e-6)

@@ -42,6 +42,17 @@ def test_the_same_recipe_and_pairs_come_back_to_their_folder(tmp_path: Path) -> 
     claim(tmp_path / "run", MINI, "data", fresh=False)
 
 
+def test_a_run_that_began_before_recipes_had_projections_resumes(tmp_path: Path) -> None:
+    claim(tmp_path / "run", MINI, "data", fresh=False)
+    file = tmp_path / "run/recipe.json"
+    record = json.loads(file.read_text())
+    del record["recipe"]["projections"]
+    file.write_text(json.dumps(record))
+    claim(tmp_path / "run", MINI, "data", fresh=False)
+    with pytest.raises(ValueError, match=r"projections \(\) there and \(768, 384\) here"):
+        claim(tmp_path / "run", replace(MINI, projections=(768, 384)), "data", fresh=False)
+
+
 def test_another_recipe_is_refused_with_both_names_and_what_differs(tmp_path: Path) -> None:
     claim(tmp_path, MINI, "data", fresh=False)
     other = replace(MINI, name="mine", max_steps=7)

@@ -14,7 +14,8 @@ def edit(path, **changes):
 def test_a_run_is_read_whole(decoder_run):
     run = RunFolder.read(decoder_run)
     assert (run.pooling, run.max_length, run.hidden_size, run.dims) == ("lasttoken", 64, 64, (64, 32, 16))
-    assert run.is_decoder
+    assert run.attention.causal
+    assert run.vector_size == 64
     assert run.recipe["name"] == run.training["recipe"]["name"] == "nano"
 
 
@@ -76,7 +77,7 @@ def test_a_run_that_pools_with_latents_is_refused_with_the_poolings_that_can_be_
 def test_a_run_without_normalize_is_refused(run):
     rows = json.loads((run / "modules.json").read_text())
     (run / "modules.json").write_text(json.dumps(rows[:2]))
-    with pytest.raises(ValueError, match="a release holds Transformer, Pooling, Normalize"):
+    with pytest.raises(ValueError, match="a release holds Transformer, Pooling, Normalize, with any Dense"):
         RunFolder.read(run)
 
 

@@ -131,7 +131,6 @@ def set_a_default_prompt(release):
 CAUGHT_BY_THE_FILES_ALONE = [
     (cut_the_weights, "model.safetensors cannot be read"),
     (change_the_pooling, "1_Pooling/config.json pools by mean, while config.json has is_causal true"),
-    (change_the_pooling_and_hide_it, "config.json has is_causal false, not true"),
     (edit_a_prompt, 'prompt qa_query is "Question: "'),
     (swap_the_sides, 'prompt document is "Find the most'),
     (swap_the_sides, 'prompt query is "Candidate'),
@@ -208,7 +207,7 @@ def test_what_no_file_betrays_the_golden_vectors_do(release):
     assert verification.table().count("not ok") == len(verification.runtimes) >= 2
 
 
-@pytest.mark.parametrize("sabotage", [give_another_theta, swap_two_tokens])
+@pytest.mark.parametrize("sabotage", [give_another_theta, swap_two_tokens, change_the_pooling_and_hide_it])
 def test_one_runtime_is_enough_to_tell(release, only, sabotage):
     sabotage(release)
     write_manifest(release)

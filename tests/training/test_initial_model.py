@@ -3,10 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.recipes.adapter import Adapter
 from codequarry.recipes.read import read_recipe
+from codequarry.recipes.schema import Backbone
 from codequarry.training.initial_model import initial_model
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -37,3 +40,23 @@ def test_the_recipe_says_length_dimensions_pooling_and_number_format(minilm: Pat
     assert model.matryoshka_dims == mini.matryoshka_dims
     assert model[1].pooling_mode == "mean"
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+def test_projections_are_built_and_do_not_go_with_an_adapter(small_decoder: Path, tmp_path: Path) -> None:
+    nano = read_recipe(RECIPES / "nano.toml")
+    recipe = replace(
+        nano,
+        backbone=Backbone(str(small_decoder)),
+        projections=(96, 32),
+        matryoshka_dims=(32, 16),
+        validation=None,
+    )
+    model = initial_model(recipe, tmp_path / "lock", tmp_path / "run", iter(()), "cpu")
+    assert [layer.out_features for layer in list(model)[2:4]] == [96, 32]
+    with_adapter = replace(recipe, lora=Adapter(rank=4, alpha=8.0))
+    with pytest.raises(ValueError, match="the adapter's folder has no place for them"):
+        initial_model(with_adapter, tmp_path / "lock", tmp_path / "run", iter(()), "cpu")
+    with pytest.raises(ValueError, match="as large as the last projection, so let the dims begin with 96"):
+        replace(recipe, projections=(96,))
+    with pytest.raises(ValueError, match="dimensions of at least 1"):
+        replace(recipe, projections=(0, 32))
