@@ -22,6 +22,7 @@ from transformers import (
 
 from codequarry.modules.build import build_model
 from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
 from codequarry.modules.tasks import CODE
@@ -139,7 +140,7 @@ def test_projections_are_dense_layers_between_pooling_and_unit_length(with_dense
     assert [(layer.in_features, layer.out_features) for layer in list(model)[2:4]] == [(64, 96), (96, 48)]
     assert all(layer.bias is False for layer in list(model)[2:4])
     texts = ["def f(): pass", "sort a list"]
-    hidden = SentenceTransformer(modules=[model[0], model[1]], device="cpu").encode(texts)
+    hidden = CodeEmbedder(modules=[model[0], model[1]], device="cpu").encode(texts, prompt="")
     projected = hidden @ model[2].linear.weight.detach().numpy().T @ model[3].linear.weight.detach().numpy().T
     expected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
     np.testing.assert_allclose(model.encode(texts, prompt=""), expected, atol=1e-5)

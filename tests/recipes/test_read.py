@@ -76,7 +76,7 @@ def test_a_mixture_with_weights_and_negatives_survives_json(tmp_path: Path) -> N
         ("batch_size=big", "batch_size = 'big' is str; int is expected"),
         ("batch_size=true", "batch_size = True is bool; int is expected"),
         ("batch_size=1", "batch_size = 1 in recipe mini: at least 2"),
-        ("pooling=cls", "pooling = 'cls': pass one of 'lasttoken', 'mean'"),
+        ("pooling=max", "pooling = 'max': pass one of 'lasttoken', 'mean'"),
         ("matryoshka_dims=384", "pass a list such as"),
         ("matryoshka_dims=[]", "matryoshka_dims is empty"),
         ("temperature=20", "it divides a cosine"),
