@@ -22,7 +22,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	cp constraints.txt $@   # a test compares what is installed with it
 
 demo: $(VENV)/installed
-	$(BIN)/python -m codequarry.benchmarks.demo $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
+	$(BIN)/python -m codequarry.cli.demo $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

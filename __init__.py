@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from codequarry.modules.tasks import TASKS
 
 if TYPE_CHECKING:
-    from codequarry.modules.load import load
+    from codequarry.inference.load import load
 
 __version__ = version("codequarry")
 __all__ = ["TASKS", "__version__", "load"]
@@ -20,7 +20,7 @@ __all__ = ["TASKS", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     # `load` brings torch and transformers, seconds of import that `codequarry --help` must not pay.
     if name == "load":
-        from codequarry.modules.load import load
+        from codequarry.inference.load import load
 
         return load
     raise AttributeError(f"module 'codequarry' has no attribute {name!r}")

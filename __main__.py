@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import codequarry
 from codequarry import train
-from codequarry.benchmarks import command as benchmark
-from codequarry.data import negatives_command as negatives
-from codequarry.data.cleaning import command as clean
-from codequarry.data.mining import command as mine
-from codequarry.data.sources import command as sources
-from codequarry.integrations.serve import command as serve
+from codequarry.cli import benchmark, mine, serve
+from codequarry.cli import data as data_command
+from codequarry.cli import release as release_command
+from codequarry.common.errors import exit_on_user_error
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
-from codequarry.modules.told_in_a_sentence import told_in_a_sentence
-from codequarry.release import command as release_command
-from codequarry.release import publish_command
 
 if TYPE_CHECKING:
     from codequarry.modules.embedder import CodeEmbedder
@@ -25,13 +20,12 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb; a mistake of the user's ends with a sentence and exit code 1, not with a traceback."""
     arguments = _parser().parse_args(argv)
-    with told_in_a_sentence():
+    with exit_on_user_error():
         arguments.verb(arguments)
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    from codequarry.search.answers import as_json, render
-    from codequarry.search.query import search
+    from codequarry.search.query import as_json, render, search
 
     get_task(arguments.task)  # before seconds are spent on loading a model
     model = _load(arguments.model, arguments.dims)
@@ -40,7 +34,7 @@ def _search(arguments: argparse.Namespace) -> None:
 
 
 def _negatives(arguments: argparse.Namespace) -> None:
-    negatives.run(arguments, _load)
+    data_command.run_negatives(arguments, _load)
 
 
 def _quietly(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
@@ -52,7 +46,7 @@ def _quietly(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Na
 
 
 def _load(name: str, dims: int | None = None) -> "CodeEmbedder":
-    from codequarry.modules.load import load
+    from codequarry.inference.load import load
 
     _quiet()
     return load(name, dims=dims)
@@ -100,25 +94,25 @@ def _parser() -> argparse.ArgumentParser:
     data = verbs.add_parser("data", help="build and clean training pairs and evaluation sets")
     steps = data.add_subparsers(required=True, metavar="STEP")
     build = _verb(
-        steps, "build", "make pairs or evaluation sets from their public sources", sources.BUILD_EXAMPLE
+        steps, "build", "make pairs or evaluation sets from their public sources", data_command.BUILD_EXAMPLE
     )
-    sources.add_build_arguments(build)
-    build.set_defaults(verb=sources.run_build)
+    data_command.add_build_arguments(build)
+    build.set_defaults(verb=data_command.run_build)
     verb = _verb(
         steps,
         "clean",
         "leave out repeats, and whatever occurs in an evaluation set",
         "codequarry data clean train pairs/train --eval eval --out clean",
     )
-    clean.add_arguments(verb)
-    verb.set_defaults(verb=clean.run)
+    data_command.add_clean_arguments(verb)
+    verb.set_defaults(verb=data_command.run_clean)
     verb = _verb(
         steps,
         "negatives",
         "give pairs documents that look right and are wrong",
         "codequarry data negatives clean --model mini --out with-negatives.jsonl.gz",
     )
-    negatives.add_arguments(verb)
+    data_command.add_negatives_arguments(verb)
     verb.set_defaults(verb=_negatives)
 
     verb = _verb(
@@ -162,11 +156,11 @@ def _parser() -> argparse.ArgumentParser:
         steps,
         "publish",
         "put a release on the Hub, and tag it once it is proven there",
-        publish_command.EXAMPLE,
-        publish_command.MORE,
+        release_command.PUBLISH_EXAMPLE,
+        release_command.PUBLISH_MORE,
     )
-    publish_command.add_arguments(publish)
-    publish.set_defaults(verb=_quietly(publish_command.run))
+    release_command.add_publish_arguments(publish)
+    publish.set_defaults(verb=_quietly(release_command.run_publish))
 
     verb = _verb(verbs, "serve", "answer with vectors over HTTP", serve.EXAMPLE, serve.MORE)
     serve.add_arguments(verb)

@@ -13,21 +13,27 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from codequarry.modules.run_logs import RUN_LOGS, chosen_logs, log_callbacks
+from codequarry.common.errors import run_program
 from codequarry.modules.tasks import get_family
-from codequarry.modules.told_in_a_sentence import run_program
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
-from codequarry.recipes.run_folder import adopt, claim, finish, is_finished, with_decay
-from codequarry.training.arguments import build_collator, check_installed, check_ranks, training_arguments
+from codequarry.training.arguments import (
+    RUN_LOGS,
+    build_collator,
+    check_installed,
+    check_ranks,
+    chosen_logs,
+    training_arguments,
+)
 from codequarry.training.initial_model import (
     build_loss,
+    choose_grad_cache_threshold,
     final_weights,
-    grad_cache_threshold,
     initial_model,
     prepare_model,
 )
 from codequarry.training.mixture import load_mixture, read_selected
 from codequarry.training.record import run_record
+from codequarry.training.run_folder import adopt, finish, is_finished, open_run, with_decay
 
 
 def train(
@@ -71,16 +77,15 @@ def train(
     from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
-    from codequarry.modules.average import float_copy
-    from codequarry.modules.best_checkpoint import BestCheckpoint
-    from codequarry.modules.checkpoints import newest_complete
-    from codequarry.modules.curves import write_curves
-    from codequarry.modules.fast_fp32 import use_fast_fp32
     from codequarry.modules.packing import use_packing
-    from codequarry.modules.precision import chosen_precision
-    from codequarry.modules.progress import show_progress
-    from codequarry.modules.teachers import vectors_of
+    from codequarry.modules.precision import chosen_precision, use_fast_fp32
+    from codequarry.training.callbacks import BestCheckpoint, log_callbacks
+    from codequarry.training.checkpoints import newest_complete
+    from codequarry.training.curves import write_curves
+    from codequarry.training.distillation import vectors_of
+    from codequarry.training.progress import show_progress
     from codequarry.training.trainer import PairTrainer
+    from codequarry.training.weight_averaging import float_copy
 
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
 
@@ -89,7 +94,7 @@ def train(
     ranks = PartialState(cpu=device == "cpu")
     check_ranks(recipe, ranks.num_processes)
     with ranks.main_process_first():
-        claim(out, recipe, selected.data_sha256, fresh=fresh and ranks.is_main_process)
+        open_run(out, recipe, selected.data_sha256, fresh=fresh and ranks.is_main_process)
         if start is not None and ranks.is_main_process:
             adopt(out, start)
     if is_finished(out):
@@ -117,8 +122,10 @@ def train(
 
     # -- loss
     with ranks.main_process_first():
-        graph_tokens = grad_cache_threshold(recipe, model, out, precision, packed=not_packed is None)
-    loss = build_loss(recipe, model, graph_tokens)
+        grad_cache_threshold = choose_grad_cache_threshold(
+            recipe, model, out, precision, packed=not_packed is None
+        )
+    loss = build_loss(recipe, model, grad_cache_threshold)
 
     # -- train, from the last whole checkpoint where there is one
     with ranks.main_process_first():
@@ -167,7 +174,7 @@ def train(
             ranks=ranks.num_processes,
             precision=precision,
             packed=not_packed is None,
-            graph_tokens=graph_tokens,
+            grad_cache_threshold=grad_cache_threshold,
             final_scores=final_scores,
         )
         try:

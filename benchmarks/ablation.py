@@ -17,14 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codequarry.benchmarks.contenders import contender
-from codequarry.benchmarks.markdown import markdown_table
-from codequarry.benchmarks.origin import origin, written_command
-from codequarry.benchmarks.quality import MEAN, Row, pair_sets
-from codequarry.data.pair_files import fingerprint, read_pairs
-from codequarry.data.pair_folders import fingerprint_folders
-from codequarry.modules.told_in_a_sentence import run_program
-from codequarry.modules.whole_files import write_json
+from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.results import MEAN, Row, pair_sets
+from codequarry.common.environment import origin, written_command
+from codequarry.common.errors import run_program
+from codequarry.common.files import write_json
+from codequarry.common.tables import markdown_table
+from codequarry.data.pair_files import fingerprint, fingerprint_folders, read_pairs
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.train import train
 
@@ -123,8 +122,8 @@ def ablation_table(record: Mapping[str, Any]) -> str:
 
 def _scored(folder: Path, sets: Sequence[Any], work: Path) -> dict[str, Any]:
     """The scores of a finished run, between 0 and 1, and its seconds of training."""
-    from codequarry.benchmarks.score import score
-    from codequarry.modules.load import load
+    from codequarry.benchmarks.evaluate import score
+    from codequarry.inference.load import load
 
     # By `load`: stock sentence-transformers reads two of our three poolings only.
     model = contender(folder.name, load(str(folder)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codequarry.modules.pictures import (
+from codequarry.common.plots import (
     COLOURS,
     FAINT,
     INK,

@@ -6,26 +6,29 @@ Reads every `*.json` of the results folder and leaves `report.md` and the plots 
 in those files are shown; what nobody measured is called "not measured".
 """
 
-import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.benchmarks.evaluate import BM25, FUSED
 from codequarry.benchmarks.plots import Curve, Point, quality_against_speed, quality_by_dimension, write_plot
-from codequarry.benchmarks.quality import MEAN
-from codequarry.benchmarks.score import BM25, FUSED
-from codequarry.data.sources.eval_rows import EVAL_SOURCES
-from codequarry.integrations.mteb_tasks import counts_in_mean
-from codequarry.modules.whole_files import write_text
+from codequarry.benchmarks.results import MEAN
+from codequarry.common.files import write_text
+from codequarry.common.tables import markdown_table
+from codequarry.data.catalog.registry import EVAL_SOURCES
+from codequarry.integrations.mteb import counts_in_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT = "report.md"
+
 ABSENT = "not measured"
+
 TRAINING = "training-"  # what the names of results of `benchmarks/training` begin with
+
 _SECTIONS = {"dims": "Fewer dimensions", "precisions": "Documents stored in fewer bits", "prompts": "Prompts"}
 
 Record = dict[str, Any]  # a results file, or a row of one
@@ -57,14 +60,6 @@ class Benchmark:
         """A model's mean; None where it was not scored on every set of the benchmark."""
         whole = all((name, model) in self.rows for name in self.sets)
         return self.rows.get((MEAN, model)) if whole else None
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """`codequarry benchmark --report`: write the report and say where it is."""
-    from codequarry.benchmarks.command import out_folder
-
-    for path in write_report(out_folder(arguments)):
-        print(f"wrote {path}")
 
 
 def write_report(folder: Path) -> list[Path]:
@@ -315,3 +310,20 @@ def _refuse_contradictions(benchmark: Benchmark) -> None:
                     f"{other} and {name} do not agree about {row['model']} on {of_set}, "
                     f"{twin['ndcg@10']} and {row['ndcg@10']}: run one of them again."
                 )
+
+
+def verified_table(verifications: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line a runtime and precision, a column a release: worst cosine and worst absolute difference.
+
+    verifications: by the name of the release, what `codequarry release verify --out` wrote of it.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for name, verification in verifications.items():
+        for row in verification["rows"]:
+            of = cells.setdefault((f"{row['runtime']} {row['version']}", row["precision"]), {})
+            of[name] = f"{row['worst_cosine']:.7f}, {row['worst_absolute_difference']:.1e}"
+    return markdown_table(
+        ["runtime", "precision", *verifications],
+        [[*runtime, *(of.get(name, "-") for name in verifications)] for runtime, of in cells.items()],
+        words=["precision"],
+    )

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codequarry.benchmarks.intervals import Numbers, Scores, interval, mean_of, means_by_chance
-from codequarry.benchmarks.quality import MEAN, Row, scores_of
+from codequarry.benchmarks.bootstrap import Numbers, Scores, interval, mean_of, means_by_chance
+from codequarry.benchmarks.results import MEAN, Row, scores_of
 
 ROUNDS = 10_000
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.data.deduplication import tokens
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
-from codequarry.data.shingles import tokens
 from codequarry.modules.tasks import prompt_name
 
 if TYPE_CHECKING:

@@ -11,12 +11,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from codequarry.data.catalog.schema import Licence
 from codequarry.data.pair import Pair
-from codequarry.data.sources.licences import LICENCES
-from codequarry.data.sources.mined_repositories import MINED_REPOSITORIES
-from codequarry.data.sources.paper_rows import HUB_SOURCES
-from codequarry.data.sources.schema import Licence
-from codequarry.data.sources.train_rows import TRAIN_SOURCES
 from codequarry.modules.tasks import SIDES, prompt_name
 
 if TYPE_CHECKING:
@@ -46,13 +42,6 @@ def column_prompts(prompts: Mapping[str, str | None], part: str, columns: Sequen
     """The prefix of each column of a part: negatives are documents."""
     query, document = (prompts[prompt_name(task_of(part), side)] or "" for side in SIDES)
     return {column: query if column == "query" else document for column in columns}
-
-
-def known_licences() -> dict[str, Licence]:
-    """The licence of every source that has a row: data sets and mined repositories, by name."""
-    sets = {row.name: row.licence for row in (*TRAIN_SOURCES.values(), *HUB_SOURCES.values())}
-    repositories = {row.name: row.licence for row in MINED_REPOSITORIES}
-    return {name: LICENCES[spdx] for name, spdx in (sets | repositories).items()}
 
 
 def select(

@@ -16,10 +16,10 @@ from typing import IO, Any, cast
 
 from tqdm import tqdm
 
-from codequarry.data.pair import Pair
-from codequarry.data.parquet_pairs import parquet_records, write_parquet
+from codequarry.data.pair import REQUIRED, Pair
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+
 _BAR_EVERY = 2_000  # records between two looks at the progress bar
 
 
@@ -191,3 +191,88 @@ def _usable(found: Any) -> Any:
 def _write_lines(file: IO[bytes], pairs: Iterable[Pair]) -> None:
     for pair in pairs:
         file.write(json.dumps(pair.to_record(), ensure_ascii=False).encode() + b"\n")
+
+
+def parquet_records(file: Path) -> Iterator[tuple[int, Any]]:
+    """Number and content of each row, from 1; the content is a ValueError where the file is broken."""
+    pyarrow = _pyarrow()
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            for batch in table.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    # An empty cell is Parquet's way to leave a field out.
+                    yield number, {name: value for name, value in row.items() if value is not None}
+    except (pyarrow.ArrowException, OSError, ValueError) as damage:
+        yield number + 1, ValueError(f"The file is damaged or no Parquet ({damage}).")
+
+
+def write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs as one table of strings, `negatives` a list of them."""
+    pyarrow = _pyarrow()
+    schema = pyarrow.schema(
+        [(name, pyarrow.string()) for name in REQUIRED] + [("negatives", pyarrow.list_(pyarrow.string()))]
+    )
+    rows = [{"negatives": None} | pair.to_record() for pair in pairs]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as missing:
+        raise ImportError(
+            "Parquet files need pyarrow, which is not installed: run `pip install 'codequarry[train]'`."
+        ) from missing
+    return pyarrow
+
+
+HELD_OUT = "heldout"
+
+
+def pair_folders(path: Path, *, subfolders: bool = False) -> list[Path]:
+    """Where the pairs of a path lie: the path itself, or with `subfolders` every folder in it that has some.
+
+    Folders called `heldout`, hidden ones and whatever is in them are left out: what is kept for measuring
+    never trains.
+    """
+    if not subfolders or not path.is_dir():
+        return [path]
+    folders = [path, *(folder for folder in sorted(path.rglob("*")) if folder.is_dir())]
+    return [folder for folder in folders if _is_open(folder.relative_to(path)) and _holds_pairs(folder)] or [
+        path
+    ]
+
+
+def read_pair_folders(path: Path, *, subfolders: bool = False, skip_bad: bool = False) -> PairRead:
+    """Every pair at a path, as `read_pairs` gives them, folder after folder by name.
+
+    Raises PairError as `read_pairs` does.
+    """
+    reads = [read_pairs(folder, skip_bad=skip_bad) for folder in pair_folders(path, subfolders=subfolders)]
+    return PairRead(
+        [pair for read in reads for pair in read.pairs],
+        sum(read.skipped for read in reads),
+        tuple(file for read in reads for file in read.files),
+    )
+
+
+def fingerprint_folders(path: Path, *, subfolders: bool = False) -> str:
+    """A sha256 over the names and bytes of all those files; that of `fingerprint` where it is one folder."""
+    folders = pair_folders(path, subfolders=subfolders)
+    if folders == [path]:
+        return fingerprint(path)
+    whole = hashlib.sha256()
+    for folder in folders:
+        whole.update(f"{folder.relative_to(path).as_posix()}\0{fingerprint(folder)}\n".encode())
+    return whole.hexdigest()
+
+
+def _is_open(inside: Path) -> bool:
+    return not any(part == HELD_OUT or part.startswith(".") for part in inside.parts)
+
+
+def _holds_pairs(folder: Path) -> bool:
+    return any(file.name.endswith(SUFFIXES) and not file.name.startswith(".") for file in folder.iterdir())

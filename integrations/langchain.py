@@ -17,7 +17,7 @@ except ImportError as error:
         "codequarry.integrations.langchain needs langchain-core: pip install 'codequarry[langchain]'"
     ) from error
 
-from codequarry.integrations.sides import Sides
+from codequarry.inference.encoder import TaskEmbedder
 from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK
 
@@ -39,7 +39,7 @@ class CodequarryEmbeddings(Embeddings):
         show_progress: a bar while documents are embedded, once two seconds have passed; None on a terminal
             only.
 
-    Raises ValueError for what `Sides` refuses: an unknown task, model or dimension, and empty texts.
+    Raises ValueError for what `TaskEmbedder` refuses: an unknown task, model or dimension, and empty texts.
 
     >>> embeddings = CodequarryEmbeddings("runs/own", task="code2code", dims=128)
     >>> len(embeddings.embed_query("total = sum(a)"))
@@ -55,7 +55,7 @@ class CodequarryEmbeddings(Embeddings):
         batch_size: int = 32,
         show_progress: bool | None = None,
     ) -> None:
-        self._sides = Sides(model, task=task, dims=dims, device=device)
+        self._sides = TaskEmbedder(model, task=task, dims=dims, device=device)
         self.batch_size = batch_size
         self.show_progress = show_progress
 

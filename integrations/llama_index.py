@@ -19,7 +19,7 @@ except ImportError as error:
         "codequarry.integrations.llama_index needs llama-index-core: pip install 'codequarry[llama-index]'"
     ) from error
 
-from codequarry.integrations.sides import Sides
+from codequarry.inference.encoder import TaskEmbedder
 from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK
 
@@ -46,8 +46,8 @@ class CodequarryEmbedding(BaseEmbedding):
     `to_dict` names model, task, dims and device, and `from_dict` loads them again. A model that was passed
     loaded is named there by its fingerprint: a cache tells it from every other, `from_dict` refuses it.
 
-    Raises ValueError for what `Sides` refuses (an unknown task, model or dimension, and empty texts), and
-    for LlamaIndex's `embeddings_cache`, whose keys leave the side out.
+    Raises ValueError for what `TaskEmbedder` refuses (an unknown task, model or dimension, and empty
+    texts), and for LlamaIndex's `embeddings_cache`, whose keys leave the side out.
 
     >>> embedding = CodequarryEmbedding("runs/own", task="code2code", dims=128)
     >>> len(embedding.get_query_embedding("total = sum(a)"))
@@ -57,7 +57,7 @@ class CodequarryEmbedding(BaseEmbedding):
     task: str = Field(default=DEFAULT_TASK, description="One of codequarry's five tasks.")
     dims: int | None = Field(default=None, description="Numbers a vector; None for all.")
     device: str | None = Field(default=None, description="Where the model runs; None for the fastest.")
-    _sides: Sides = PrivateAttr()
+    _sides: TaskEmbedder = PrivateAttr()
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class CodequarryEmbedding(BaseEmbedding):
                 "embeddings_cache files a text under its words alone, so a query that was once a document "
                 "would get the document's vector. Leave it out; an IngestionPipeline's cache is safe."
             )
-        sides = Sides(model_name, task=task, dims=dims, device=device)
+        sides = TaskEmbedder(model_name, task=task, dims=dims, device=device)
         fields: dict[str, Any] = {"task": sides.task, "dims": sides.dims, "device": device}
         super().__init__(
             model_name=sides.name or _LOADED + sides.model.fingerprint[:16],

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
+from codequarry.integrations.mteb import BENCHMARK_TASKS
 from codequarry.modules.backbone import EMBEDDED_BASE, MINI, MINI_FOLDER
 from codequarry.modules.tasks import SIDES, PromptFamily, family_of
 

@@ -2,19 +2,21 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.model_card import in_words, removed_texts, score_tables, training_sources
+from codequarry.model_card import tables
 from codequarry.model_card.card import Card, on_the_hub
-from codequarry.model_card.header import header
 from codequarry.model_card.papers import taken_and_left
+from codequarry.model_card.tables import Row, own_rows
 from codequarry.modules.tasks import TASKS, family_of, prompt_name
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _FOLDER = Path(__file__).parent
+
 # A query and what it should find, for the snippets: one side each.
 QUERY, DOCUMENT = "parse an ISO 8601 date", "def parse(s): return date.fromisoformat(s)"
 
@@ -64,10 +66,10 @@ def _context(card: Card) -> dict[str, Any]:
         else f"`{card.base_model}`, which comes with codequarry",
         "served_as": card.load_as if on_the_hub(card.load_as) else "/model",
         "taken_and_left": taken_and_left,
-        "words": in_words,
-        "removed": removed_texts,
-        "scores": score_tables,
-        "sources": training_sources,
+        "words": tables,
+        "removed": tables,
+        "scores": tables,
+        "sources": tables,
         "verified_in": {
             str(row.get("runtime")).lower() for row in (card.verification or {}).get("rows") or ()
         },
@@ -92,3 +94,77 @@ def template(name: str) -> "Template":
         autoescape=False,  # Markdown, not HTML
     )
     return environment.get_template(name)
+
+
+_TAGS = ["sentence-transformers", "code", "code-search", "feature-extraction", "text-embeddings-inference"]
+
+_HUB_TASK = "information-retrieval"  # as sentence-transformers calls it in the cards that it writes
+
+
+def header(card: Card) -> str:
+    """The card's metadata as YAML, model index included; what is not known is left out of it."""
+    from huggingface_hub import ModelCardData
+
+    results = [
+        _result(row)
+        for row in own_rows(card.results)
+        if row.get("task") != "mean" and row.get("ndcg@10") is not None
+    ]
+    text: str = ModelCardData(
+        language=["en", "code"],
+        license="apache-2.0",
+        library_name="sentence-transformers",
+        pipeline_tag="feature-extraction",
+        tags=_TAGS,
+        base_model=card.base_model if on_the_hub(card.base_model) else None,
+        datasets=list(card.datasets) or None,
+        model_name=card.name if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+    return text
+
+
+def _result(row: Row) -> Any:
+    from huggingface_hub import EvalResult
+
+    name = row.get("set") or row["task"]
+    # A set that is not on the Hub must not bear the name of a data set that is: many are called mbpp.
+    return EvalResult(
+        task_type=_HUB_TASK,
+        task_name=row["task"],
+        dataset_type=row.get("dataset") or f"codequarry-{name}",
+        dataset_name=name,
+        dataset_revision=row.get("dataset_revision"),
+        metric_type="ndcg_at_10",
+        metric_name="nDCG@10",
+        metric_value=row["ndcg@10"],
+    )
+
+
+def render_gguf_card(
+    name: str, *, limit: int, dims: Sequence[int], prompts: Mapping[str, str], sizes: Mapping[str, int]
+) -> str:
+    """The card as the text of a README.md, YAML header included.
+
+    Arguments:
+        name: of the model.
+        limit: tokens it reads, end-of-sequence included.
+        dims: numbers a vector, largest first.
+        prompts: of the model's family, by name.
+        sizes: bytes of each GGUF file, by its name.
+    """
+    task = family_of(prompts).default_task
+    query, document = prompt_name(task, "query"), prompt_name(task, "document")
+    return template("gguf.md").render(
+        name=name,
+        limit=limit,
+        dims=dims,
+        sizes=sizes,
+        files=list(sizes),
+        query=json.dumps(QUERY),
+        document=json.dumps(DOCUMENT),
+        query_prompt=query,
+        document_prompt=document,
+        prompted_query=json.dumps(prompts[query] + QUERY),
+        prompts={name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts.items()},
+    )

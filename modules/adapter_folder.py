@@ -15,12 +15,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from codequarry.common.files import write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.gguf_backbone import source_sha256
 from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
-from codequarry.modules.whole_files import write_json
 
 BASE = "base.json"
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from codequarry.modules.cache_folder import cache_folder
+from codequarry.common.files import cache_folder, write_json
 from codequarry.modules.gguf_backbone import (
     dequantise,
     dequantised_name,
@@ -15,7 +15,6 @@ from codequarry.modules.gguf_backbone import (
     one_process_at_a_time,
     sha256_of,
 )
-from codequarry.modules.whole_files import write_json
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,19 @@ ADAPTERS = {"0.5b": Path(__file__).parents[1] / "models" / "0.5b-lora"}
 
 # Weights in safetensors only: a pickle runs code when it is read.
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """How large a Qwen2-architecture decoder is that starts from random weights."""
+
+    hidden_size: int  # numbers a hidden state, and an embedding
+    layers: int
+    heads: int  # query heads
+    kv_heads: int  # key and value heads; fewer than `heads` is grouped-query attention
+    intermediate_size: int  # of the gated feed-forward block
+    vocabulary: int  # rows of the token table; also the size of a tokenizer trained for it
+    rope_theta: float = 1_000_000.0  # base of the rotary frequencies
 
 
 def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | None = None) -> Path:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from codequarry.modules.whole_files import write_json
+from codequarry.common.files import write_json
 
 if TYPE_CHECKING:
     import numpy as np

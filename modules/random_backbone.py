@@ -18,7 +18,7 @@ from transformers import (
     set_seed,
 )
 
-from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.backbone import DecoderShape
 
 END_OF_SEQUENCE = "<|endoftext|>"
 PAD = "<|fim_pad|>"  # as in Qwen2.5-Coder's vocabulary, where it is not the end of sequence

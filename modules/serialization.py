@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from codequarry.modules.whole_files import write_json
+from codequarry.common.files import write_json
 
 Module = TypeVar("Module", bound=nn.Module)
 

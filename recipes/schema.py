@@ -1,15 +1,14 @@
 """What a recipe says: every field with its unit and special values, frozen once read."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.backbone import DecoderShape
+from codequarry.modules.losses import Direction, Hardness, Partition
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
-from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
-from codequarry.recipes.adapter import Adapter
-from codequarry.recipes.objective import LossTerms
-from codequarry.recipes.validation import Validation
+from codequarry.modules.tasks import DEFAULT_FAMILY, TASKS, get_family
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,176 @@ class HardNegatives:
             raise ValueError(
                 f"hard_negatives: margin = {self.margin}: a share from 0 to below 1, such as 0.05."
             )
+
+
+@dataclass(frozen=True)
+class FalseNegatives:
+    """Which texts of other pairs are not counted as wrong, over all ranks."""
+
+    same_query: bool = True  # the documents of pairs with the same query text are right too
+    same_document: bool = True  # whatever has the text of the right document is right too
+    margin: float | None = None  # cosine above the positive's less this is no negative; None: off; may be < 0
+
+    def __post_init__(self) -> None:
+        if self.margin is not None and not -1 < self.margin < 1:
+            raise ValueError(
+                f"objective.false_negatives: margin = {self.margin}: a difference of cosines between -1 and "
+                "1. 0 leaves out what is nearer than the positive, -0.1 what is nearer by 0.1."
+            )
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Stay near the vectors of a teacher: 1 - cosine to the teacher's vector of the same text."""
+
+    teacher: str  # a folder, a packaged model or a Hub name; its vectors are as long as the model's
+    weight: float = 1.0  # of this term, at the start
+    final_weight: float | None = None  # at the last step, straight between the two; None: as at the start
+
+    def __post_init__(self) -> None:
+        for name, weight in (("weight", self.weight), ("final_weight", self.final_weight)):
+            if weight is not None and not 0 <= weight < float("inf"):
+                raise ValueError(f"objective.matching: {name} = {weight}: a finite number from 0 up.")
+        if not self.weight and not self.final_weight:
+            raise ValueError(
+                "objective.matching: weight is 0 from start to end: leave the [objective.matching] table out."
+            )
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """InfoNCE, and what is added to it. Temperature and Matryoshka dimensions are fields of the recipe."""
+
+    directions: tuple[Direction, ...] = ("query_to_doc",)  # what is compared; see modules/losses/info_nce.py
+    partition: Partition = "joint"  # one softmax over all directions, or one for each
+    hardness: Hardness = "none"  # which negatives weigh more the nearer they are
+    hardness_strength: float = 0.0  # times cosine, added to a negative's logit; EmbeddingGemma: 5
+    spread_out: float = 0.0  # weight of the second moment of cosines within a column (GOR); 0: off
+    false_negatives: FalseNegatives = field(default_factory=FalseNegatives)
+    matching: Matching | None = None  # None: no teacher
+
+    def __post_init__(self) -> None:
+        if len(set(self.directions)) < len(self.directions):
+            raise ValueError(f"objective: directions = {self.directions} names one twice.")
+        if "query_to_doc" not in self.directions:
+            raise ValueError(
+                f"objective: directions = {self.directions} lacks 'query_to_doc', the only one that every "
+                "pair's positive is read from."
+            )
+        same_side = {"query_to_query", "doc_to_doc"} & set(self.directions)
+        if self.partition == "per_direction" and same_side:
+            raise ValueError(
+                f"objective: {sorted(same_side)[0]!r} with partition = 'per_direction' would be a softmax "
+                "without a right answer in it: pass partition = 'joint', or leave that direction out."
+            )
+        if not 0 <= self.hardness_strength < float("inf"):
+            raise ValueError(
+                f"objective: hardness_strength = {self.hardness_strength}: a finite number from 0 up."
+            )
+        if (self.hardness == "none") != (self.hardness_strength == 0):
+            raise ValueError(
+                f"objective: hardness = {self.hardness!r} with hardness_strength = {self.hardness_strength} "
+                "weighs nothing: set both, or neither."
+            )
+        if not 0 <= self.spread_out < float("inf"):
+            raise ValueError(f"objective: spread_out = {self.spread_out}: a finite number from 0 up.")
+
+
+MEAN = "mean"  # over the tasks, each counting the same
+
+
+def score_name(of: str, dims: int | None = None) -> str:
+    """The name of nDCG@10 of a task, or of `MEAN`, on vectors of `dims` numbers; None for whole ones.
+
+    >>> score_name("nl2code"), score_name(MEAN, 128)
+    ('nl2code_ndcg@10', 'mean_128_ndcg@10')
+    """
+    return f"{of}_ndcg@10" if dims is None else f"{of}_{dims}_ndcg@10"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores on pairs held out of the training sources, and which checkpoint becomes the model."""
+
+    every_steps: int = 100  # optimiser steps between two validations; with keep = best divides save_steps
+    keep: Literal["best", "last"] = "best"  # the checkpoint that scores best, or the last step's
+    on_start: bool = True  # score the untrained model too
+    pairs_per_source: int = 200  # held out of one source and task, at most; mined repositories are one source
+    max_pairs: int = 1000  # held out in all, shared evenly by the tasks; a validation takes that much longer
+    share: float = 0.02  # of the pairs of a source and task, at most
+    dims: tuple[int, ...] = ()  # numbers kept of each vector, scored beside the whole vectors
+    metric: str = score_name(MEAN)  # what decides; or of one task, or of one of dims: mean_128_ndcg@10
+    patience: int | None = None  # validations in a row without a new best that end the run; None: none do
+
+    def __post_init__(self) -> None:
+        for name in ("every_steps", "pairs_per_source", "max_pairs", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"validation: {name} = {value}: at least 1.")
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError(
+                f"validation: patience = {self.patience} with keep = 'last': a run that ends early keeps its "
+                "best checkpoint. Leave one of the two out."
+            )
+        if not 0 < self.share < 1:
+            raise ValueError(
+                f"validation: share = {self.share}: a share of the pairs, above 0 and below 1, such as 0.02."
+            )
+        names = score_names(self.dims)
+        if self.metric not in names:
+            near = difflib.get_close_matches(self.metric, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the scores are {', '.join(names)}."
+            raise ValueError(f"validation: metric = {self.metric!r} with dims = {list(self.dims)}: {hint}")
+
+    def check(self, *, save_steps: int, matryoshka_dims: tuple[int, ...]) -> None:
+        """Raise ValueError where the rest of the recipe does not go with this.
+
+        Arguments: `save_steps`, optimiser steps between checkpoints; `matryoshka_dims`, those that train.
+        """
+        if self.keep == "best" and save_steps % self.every_steps:
+            above = -(-save_steps // self.every_steps) * self.every_steps
+            raise ValueError(
+                f"validation: every_steps = {self.every_steps} does not divide save_steps = {save_steps}, "
+                f"and the best checkpoint must be one that was scored: pass --set save_steps={above}."
+            )
+        if other := [dim for dim in self.dims if dim not in matryoshka_dims]:
+            raise ValueError(
+                f"validation: dims has {other[0]}, which is not among the trained matryoshka_dims "
+                f"{matryoshka_dims}: pass some of these."
+            )
+
+
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """LoRA (arXiv 2106.09685): W + alpha / rank · B · A, with W frozen and only A and B trained.
+
+    A recipe without the table trains every weight. With it the backbone's weights stay as they are; a
+    pooling with weights of its own still trains.
+    """
+
+    rank: int = 16  # rows of A; memory and what can be learned grow with it
+    alpha: float = 32.0  # alpha / rank multiplies what the adapter adds
+    dropout: float = 0.0  # share of the adapter's inputs dropped while training
+    # Names of linear layers, such as ["q_proj", "v_proj"]; "all-linear" alone for every one of the backbone.
+    targets: tuple[str, ...] = (ALL_LINEAR,)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"lora: rank = {self.rank}: at least 1, usually 8 to 64.")
+        if not self.alpha > 0:
+            raise ValueError(f"lora: alpha = {self.alpha}: a number above 0, often twice the rank.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"lora: dropout = {self.dropout}: a share from 0 to below 1, such as 0.05.")
+        if not self.targets:
+            raise ValueError(
+                f'lora: targets is empty: name linear layers, e.g. ["q_proj", "v_proj"], or ["{ALL_LINEAR}"].'
+            )
+        if ALL_LINEAR in self.targets and len(self.targets) > 1:
+            others = ", ".join(name for name in self.targets if name != ALL_LINEAR)
+            raise ValueError(f'lora: "{ALL_LINEAR}" already holds {others}: write one of the two.')
 
 
 @dataclass(frozen=True)
@@ -178,3 +347,8 @@ class Recipe:
             return None
         decays = min(self.decay_steps, self.max_steps - self.warmup_steps)
         return {"num_decay_steps": decays, "decay_type": "1-sqrt"}
+
+
+def score_names(dims: Sequence[int] = ()) -> list[str]:
+    """Every score that a validation with these `dims`, beside the whole vectors, can give."""
+    return [score_name(of, size) for size in (None, *dims) for of in (MEAN, *TASKS)]

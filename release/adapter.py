@@ -3,13 +3,13 @@
 import shutil
 from pathlib import Path
 
+from codequarry.common.files import write_json
 from codequarry.model_card.render import render_adapter
 from codequarry.modules.adapter_folder import BASE, load_adapter_folder, read_base
-from codequarry.modules.whole_files import write_json
 from codequarry.release.build import licence_file
-from codequarry.release.card_fields import card_of
+from codequarry.release.card import card_of
 from codequarry.release.golden import golden_rows, write_golden_rows
-from codequarry.release.run_folder import RunFolder
+from codequarry.release.trained_run import RunFolder
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 

@@ -10,18 +10,15 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import codequarry
+from codequarry.common.files import in_one_step, write_json
 from codequarry.model_card.render import render
-from codequarry.modules.whole_files import write_json
-from codequarry.release.card_fields import card_of
-from codequarry.release.definitions import definition_for
-from codequarry.release.eval_results import write_eval_results
+from codequarry.release.card import card_of, write_eval_results
 from codequarry.release.golden import write_golden
-from codequarry.release.hub_handler import HANDLER, handler_source
-from codequarry.release.layout import write_layout
-from codequarry.release.manifest import write_manifest
-from codequarry.release.one_step import in_one_step
-from codequarry.release.onnx_export import OnnxPrecision, export_onnx, refuse_missing
-from codequarry.release.run_folder import RunFolder
+from codequarry.release.layout import HANDLER, handler_source, write_layout
+from codequarry.release.manifest import MANIFEST, write_manifest
+from codequarry.release.onnx import OnnxPrecision, export_onnx, refuse_missing
+from codequarry.release.registry import definition_for
+from codequarry.release.trained_run import RunFolder
 from codequarry.release.weights import LARGEST_SHARD, Dtype
 
 
@@ -74,7 +71,7 @@ def build(
     )
     rendered = render(card)
 
-    with in_one_step(out, replace=replace) as building:
+    with in_one_step(out, replace=replace, mark=MANIFEST) as building:
         _say(progress, f"weights in {dtype}, tokenizer and configuration")
         shard = largest_shard or LARGEST_SHARD
         write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=shard)

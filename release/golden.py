@@ -5,12 +5,15 @@ it still means the same. The file is JSON because servers take every `*.safetens
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codequarry.modules.tasks import SIDES, TASKS, PromptFamily, family_of, prompt_name
+from codequarry.release.server_requirements import is_number
+from codequarry.release.trained_run import family_trained_with
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -33,10 +36,13 @@ _SHORT = {
     ("code2completion", "query"): "def fibonacci(n):\n    if n < 2:",
     ("code2completion", "document"): "return n\n    return fibonacci(n - 1) + fibonacci(n - 2)",
 }
+
 # Written with escapes, so that no editor can normalise away what is being tested: a composed letter,
 # Cyrillic, Chinese, an emoji outside the basic plane; and letters followed by their accents.
 _NON_ASCII = "gr\u00f6\u00dfe = 1  # \u0440\u0430\u0437\u043c\u0435\u0440, \u5927\u5c0f \U0001f980"
+
 _DECOMPOSED = "gro\u0308\u00dfe = 'cafe\u0301'"
+
 _LOOK_ALIKES = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -130,3 +136,50 @@ def write_golden_rows(
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     head = json.dumps({"prompts": family.prompts(), "dims": list(dims)}, ensure_ascii=False)
     (folder / GOLDEN).write_text(f'{head[:-1]}, "rows": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+_AS_BUILT = "it was edited, or another version of codequarry built the release (its card names it)"
+
+
+def check_golden(folder: Path) -> list[str]:
+    """One sentence for each thing that is not as `write_golden` writes it: texts, prompts, dims, vectors.
+
+    Raises what transformers raises on a tokenizer that it cannot read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        golden = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
+        rows = {(row["prompt_name"], row["text"], row["kind"]): row["vector"] for row in golden["rows"]}
+        dims, saved = golden["dims"], golden["prompts"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [f"{GOLDEN} cannot be read ({type(error).__name__}: {error})."]
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    problems = []
+    if dims != config["matryoshka_dimensions"]:
+        problems.append(f"{GOLDEN} has dims {dims}, config.json {config['matryoshka_dimensions']}.")
+    if saved != family_trained_with(training).prompts():
+        problems.append(f"{GOLDEN} has other prompts than the tasks: {_AS_BUILT}.")
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    texts = golden_texts(tokenizer.model_max_length, tuple(tokenizer.all_special_tokens))
+    lacking = [text for text in texts if (text.prompt_name, text.text, text.kind) not in rows]
+    if lacking:
+        problems.append(
+            f"{GOLDEN} lacks {len(lacking)} of {len(texts)} texts, such as {lacking[0].text[:40]!r} with the "
+            f"prompt {lacking[0].prompt_name}: {_AS_BUILT}."
+        )
+    size = config["matryoshka_dimensions"][0]
+    wrong = [text for (_, text, _), vector in rows.items() if not _is_unit(vector, size)]
+    if wrong:
+        problems.append(
+            f"{GOLDEN} has no unit vector of {size} numbers for {len(wrong)} of its texts, such as "
+            f"{wrong[0][:40]!r}."
+        )
+    return problems
+
+
+def _is_unit(vector: Any, size: int) -> bool:
+    if not isinstance(vector, list) or len(vector) != size or not all(map(is_number, vector)):
+        return False
+    return abs(math.hypot(*vector) - 1) < 1e-4

@@ -21,26 +21,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from codequarry.release.definitions import check_definition, definition_of
-from codequarry.release.hub_sentences import WRITE, hub_sentences, log_without_secrets, without_secrets
-from codequarry.release.manifest import check_manifest
-from codequarry.release.publish_plan import (
+from codequarry.release.hub import (
     OF_THE_HUB,
     LocalFile,
     Plan,
-    compare,
-    release_files,
-    remote_tree,
-    some,
-)
-from codequarry.release.pull_request import (
     Say,
+    compare,
+    downloaded,
     find_pull_request,
     main_and_tags,
     merge,
     open_pull_request,
+    release_files,
+    remote_tree,
+    some,
 )
-from codequarry.release.remote_folder import downloaded
+from codequarry.release.hub_errors import WRITE, hub_sentences, log_without_secrets, without_secrets
+from codequarry.release.manifest import check_manifest
+from codequarry.release.registry import check_definition, definition_of
 from codequarry.release.verify import Verification
 from codequarry.release.verify import verify as verify_folder
 

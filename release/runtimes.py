@@ -13,12 +13,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from codequarry.release import runners
-from codequarry.release.compare import Distance, distances
-from codequarry.release.tolerances import TOLERANCES, known_difference
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,28 @@ def reload(folder: Path, python: Path, kind: Kind) -> list[Runtime]:
     ]
 
 
+@dataclass(frozen=True)
+class Distance:
+    """The worst of one kind of text in one pass: `batch` texts at a time, padded on the side `padding`.
+
+    absolute_difference: the largest of any number of a unit vector. cosine: the smallest. text: whose it is.
+    """
+
+    kind: str
+    precision: str
+    padding: str
+    batch: int
+    dim: int
+    absolute_difference: float
+    cosine: float
+    text: str
+
+    def __str__(self) -> str:
+        side = "" if self.padding == "right" else f", padded {self.padding}"
+        kind = self.kind.replace("_", " ")
+        return f"{self.precision}, {kind} texts, dim {self.dim}, batch {self.batch}{side}"
+
+
 def _judge(
     kind: Kind, python: Path, versions: Mapping[str, str], precision: str, found: Sequence[Distance]
 ) -> Runtime:
@@ -180,3 +201,130 @@ def _error_line(stderr: str) -> str:
     # An error's message may go on for lines; its first line says what it is.
     lines = stderr.strip().splitlines() or ["no message"]
     return next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception):", line)), lines[-1])
+
+
+def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Distance]:
+    """Compare each pass, and for one that gives whole vectors only every smaller dimension of it.
+
+    Arguments:
+        golden: what `golden_vectors.json` holds.
+        passes: arrays (texts, dim) by `precision padding batch dim`, as `runners` write them.
+
+    Raises ValueError for a pass that has not one vector a text.
+
+    >>> worst = max(distances(golden, np.load("out.npz")), key=lambda found: found.absolute_difference)
+    """
+    rows, dims = golden["rows"], golden["dims"]
+    expected = np.array([row["vector"] for row in rows])
+    kinds: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        kinds.setdefault(row["kind"], []).append(index)
+    found = []
+    for name, vectors in passes.items():
+        precision, padding, batch, width = name.split()
+        if vectors.shape != (len(rows), int(width)):
+            raise ValueError(
+                f"pass {name!r} has the shape {vectors.shape}; there are {len(rows)} golden texts."
+            )
+        # What a client does that wants fewer numbers than the runtime gives: cut, back to length 1.
+        own_cut = f"{precision} {padding} {batch} {dims[-1]}" in passes
+        for dim in [int(width)] if own_cut else [dim for dim in dims if dim <= int(width)]:
+            cut, answer = _unit(expected[:, :dim]), vectors[:, :dim].astype(np.float64)
+            answer = answer if dim == int(width) else _unit(answer)
+            difference = np.abs(cut - answer).max(axis=1)
+            cosine = (cut * _unit(answer)).sum(axis=1)
+            for kind, members in kinds.items():
+                # NaN must not hide behind another text: it is the largest there is.
+                worst = max(members, key=lambda text: (np.isnan(difference[text]), difference[text]))
+                found.append(
+                    Distance(
+                        kind,
+                        precision,
+                        padding,
+                        int(batch),
+                        dim,
+                        float(difference[members].max()),
+                        float(cosine[members].min()),
+                        rows[worst]["text"][:60],
+                    )
+                )
+    return found
+
+
+def _unit(vectors: Any) -> Any:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is allowed in one precision; None: not held to it.
+
+    absolute_difference: of any number of a unit vector, at most. cosine: at least. measured: the worst seen.
+    """
+
+    precision: str
+    absolute_difference: float | None
+    cosine: float | None
+    measured: str
+
+    def allows(self, found: Distance) -> bool:
+        """Whether `found` is within; written so that NaN never is."""
+        near = self.absolute_difference is None or found.absolute_difference <= self.absolute_difference
+        return near and (self.cosine is None or found.cosine >= self.cosine)
+
+    def miss(self, found: Distance) -> str:
+        """How far `found` is, beside what is allowed."""
+        if self.absolute_difference is not None:
+            far, allowed = found.absolute_difference, self.absolute_difference
+            return f"{far:.1e} from the golden vector, {allowed:.0e} allowed,"
+        return f"cosine {found.cosine:.5f} to the golden vector, {self.cosine} required,"
+
+
+TOLERANCES = {
+    row.precision: row
+    for row in (
+        Tolerance("float32", 1e-5, None, "3.5e-6, ONNX Runtime, a small decoder of large random weights"),
+        Tolerance("bfloat16", None, 0.999, "0.99947, the 1.5b shape; 0.99995, all-MiniLM-L6-v2"),
+        Tolerance("int8", None, 0.96, "0.9716, a small decoder of large random weights; 0.9853, mini"),
+        Tolerance("f16", None, 0.9999, "0.9999995, nano"),
+        Tolerance("q8_0", None, 0.995, "0.99985, nano"),
+        Tolerance("q4_k_m", None, 0.95, "0.9964, nano"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class KnownDifference:
+    """Texts of `kind` that a runtime reads otherwise by design, below major version `until`; None: always."""
+
+    runtime: str
+    kind: str
+    until: int | None
+    why: str
+
+
+KNOWN_DIFFERENCES = (
+    KnownDifference(
+        "sentence-transformers",
+        "outer_whitespace",
+        6,
+        "strips white space around a text before it is tokenised, so a text that begins or ends with it has "
+        "another vector there",
+    ),
+    KnownDifference(
+        "llama-cpp-python",
+        "decomposed",
+        None,
+        "does not compose letters with their accents (NFC), so a text that has them apart has another vector "
+        "there until its caller composes them",
+    ),
+)
+
+
+def known_difference(runtime: str, version: str, kind: str) -> KnownDifference | None:
+    """The row that excuses texts of `kind` in this version of a runtime, if there is one."""
+    major = int(version.partition(".")[0])
+    for row in KNOWN_DIFFERENCES:
+        if (row.runtime, row.kind) == (runtime, kind) and (row.until is None or major < row.until):
+            return row
+    return None

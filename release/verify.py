@@ -12,15 +12,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from codequarry.modules.machine import describe_machine, int8_kernels, processor
-from codequarry.release.backbone_checks import check_backbone
-from codequarry.release.field_checks import check_fields
-from codequarry.release.gguf_checks import check_gguf, is_gguf
-from codequarry.release.golden import GOLDEN
-from codequarry.release.golden_checks import check_golden
+from codequarry.common.environment import describe_machine, int8_kernels, processor
+from codequarry.release.config_checks import check_backbone, check_fields
+from codequarry.release.gguf import check_gguf, is_gguf
+from codequarry.release.golden import GOLDEN, check_golden
 from codequarry.release.manifest import check_manifest, file_sha256
 from codequarry.release.runtimes import KINDS, Runtime, runtimes
-from codequarry.release.tokenizer_checks import check_tokenizer
+from codequarry.release.tokenizer import check_tokenizer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from codequarry.modules.whole_files import write_json
+from codequarry.common.files import write_json
 
 Dtype = Literal["fp32", "bf16"]
 TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}

@@ -12,8 +12,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codequarry.data.syntax import Definition, SourceFile
-from codequarry.search.kinds import Chunk
+from codequarry.data.parsing.parse import Definition, SourceFile
+from codequarry.search.chunk import Chunk
 
 LONGEST = 60  # lines; longer pieces are cut where a statement begins. 512 tokens are about 60 lines
 WINDOW = 40  # lines, where no definition is known

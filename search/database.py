@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codequarry.modules.cache_folder import cache_folder
+from codequarry.common.files import cache_folder
 
 logger = logging.getLogger(__name__)
 

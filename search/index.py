@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from codequarry.inference.encoder import Space, Vectors
+from codequarry.search.chunk import Chunk, Kind
 from codequarry.search.database import DamagedIndex, writing
-from codequarry.search.encoder import Space, Vectors
-from codequarry.search.kinds import Chunk, Kind
 
 GROUP = 64  # texts a transaction: what a kill can lose, a second or two of a small model's work
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from codequarry.data.syntax import SourceFile
-from codequarry.search.kinds import Chunk
+from codequarry.data.parsing.parse import SourceFile
+from codequarry.search.chunk import Chunk
 
 PROSE_LANGUAGES = frozenset({"markdown", "rst", "text"})
 LONGEST = 1500  # characters, some 350 tokens; a longer section is cut at paragraphs

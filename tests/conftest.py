@@ -5,12 +5,13 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: a test that asks the network fails
 
 import inspect
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codequarry.modules.backbone import EMBEDDED_BASE, resolve_backbone
-from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.backbone import EMBEDDED_BASE, DecoderShape, resolve_backbone
 
 SMALL = DecoderShape(hidden_size=64, layers=2, heads=4, kv_heads=2, intermediate_size=128, vocabulary=600)
 
@@ -29,3 +30,76 @@ def small_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("backbone") / "small"
     tokenizer = train_tokenizer([inspect.getsource(inspect)], SMALL.vocabulary)
     return write_random_backbone(folder, SMALL, tokenizer, seed=1)
+
+
+@pytest.fixture(scope="module")
+def mini() -> Any:
+    """The model that comes with the package."""
+    import codequarry
+
+    return codequarry.load("mini", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def decoder(small_decoder: Path) -> Any:
+    """A model of last-token pooling on it, of 64 and 32 dimensions."""
+    from codequarry.modules.build import build_model
+
+    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
+
+
+@pytest.fixture(scope="session")
+def minilm_model() -> Any:
+    """all-MiniLM-L6-v2, plain: without prompts."""
+    from codequarry.benchmarks.models import load_model
+
+    return load_model("all-MiniLM-L6-v2")
+
+
+@pytest.fixture
+def texts() -> list[str]:
+    """Tabs and Windows line ends, letters outside ASCII, more tokens than are read, an empty line."""
+    return [
+        "def add(a, b):\n\treturn a + b\r\n",
+        "x = 1  # naïve 漢字",
+        "total = sum(values)\n" * 80,
+        "for row in table:\n\n    print(row)\n",
+    ]
+
+
+class Repository:
+    """A checkout whose commits come one day apart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.day = 0
+        folder.mkdir(parents=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    def git(self, *arguments: str, author: str = "Ann <ann@example.org>") -> str:
+        """What git prints; the clock stands at the first of January 2020 and as many days as commits."""
+        name, _, address = author.rstrip(">").partition(" <")
+        values = {"NAME": name, "EMAIL": address, "DATE": f"{1577836800 + 86400 * self.day} +0000"}
+        people = {f"GIT_{who}_{what}": values[what] for who in ("AUTHOR", "COMMITTER") for what in values}
+        command = ["git", "-C", str(self.folder), *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | people)
+        return done.stdout.strip()
+
+    def commit(self, message: str, files: dict[str, str | bytes | None], **more: str) -> str:
+        """Write, or with None remove, files and commit them; gives the hash."""
+        for path, text in files.items():
+            place = self.folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if text is None:
+                place.unlink()
+            else:
+                place.write_bytes(text if isinstance(text, bytes) else text.encode())
+        self.day += 1
+        self.git("add", "--all", "--force")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message, **more)
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "project")

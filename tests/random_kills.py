@@ -204,7 +204,7 @@ def _log(out: Path) -> Path:
 
 def losses(out: Path) -> list[dict[str, Any]]:
     """All that was logged, without what depends on the clock."""
-    from codequarry.modules.checkpoints import newest_complete
+    from codequarry.training.checkpoints import newest_complete
 
     checkpoint = newest_complete(out / "checkpoints")
     assert checkpoint is not None, "a finished run has saved its last step"

@@ -11,7 +11,7 @@ from codequarry.__main__ import main
 from codequarry.modules.build import build_model
 from codequarry.modules.tasks import TASKS
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.run_folder import claim, finish
+from codequarry.training.run_folder import finish, open_run
 
 
 def test_help_comes_in_under_a_second_and_names_every_verb() -> None:
@@ -66,7 +66,7 @@ def test_release_from_the_command_ends_with_1_once_a_byte_is_changed(
     tmp_path: Path, minilm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = read_recipe(recipe_path("mini"))
-    claim(tmp_path / "run", recipe, "none", fresh=False)
+    open_run(tmp_path / "run", recipe, "none", fresh=False)
     model = build_model(str(minilm), pooling="mean", dims=recipe.matryoshka_dims)
     finish(tmp_path / "run", model, {"recipe": asdict(recipe)})
     built = ["--out", str(tmp_path / "release"), "--dtype", "bf16", "--in-memory", "fp32"]

@@ -11,27 +11,26 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 import codequarry
-from codequarry.benchmarks.contenders import contender
+from codequarry.benchmarks.models import contender
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
-from codequarry.integrations.mteb_encoder import MtebEncoder
-from codequarry.integrations.serve.encoder import served
+from codequarry.inference.encoder import served, space_of
+from codequarry.integrations.mteb import MtebEncoder
 from codequarry.integrations.serve.schemas import openai_models
 from codequarry.model_card.papers import JINA, taken_and_left
 from codequarry.modules import tasks
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import CODE, TASKS, PromptFamily
-from codequarry.modules.token_cache import TokenCache
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.release.build import build
-from codequarry.release.card_fields import card_of
-from codequarry.release.field_checks import check_fields
+from codequarry.release.card import card_of
+from codequarry.release.config_checks import check_fields
 from codequarry.release.golden import GOLDEN
-from codequarry.release.run_folder import RunFolder
+from codequarry.release.trained_run import RunFolder
 from codequarry.release.verify import verify
-from codequarry.search.encoder import space_of
 from codequarry.train import train
+from codequarry.training.token_cache import TokenCache
 
 QUERY, DOCUMENT = "task: code retrieval | query: ", "title: none | text: "
 GEMMA = PromptFamily("gemma", dict.fromkeys(TASKS, (QUERY, DOCUMENT)))
@@ -169,8 +168,7 @@ def test_its_card_shows_it_and_does_not_claim_the_prompts_of_a_paper(release: Pa
 
 def test_its_gguf_files_carry_it(release: Path, tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf", reason="GGUF is an extra: pip install 'codequarry[gguf]'")
-    from codequarry.release.gguf_checks import check_gguf
-    from codequarry.release.gguf_export import PROMPT_KEY, export_gguf
+    from codequarry.release.gguf import PROMPT_KEY, check_gguf, export_gguf
 
     folder = export_gguf(release, tmp_path / "gemma-GGUF", ["f16"])
     fields = gguf.GGUFReader(folder / "gemma-f16.gguf").fields

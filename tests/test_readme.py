@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.__main__ import _parser
-from codequarry.benchmarks.quality import Row, table
-from codequarry.benchmarks.report import read_benchmarks, score_table
-from codequarry.benchmarks.serving import serving_table
-from codequarry.benchmarks.training.speed_tables import speed_table
-from codequarry.benchmarks.verified import verified_table
+from codequarry.benchmarks.report import read_benchmarks, score_table, verified_table
+from codequarry.benchmarks.results import Row, table
+from codequarry.benchmarks.serving_load import serving_table
+from codequarry.benchmarks.training_speed import speed_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 ROOT = Path(__file__).parents[1]

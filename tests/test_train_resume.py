@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 import codequarry
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
-from codequarry.modules.checkpoints import newest_complete, publish, writing_folder
+from codequarry.training.checkpoints import newest_complete, publish, writing_folder
 
 sys.path.insert(0, str(Path(__file__).parent))  # the forked processes import their helper by name
 from random_kills import Outcome, batches, kill_at_random, losses, same_weights

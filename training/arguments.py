@@ -1,6 +1,7 @@
 """What the trainer is given for a recipe: checks of the machine, its arguments, its collator."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,39 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformerTrainingArguments
 
     from codequarry.modules.embedder import CodeEmbedder
-    from codequarry.modules.pair_collator import PairCollator
     from codequarry.modules.precision import Compute
+    from codequarry.training.collator import PairCollator
+
+
+_MODULES = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",)}
+
+RUN_LOGS = (*_MODULES, "none")
+
+
+def chosen_logs(named: Sequence[str] = ()) -> tuple[str, ...]:
+    """The logs to write: those named; with no name TensorBoard where it is installed; () for `none`.
+
+    Raises ValueError for a name that is not one of `RUN_LOGS`, for `none` beside another, and for one whose
+    package is missing.
+    """
+    for name in named:
+        if name not in RUN_LOGS:
+            near = difflib.get_close_matches(name, RUN_LOGS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"{name!r} is not a log: {hint}Pass some of {', '.join(RUN_LOGS)}.")
+        if name != "none" and not _installed(name):
+            raise ValueError(f"{name} was asked for and is not installed: pip install {name}")
+    if "none" in named and len(set(named)) > 1:
+        raise ValueError(
+            f"none and {', '.join(set(named) - {'none'})} were both asked for: pass one of them."
+        )
+    if not named:
+        return ("tensorboard",) if _installed("tensorboard") else ()
+    return tuple(name for name in _MODULES if name in named)
+
+
+def _installed(name: str) -> bool:
+    return any(find_spec(module) is not None for module in _MODULES[name])
 
 
 def check_installed(recipe: Recipe) -> None:
@@ -101,8 +133,8 @@ def build_collator(
         packed: the texts of a batch stand in one row without padding.
     """
     from codequarry.modules.packing import position_offset
-    from codequarry.modules.pair_collator import PairCollator
-    from codequarry.modules.token_cache import TokenCache
+    from codequarry.training.collator import PairCollator
+    from codequarry.training.token_cache import TokenCache
 
     return PairCollator(
         TokenCache(model[0]),  # type: ignore[arg-type]

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.recipes.run_folder import keep_choice
 from codequarry.recipes.schema import Recipe
+from codequarry.training.run_folder import pin_setting
 
 if TYPE_CHECKING:
     from codequarry.modules.adapter_folder import AdapterBase
     from codequarry.modules.embedder import CodeEmbedder
-    from codequarry.modules.losses.objective import Objective
+    from codequarry.modules.losses.contrastive import Objective
     from codequarry.modules.precision import Compute
 
 
@@ -71,9 +71,9 @@ def prepare_model(recipe: Recipe, model: "CodeEmbedder") -> None:
     """Set the dropout of a recipe, and put its adapter onto the backbone where it has one."""
     from torch import nn
 
-    from codequarry.modules.adapter import add_adapter
     from codequarry.modules.lora_linear import fuse_adapters
     from codequarry.modules.recomputation import recompute_elementwise
+    from codequarry.training.lora import add_adapter
 
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -84,7 +84,7 @@ def prepare_model(recipe: Recipe, model: "CodeEmbedder") -> None:
         fuse_adapters(model)
 
 
-def grad_cache_threshold(
+def choose_grad_cache_threshold(
     recipe: Recipe, model: "CodeEmbedder", out: Path, precision: "Compute", *, packed: bool
 ) -> int | None:
     """The tokens of a step from which on gradients are cached: 0 always, None never; see `MiniBatchLoss`.
@@ -94,17 +94,17 @@ def grad_cache_threshold(
 
     Arguments: `packed`, the texts of a batch stand in one row without padding.
     """
-    from codequarry.modules.tokens_that_fit import tokens_that_fit
+    from codequarry.training.memory import tokens_that_fit
 
     fitting = tokens_that_fit(model, precision, model.device.type, packs=packed, memory_gb=recipe.memory_gb)
     if recipe.memory_gb is None:
-        fitting = keep_choice(out, "graph_tokens", fitting)
+        fitting = pin_setting(out, "graph_tokens", fitting)
     return {"on": 0, "auto": fitting, "off": None}[recipe.grad_cache]
 
 
-def build_loss(recipe: Recipe, model: "CodeEmbedder", graph_tokens: int | None) -> "Objective":
-    """The loss that a recipe trains `model` by. Arguments: `graph_tokens`, see `MiniBatchLoss`."""
-    from codequarry.modules.losses.objective import Objective
+def build_loss(recipe: Recipe, model: "CodeEmbedder", grad_cache_threshold: int | None) -> "Objective":
+    """The loss that a recipe trains `model` by. Arguments: `grad_cache_threshold`, see `MiniBatchLoss`."""
+    from codequarry.modules.losses.contrastive import Objective
 
     terms = recipe.objective
     return Objective(
@@ -112,7 +112,7 @@ def build_loss(recipe: Recipe, model: "CodeEmbedder", graph_tokens: int | None) 
         temperature=recipe.temperature,
         dims=recipe.matryoshka_dims,
         mini_batch_tokens=recipe.mini_batch_tokens,
-        graph_tokens=graph_tokens,
+        grad_cache_threshold=grad_cache_threshold,
         directions=terms.directions,
         partition=terms.partition,
         hardness=terms.hardness,
@@ -151,9 +151,9 @@ def final_weights(
         out: the run's folder, which gets the adapter by itself as `adapter/`.
         writes: this rank writes it.
     """
-    from codequarry.modules.adapter import merge_adapter, save_adapter
     from codequarry.modules.adapter_folder import write_base
-    from codequarry.modules.average import average
+    from codequarry.training.lora import merge_adapter, save_adapter
+    from codequarry.training.weight_averaging import average
 
     if recipe.lora is not None:
         if writes:

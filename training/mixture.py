@@ -5,21 +5,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.data.mixture import batch_shares, datasets_of, known_licences, select
+from codequarry.data.catalog.registry import known_licences
+from codequarry.data.catalog.schema import Licence
+from codequarry.data.mixture import batch_shares, datasets_of, select
 from codequarry.data.pair import Pair
-from codequarry.data.pair_files import write_pairs
-from codequarry.data.pair_folders import fingerprint_folders, read_pair_folders
-from codequarry.data.sources.schema import Licence
+from codequarry.data.pair_files import fingerprint_folders, read_pair_folders, write_pairs
 from codequarry.data.validation_split import split
-from codequarry.recipes.schema import HardNegatives, Recipe
-from codequarry.recipes.validation import Validation
+from codequarry.recipes.schema import HardNegatives, Recipe, Validation
 from codequarry.training.record import mixture_summary
 
 if TYPE_CHECKING:
     from accelerate import PartialState
     from datasets import Dataset
 
-    from codequarry.modules.validation import ValidationScores
+    from codequarry.training.evaluator import ValidationScores
 
 
 @dataclass
@@ -127,7 +126,7 @@ def _held_out(
     pairs: list[Pair], settings: Validation, seed: int, out: Path, ranks: "PartialState"
 ) -> tuple[list[Pair], "ValidationScores", dict[str, Any]]:
     """The pairs that train, the evaluator of those that are held out, and their counts."""
-    from codequarry.modules.validation import ValidationScores
+    from codequarry.training.evaluator import ValidationScores
 
     found = split(
         pairs,
@@ -147,9 +146,10 @@ def _held_out(
 def _with_negatives(pairs: list[Pair], settings: HardNegatives, out: Path, device: str) -> list[Pair]:
     """The pairs with negatives; they are mined once and lie in the run's folder from then on."""
     from codequarry.data.hard_negatives import negatives_kept_in
-    from codequarry.modules.load import load
+    from codequarry.modules.backbone import resolve_backbone
+    from codequarry.modules.embedder import CodeEmbedder
 
-    finder = load(settings.model, device=device)
+    finder = CodeEmbedder(str(resolve_backbone(settings.model)), device=device)
     chosen: dict[str, Any] = asdict(settings)
     del chosen["model"]
     return negatives_kept_in(out / "negatives", pairs, finder, finder.fingerprint, **chosen)

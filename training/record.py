@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from codequarry.data.catalog.paper_sets import HUB_SOURCES
+from codequarry.data.catalog.registry import TRAIN_SOURCES
+from codequarry.data.catalog.schema import Hub, Licence
 from codequarry.data.mixture import source_of, task_of
-from codequarry.data.sources.paper_rows import HUB_SOURCES
-from codequarry.data.sources.schema import Hub, Licence
-from codequarry.data.sources.train_rows import TRAIN_SOURCES
 from codequarry.recipes.schema import Recipe
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run_record(
     ranks: int,
     precision: str,
     packed: bool,
-    graph_tokens: int | None,
+    grad_cache_threshold: int | None,
     final_scores: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     """The content of a run's training.json: recipe, what was computed and how, scores, data, machine.
@@ -80,11 +80,11 @@ def run_record(
         ranks: processes that trained together.
         precision: of a step: bf16, fp16 or fp32.
         packed: the texts of a batch stood in one row without padding.
-        graph_tokens: see `MiniBatchLoss`; None: gradients are never cached.
+        grad_cache_threshold: see `MiniBatchLoss`; None: gradients are never cached.
         final_scores: of the model that is saved; None without validation.
     """
-    from codequarry.modules.machine import describe_machine, package_versions
-    from codequarry.modules.training_history import validations
+    from codequarry.common.environment import describe_machine, package_versions
+    from codequarry.training.progress import validations
 
     evaluator, state = mixture.evaluator, trainer.state
     return {
@@ -95,7 +95,7 @@ def run_record(
         "ranks": ranks,
         "precision": precision,
         "packed": packed,
-        "graph_tokens": graph_tokens,
+        "graph_tokens": grad_cache_threshold,
         "validation": {
             "metric": evaluator.primary_metric,
             **mixture.validated_on,

@@ -10,8 +10,9 @@ not compare again what it has written.
 import dataclasses
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,16 @@ from typing import Any
 from tqdm import tqdm
 
 from codequarry.data.cleaning.decontamination import EvaluationTexts
-from codequarry.data.cleaning.duplicates import repeated_pairs
-from codequarry.data.cleaning.lengths import TokenCounter, token_counter
-from codequarry.data.cleaning.out_folder import RECORDS, claim, names_in_one_folder, write_json
 from codequarry.data.cleaning.report import LONG, REASONS, SHORT, Removal, count_file, examples_of, join
+from codequarry.data.cleaning.token_length import TokenCounter, token_counter
+from codequarry.data.deduplication import repeated_pairs
 from codequarry.data.eval_set import eval_set_folders, read_eval_set
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import fingerprint, pair_files, read_pairs, write_pairs
 from codequarry.modules.tasks import DEFAULT_TASK
 
 REPORT = "clean.json"
+
 EXAMPLES = "removed.json"  # apart, because they quote texts that may not be passed on
 
 
@@ -161,3 +162,58 @@ def _by_evaluation(
                 removal = Removal(hit.look, hit.text, hit.eval_set)
         together.append(removal)
     return together
+
+
+RECORDS = ".clean"  # the counts of each finished file, so that a cleaning that was stopped goes on
+
+_CLAIM = "claim.json"
+
+
+def names_in_one_folder(files: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file: its own, with its folders' names in front where files are called alike.
+
+    Raises ValueError when a file was given twice.
+    """
+    repeated = {name for name, count in Counter(file.name for file in files).items() if count > 1}
+    top = Path(os.path.commonpath([file.resolve().parent for file in files]))
+    names = {
+        file: ".".join(file.resolve().relative_to(top).parts) if file.name in repeated else file.name
+        for file in files
+    }
+    if len(names) < len(files) or len(set(names.values())) < len(files):
+        twice = Counter(file.name for file in files).most_common(1)[0][0]
+        raise ValueError(f"{twice} was given twice, or two files come to one name: give each file once.")
+    return names
+
+
+def claim(out: Path, key: str, names: Sequence[str], reports: Sequence[str]) -> None:
+    """Make `out` the folder of the cleaning with this key.
+
+    What the same cleaning left there is kept; what another one wrote is removed.
+
+    Raises ValueError where it holds files that no cleaning wrote.
+    """
+    held = out / RECORDS / _CLAIM
+    if held.is_file():
+        before = json.loads(held.read_text(encoding="utf-8"))
+        if before["key"] == key:
+            return
+        for report in reports:
+            (out / report).unlink(missing_ok=True)
+        for name in before["files"]:
+            (out / RECORDS / f"{name}.json").unlink(missing_ok=True)
+            (out / name).unlink(missing_ok=True)
+    if out.is_dir() and (strange := [file for file in sorted(out.iterdir()) if file.name != RECORDS]):
+        raise ValueError(f"{out} holds {strange[0].name}, which no cleaning wrote: choose another --out.")
+    (out / RECORDS).mkdir(parents=True, exist_ok=True)
+    write_json(held, {"key": key, "files": list(names)})
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as indented JSON, whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

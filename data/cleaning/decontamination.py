@@ -21,10 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codequarry.data.cleaning.normal_form import normal_form, without_comments
+from codequarry.data.deduplication import Known, normal_form, shingles, tokens, without_comments
 from codequarry.data.eval_set import EvalSet
-from codequarry.data.near_duplicates import Known
-from codequarry.data.shingles import shingles, tokens
 
 SAME_TEXT, SAME_CODE = "evaluation: same text", "evaluation: same code"
 NEAR, SHARED_RUNS = "evaluation: near-duplicate", "evaluation: shared runs"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codequarry.data.cleaning.decontamination import LOOKS
-from codequarry.data.cleaning.duplicates import EXACT, NEAR, REPEATED
+from codequarry.data.deduplication import EXACT, NEAR, REPEATED
 from codequarry.data.pair import Pair
 
 SHORT, LONG = "too short", "too long"

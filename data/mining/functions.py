@@ -3,15 +3,12 @@
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from codequarry.data.definitions import Definition, dedent
-from codequarry.data.mining.comment_query import query_of
-from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, MIN_LINES
-from codequarry.data.mining.found_pair import FoundPair
-from codequarry.data.mining.kinds import KINDS
-from codequarry.data.mining.reasons import Reason, first_reason
+from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, MIN_LINES, query_of
+from codequarry.data.mining.schema import KINDS, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
-from codequarry.data.statements import cut_in_two
-from codequarry.data.syntax import SourceFile
+from codequarry.data.parsing.definitions import Definition, dedent
+from codequarry.data.parsing.parse import SourceFile
+from codequarry.data.parsing.statements import cut_in_two
 
 MIN_LINES_TO_CUT = 12  # of a function without its docstring, blank lines left out
 MAX_SIGNATURE = 2_000  # characters, docstring included
@@ -29,7 +26,7 @@ FUNCTION_REASONS = (TOO_SHORT_TO_CUT, NO_CUT, NO_BODY, LONG_SIGNATURE)
 
 def pairs_of_file(
     source: SourceFile, name: str, kinds: Collection[str], filtered: Counter[str]
-) -> Iterator[FoundPair]:
+) -> Iterator[MinedPair]:
     """Pairs of every function of a file; `filtered` counts what was left out.
 
     name: what the pairs' source is called.
@@ -43,7 +40,7 @@ def pairs_of_file(
             pair = Pair(KINDS[kind].task, query, document, name, source.language)
             prose = {"docstring": query, "comment": document}.get(kind)
             origins = (definition.bare_code, prose) if prose else (definition.bare_code,)
-            yield FoundPair(kind, source.path, origins, pair)
+            yield MinedPair(kind, source.path, origins, pair)
 
 
 def _texts(

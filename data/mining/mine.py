@@ -13,23 +13,30 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from codequarry.data.mining.commit_diffs import COMMIT_FILTERS, COMMIT_REASONS, pairs_of_commits
-from codequarry.data.mining.commit_messages import MESSAGE_FILTERS
-from codequarry.data.mining.commit_stream import MINED_LANGUAGES
-from codequarry.data.mining.file_batches import read_files
-from codequarry.data.mining.file_dates import last_changes
-from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS
-from codequarry.data.mining.found_pair import FoundPair
+from codequarry.data.git import last_changes
+from codequarry.data.mining.checkout import Tree, open_tree, tree_name
+from codequarry.data.mining.commits import (
+    COMMIT_FILTERS,
+    COMMIT_REASONS,
+    MESSAGE_FILTERS,
+    MINED_LANGUAGES,
+    pairs_of_commits,
+)
+from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, is_vendored
 from codequarry.data.mining.functions import FUNCTION_REASONS
-from codequarry.data.mining.kinds import KINDS, checked_kinds
-from codequarry.data.mining.own_licence import is_vendored
-from codequarry.data.mining.reasons import Reason
-from codequarry.data.mining.repeats import REPEAT_REASONS, without_leaks, without_repeats
-from codequarry.data.mining.split import SplitBy, check_split, split_pairs
-from codequarry.data.mining.tests_of_code import TEST_REASONS, pairs_of_tests
-from codequarry.data.mining.trees import Tree, open_tree, tree_name
+from codequarry.data.mining.schema import KINDS, MinedPair, Reason, checked_kinds
+from codequarry.data.mining.split import (
+    REPEAT_REASONS,
+    SplitBy,
+    check_split,
+    split_pairs,
+    without_leaks,
+    without_repeats,
+)
+from codequarry.data.mining.unit_tests import TEST_REASONS, pairs_of_tests
+from codequarry.data.mining.workers import read_files
 from codequarry.data.pair import Pair
-from codequarry.data.source_files import SourceReport
+from codequarry.data.parsing.source_files import SourceReport
 
 NO_HISTORY = Reason("commit: no history", "a folder that is no git repository; counted once a folder")
 OVER_LIMIT = Reason("pair: over the limit", "more pairs of one source and kind than `max_pairs`")
@@ -118,7 +125,7 @@ def mine(
     _check_sources(where, commit, workers, max_pairs)
     report = SourceReport()
     filtered: Counter[str] = Counter()
-    found: list[FoundPair] = []
+    found: list[MinedPair] = []
     sources: dict[str, str | None] = {}
     with_history = "commit" in wanted or split == "time"
     for one in where:
@@ -168,8 +175,8 @@ def _pairs_of_tree(
     report: SourceReport,
     filtered: Counter[str],
     progress: bool,
-) -> list[FoundPair]:
-    found: list[FoundPair] = []
+) -> list[MinedPair]:
+    found: list[MinedPair] = []
     foreign: set[str] = set()
     if set(kinds) != {"commit"}:
         findings = read_files(
@@ -205,7 +212,7 @@ def _pairs_of_tree(
     return found
 
 
-def _with_dates(found: Sequence[FoundPair], tree: Tree) -> list[FoundPair]:
+def _with_dates(found: Sequence[MinedPair], tree: Tree) -> list[MinedPair]:
     """Each pair of a file with the time of the file's last change."""
     assert tree.history is not None
     times = last_changes(*tree.history)
@@ -215,9 +222,9 @@ def _with_dates(found: Sequence[FoundPair], tree: Tree) -> list[FoundPair]:
     ]
 
 
-def _within_limit(found: Sequence[FoundPair], max_pairs: int | None, filtered: Counter[str]) -> set[int]:
+def _within_limit(found: Sequence[MinedPair], max_pairs: int | None, filtered: Counter[str]) -> set[int]:
     """Ids of the pairs that stay: of each source and kind the `max_pairs` with the lowest hash."""
-    groups: defaultdict[tuple[str, str], list[FoundPair]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str], list[MinedPair]] = defaultdict(list)
     for one in found:
         groups[one.pair.source, one.kind].append(one)
     kept = [one for group in groups.values() for one in sorted(group, key=_hash)[:max_pairs]]
@@ -225,5 +232,5 @@ def _within_limit(found: Sequence[FoundPair], max_pairs: int | None, filtered: C
     return {id(one) for one in kept}
 
 
-def _hash(one: FoundPair) -> bytes:
+def _hash(one: MinedPair) -> bytes:
     return hashlib.sha256(f"{one.place}\0{one.pair.query}\0{one.pair.document}".encode()).digest()

@@ -16,9 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
+from codequarry.inference.encoder import Encoder_encoder as Encoder
+from codequarry.inference.encoder import Served, cut
+from codequarry.inference.encoder import Vectors_encoder as Vectors
 from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded
-from codequarry.integrations.serve.encoder import Encoder, Served, Vectors, cut
 from codequarry.integrations.serve.limits import Limits
 from codequarry.integrations.serve.schemas import (
     EmbeddingRequest,

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from codequarry.integrations.serve.encoder import Encoder, Vectors
+from codequarry.inference.encoder import Encoder_encoder as Encoder
+from codequarry.inference.encoder import Vectors_encoder as Vectors
 from codequarry.integrations.serve.limits import Limits
 from codequarry.integrations.serve.schemas import RequestError
 

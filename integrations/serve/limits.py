@@ -1,4 +1,4 @@
-"""What a request may ask for, and how much may wait."""
+"""How large requests may be and how many may wait; imports no pydantic, for --help."""
 
 from dataclasses import dataclass, fields
 

@@ -17,11 +17,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 
-from codequarry.integrations.serve.encoder import Served, Vectors
+from codequarry.inference.encoder import Served
+from codequarry.inference.encoder import Vectors_encoder as Vectors
 from codequarry.integrations.serve.limits import Limits
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 _TEI_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
+
 _OPENAI_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
 
 
@@ -170,6 +172,7 @@ def _in_lower_case(value: Any) -> Any:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+
 Dimensions = Annotated[int | None, BeforeValidator(_dimensions)]  # None: all of them
 
 

@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.util import cos_sim
 from torch import Tensor
 
-from codequarry.modules.losses.directions import DIRECTIONS, Direction
+from codequarry.modules.losses import DIRECTIONS, Direction
 
 
 class InfoNCE(MultipleNegativesRankingLoss):
@@ -25,12 +25,14 @@ class InfoNCE(MultipleNegativesRankingLoss):
     sentence-transformers, where `scale` is 1 / temperature.
     """
 
-    def of_embeddings(self, embeddings: Sequence[Tensor], struck: Mapping[Direction, Tensor]) -> Tensor:
+    def loss_from_embeddings(
+        self, embeddings: Sequence[Tensor], struck: Mapping[Direction, Tensor]
+    ) -> Tensor:
         """The loss, a scalar.
 
         Arguments:
             embeddings: query, document and mined negatives, `(pairs, dim)` each.
-            struck: masks as `struck_out` makes them, for every direction of this loss; {} for none.
+            struck: masks as `false_negative_mask` makes them, for every direction of this loss; {} for none.
         """
         self.similarity_fct = cos_sim
         if struck:

@@ -9,8 +9,9 @@ import textwrap
 
 import pytest
 
-from codequarry.benchmarks.contenders import Contender, load_contender
+from codequarry.benchmarks.models import BenchmarkModel, load_model
 from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
 
 MODULES = (textwrap, tempfile, shutil, statistics)
 SIZE = 48
@@ -38,12 +39,32 @@ def functions() -> EvalSet:
 
 
 @pytest.fixture(scope="session")
-def minilm_contender() -> Contender:
-    """all-MiniLM-L6-v2, plain: without prompts."""
-    return load_contender("all-MiniLM-L6-v2")
+def prompted() -> BenchmarkModel:
+    """A model with the prompts of our five tasks: the one that comes with the package."""
+    return load_model("mini")
+
+
+SMALL = (
+    "backbone.shape.hidden_size=64", "backbone.shape.layers=2", "backbone.shape.heads=8",
+    "backbone.shape.kv_heads=2", "backbone.shape.intermediate_size=128", "backbone.shape.vocabulary=600",
+    "matryoshka_dims=[64, 16]", "max_length=128", "batch_size=8",
+    "validation=none",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def prompted() -> Contender:
-    """A model with the prompts of our five tasks: the one that comes with the package."""
-    return load_contender("mini")
+def small() -> tuple[str, ...]:
+    """Settings that make any recipe with a shape small."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def some_pairs() -> list[Pair]:
+    """Two sources of two tasks, their texts of many lengths; a third that fills no batch."""
+    found = []
+    for source, task, count in (("a", "nl2code", 120), ("b", "code2nl", 60), ("few", "qa", 5)):
+        for number in range(count):
+            query = f"{source} sort number {number} " * (1 + number % 5)
+            document = f"def {source}_{number}(x): return x + {number}\n" * (1 + number % 9)
+            found.append(Pair(task, query, document, source, "python", (f"wrong {number}",)))
+    return found

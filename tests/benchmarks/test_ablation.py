@@ -9,12 +9,12 @@ import pytest
 
 from codequarry.benchmarks import ablation
 from codequarry.benchmarks.ablation import ablate, ablation_table, summary
-from codequarry.benchmarks.contenders import contender
-from codequarry.benchmarks.quality import pair_sets
-from codequarry.benchmarks.score import score
+from codequarry.benchmarks.evaluate import score
+from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.results import pair_sets
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
-from codequarry.modules.load import load
+from codequarry.inference.load import load
 
 SMALL = [
     "backbone.shape.hidden_size=64", "backbone.shape.layers=2", "backbone.shape.heads=8",

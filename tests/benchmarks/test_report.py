@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
-from codequarry.benchmarks.quality import Row
-from codequarry.benchmarks.report import write_report
-from codequarry.benchmarks.summary import write_results
-from codequarry.data.sources.eval_rows import EVAL_SOURCES
+from codequarry.benchmarks.report import verified_table, write_report
+from codequarry.benchmarks.results import Row
+from codequarry.benchmarks.results_file import write_results
+from codequarry.data.catalog.registry import EVAL_SOURCES
 
 SCORES = {  # by model: mbpp, codexglue_java_cs (saturated), docs_qa
     "BM25": (0.33, 0.98, 0.41),
     "mini": (0.75, 0.99, 0.52),
     "mini + BM25": (0.71, 0.985, 0.55),
 }
+
 SETS = ("mbpp", "codexglue_java_cs", "docs_qa")
+
 PROGRAM = "evaluation sets of eval"
 
 
@@ -169,3 +171,26 @@ def test_a_report_on_something_else_in_the_folder_is_passed_over(results: Path) 
 def test_a_folder_without_results_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no results"):
         write_report(tmp_path)
+
+
+def verification(*rows):
+    names = ("runtime", "version", "precision", "worst_cosine", "worst_absolute_difference")
+    return {"rows": [dict(zip(names, row, strict=True)) for row in rows]}
+
+
+def test_a_runtime_is_a_line_and_a_release_a_column():
+    table = verified_table(
+        {
+            "mini": verification(("transformers", "5.23.0", "float32", 0.9999994, 2.9e-7)),
+            "nano": verification(
+                ("transformers", "5.23.0", "float32", 1.0, 1.8e-7),
+                ("llama-cpp-python", "0.3.36", "f16", 0.9999997, 3.3e-4),
+            ),
+        }
+    )
+    assert table.splitlines() == [
+        "| runtime | precision | mini | nano |",
+        "| --- | --- | --: | --: |",
+        "| transformers 5.23.0 | float32 | 0.9999994, 2.9e-07 | 1.0000000, 1.8e-07 |",
+        "| llama-cpp-python 0.3.36 | f16 | - | 0.9999997, 3.3e-04 |",
+    ]

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from codequarry.benchmarks.quality import Row
+from codequarry.benchmarks.results import Row
 from codequarry.benchmarks.significance import compare, comparisons_of, table
 
 

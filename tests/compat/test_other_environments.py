@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import codequarry
+from codequarry.common.files import write_json
 from codequarry.modules.build import build_model
 from codequarry.modules.tasks import TASKS
-from codequarry.modules.whole_files import write_json
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.run_folder import claim, finish
 from codequarry.release.build import build
 from codequarry.release.layout import Dtype
 from codequarry.release.verify import verify
+from codequarry.training.run_folder import finish, open_run
 
 if "CODEQUARRY_COMPAT" not in os.environ:
     pytest.skip("the other environments are made by `make compat`", allow_module_level=True)
@@ -60,7 +60,7 @@ def release(
         recipe = replace(recipe, matryoshka_dims=(64, 32), validation=None)
         model = build_model(str(small_decoder), max_length=recipe.max_length, dims=recipe.matryoshka_dims)
     run = tmp_path_factory.mktemp(request.param) / "run"
-    claim(run, recipe, "none", fresh=False)
+    open_run(run, recipe, "none", fresh=False)
     finish(
         run,
         model,

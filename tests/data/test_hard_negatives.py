@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from codequarry.cli.data import add_negatives_arguments as add_arguments
+from codequarry.cli.data import run_negatives as run
 from codequarry.data.hard_negatives import mine_negatives, negatives_kept_in
-from codequarry.data.negatives_command import add_arguments, run
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.modules.build import build_model

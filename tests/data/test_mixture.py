@@ -3,12 +3,12 @@ from collections import Counter
 
 import pytest
 
-from codequarry.data.mixture import batch_shares, datasets_of, known_licences, part_of, select
+from codequarry.data.catalog.paper_sets import HUB_SOURCES
+from codequarry.data.catalog.registry import TRAIN_SOURCES, known_licences
+from codequarry.data.catalog.repositories import MINED_REPOSITORIES
+from codequarry.data.catalog.schema import Licence
+from codequarry.data.mixture import batch_shares, datasets_of, part_of, select
 from codequarry.data.pair import Pair
-from codequarry.data.sources.mined_repositories import MINED_REPOSITORIES
-from codequarry.data.sources.paper_rows import HUB_SOURCES
-from codequarry.data.sources.schema import Licence
-from codequarry.data.sources.train_rows import TRAIN_SOURCES
 
 LICENCES = {
     "so": Licence("CC-BY-SA-4.0", commercial=True, share_alike=True),

@@ -3,34 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-import codequarry
-from codequarry.modules.build import build_model
-
-
-@pytest.fixture
-def texts() -> list[str]:
-    """Tabs and Windows line ends, letters outside ASCII, more tokens than are read, an empty line."""
-    return [
-        "def add(a, b):\n\treturn a + b\r\n",
-        "x = 1  # naïve 漢字",
-        "total = sum(values)\n" * 80,
-        "for row in table:\n\n    print(row)\n",
-    ]
-
-
-@pytest.fixture(scope="module")
-def mini() -> Any:
-    return codequarry.load("mini", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def decoder(small_decoder: Path) -> Any:
-    return build_model(str(small_decoder), max_length=64, dims=(64, 32))
 
 
 @pytest.fixture(scope="module", params=["mini", "decoder"])

@@ -13,11 +13,11 @@ from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
 from torch.utils.data import DataLoader
 
-from codequarry.data.sources.paper_rows import PAPER_SETS
-from codequarry.data.sources.train_rows import TRAIN_SOURCES
+from codequarry.data.catalog.paper_sets import PAPER_SETS
+from codequarry.data.catalog.registry import TRAIN_SOURCES
 from codequarry.integrations import mteb_model_meta
+from codequarry.integrations.mteb import BENCHMARK_TASKS
 from codequarry.integrations.mteb_model_meta import model_meta, mteb_prompts
-from codequarry.integrations.mteb_tasks import BENCHMARK_TASKS
 from codequarry.modules.backbone import EMBEDDED_BASE, MINI_FOLDER, resolve_backbone
 from codequarry.modules.tasks import CODE, TASKS, PromptFamily
 

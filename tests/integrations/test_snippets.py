@@ -149,7 +149,7 @@ def test_what_the_readme_says_of_mini_without_prompt_and_without_newlines(mini: 
     said = re.search(rf'For the question "{question}", .+? has cosine (\S+) to the right one', README, re.S)
     assert said is not None
     assert f"{right @ without:.3f}" == said[1]
-    text = (ROOT / "search/kinds.py").read_text(encoding="utf-8")
+    text = (ROOT / "search/chunk.py").read_text(encoding="utf-8")
     kept, replaced = mini.encode_document([text, text.replace("\n", " ")], task="nl2code")
     np.testing.assert_allclose(kept, replaced, atol=1e-6)
 

@@ -71,7 +71,7 @@ def test_the_fields_that_are_asked_about_are_fields_of_a_recipe(card):
     """A renamed field would read as "Not taken" for ever."""
     from dataclasses import asdict
 
-    from codequarry.recipes.objective import LossTerms, Matching
+    from codequarry.recipes.schema import LossTerms, Matching
 
     objective = asdict(LossTerms(matching=Matching("a/b")))
     flat = {f"objective.{name}" for name in objective} | {

@@ -9,11 +9,11 @@ import torch
 import codequarry
 from codequarry.model_card.render import render
 from codequarry.modules.backbone import MINI_FOLDER
-from codequarry.release.card_fields import card_of
-from codequarry.release.field_checks import check_fields
+from codequarry.release.card import card_of
+from codequarry.release.config_checks import check_fields
 from codequarry.release.manifest import check_manifest
-from codequarry.release.run_folder import RunFolder
-from codequarry.release.tokenizer_checks import check_tokenizer
+from codequarry.release.trained_run import RunFolder
+from codequarry.release.tokenizer import check_tokenizer
 
 
 def test_it_is_the_release_that_was_built() -> None:

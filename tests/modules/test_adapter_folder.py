@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import codequarry
-from codequarry.modules import adapter_folder, load
-from codequarry.modules.adapter import add_adapter, merge_adapter, save_adapter
+from codequarry.inference import load
+from codequarry.modules import adapter_folder
 from codequarry.modules.adapter_folder import BASE, AdapterBase, file_of, read_base, write_base
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import CODE
+from codequarry.training.lora import add_adapter, merge_adapter, save_adapter
 
 pytest.importorskip("peft")
 

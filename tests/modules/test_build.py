@@ -20,8 +20,8 @@ from transformers import (
     Qwen3Model,
 )
 
+from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.build import build_model
-from codequarry.modules.decoder_shape import DecoderShape
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from codequarry.modules.adapter import add_adapter, merge_adapter
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.lora_linear import LoRALinear, fuse_adapters
-from codequarry.modules.packing import use_packing
+from codequarry.modules.packing import packed, use_packing
 from codequarry.modules.recomputation import Recipe, recompute_elementwise
-from codequarry.modules.token_features import packed
+from codequarry.training.lora import add_adapter, merge_adapter
 
 pytest.importorskip("peft")
 

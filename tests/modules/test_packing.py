@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     AutoTokenizer,
+    DataCollatorWithFlattening,
     Gemma3TextConfig,
     Gemma3TextModel,
     ModernBertConfig,
@@ -24,8 +25,7 @@ from codequarry.modules import packing
 from codequarry.modules.attention import Attention
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.packing import use_packing
-from codequarry.modules.token_features import packed
+from codequarry.modules.packing import packed, padded, use_packing
 
 TEXTS = ["def f(x):\n    return x", "a", "parse a date " * 30, "# comment\nclass A:\n    pass\n" * 3]
 
@@ -89,6 +89,7 @@ def test_a_model_that_takes_packed_texts_still_encodes_padded_ones(model: CodeEm
 
 
 WINDOW: dict[str, Any] = {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+
 SIZES: dict[str, Any] = {
     "vocab_size": 600,
     "hidden_size": 64,
@@ -96,7 +97,9 @@ SIZES: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
 }
+
 HEADS: dict[str, Any] = SIZES | {"num_key_value_heads": 2, "head_dim": 16}
+
 ATTENTIONS = {
     "gemma3": (Gemma3TextModel, Gemma3TextConfig(**HEADS, **WINDOW), Attention(True, 16)),
     "gemma3 both ways": (
@@ -236,3 +239,27 @@ def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
     by_flash = packing._by_flash(query, key, value, 0.3, bounds, 5, causal, window)
     in_blocks = packing._in_blocks(query, key, value, 0.3, bounds, 5, causal, window)
     assert torch.allclose(by_flash, in_blocks, atol=1e-6)
+
+
+TEXTS_token_features = [[5, 6, 7], [8], [9, 10]]
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_packed_texts_are_what_transformers_makes_of_them(offset: int) -> None:
+    stock = DataCollatorWithFlattening(
+        return_position_ids=True, return_seq_idx=True, return_flash_attn_kwargs=True
+    )
+    expected = dict(stock([{"input_ids": text} for text in TEXTS_token_features]))
+    del expected["labels"]
+    expected["position_ids"] = expected["position_ids"] + offset
+    found = packed(TEXTS_token_features, offset)
+    assert found.pop("modality") == "text"
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(torch.as_tensor(found[name]), torch.as_tensor(value)), name
+
+
+def test_padding_stands_on_the_right_and_is_masked() -> None:
+    found = padded(TEXTS_token_features, pad_id=1)
+    assert found["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1], [9, 10, 1]]
+    assert found["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from codequarry.modules.decoder_shape import DecoderShape
+from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.random_backbone import END_OF_SEQUENCE, PAD, train_tokenizer, write_random_backbone
 
 SHAPE = DecoderShape(hidden_size=32, layers=1, heads=2, kv_heads=1, intermediate_size=64, vocabulary=400)

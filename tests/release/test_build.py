@@ -10,8 +10,8 @@ import pytest
 
 from codequarry.release import build as module
 from codequarry.release.build import build
-from codequarry.release.definitions import definitions
 from codequarry.release.manifest import check_manifest
+from codequarry.release.registry import definitions
 from codequarry.release.weights import dtype_in_memory, dtype_on_disk
 
 

@@ -18,12 +18,12 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 import codequarry
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
-from codequarry.release import onnx_export
+from codequarry.release import onnx as onnx_export
 from codequarry.release.build import build
-from codequarry.release.field_checks import check_fields
-from codequarry.release.gguf_export import refuse_unwritable
+from codequarry.release.config_checks import check_fields
+from codequarry.release.gguf import refuse_unwritable
 from codequarry.release.manifest import write_manifest
-from codequarry.release.run_folder import RunFolder
+from codequarry.release.trained_run import RunFolder
 from codequarry.release.verify import verify
 
 ROOT = Path(codequarry.__file__).parent

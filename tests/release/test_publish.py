@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
+from codequarry.release.hub import compare, release_files, remote_tree
 from codequarry.release.manifest import check_manifest, write_manifest
 from codequarry.release.publish import publish
-from codequarry.release.publish_plan import compare, release_files, remote_tree
 
 REPO = "org/name"
 WRITES = {"create_repository", "commit", "merge", "create_tag", "change_status", "upload", "lfs_batch"}

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import HfApi, get_session
 
+from codequarry.release.hub import remote_tree
 from codequarry.release.manifest import check_manifest, write_manifest
 from codequarry.release.publish import publish
-from codequarry.release.publish_plan import remote_tree
 
 
 class Killed(BaseException):

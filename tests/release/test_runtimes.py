@@ -1,14 +1,23 @@
 import ast
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codequarry.release import runners, runtimes
-from codequarry.release.compare import Distance
-from codequarry.release.runtimes import KINDS
+from codequarry.release.runtimes import (
+    KINDS,
+    KNOWN_DIFFERENCES,
+    TOLERANCES,
+    Distance,
+    distances,
+    known_difference,
+)
 
 STOCK = KINDS[0]
+
 BESIDE = {"golden_passes"}  # copied along
 
 
@@ -102,3 +111,100 @@ def script(folder, body):
     python.write_text(f"#!/bin/sh\n{body}\n")
     python.chmod(0o755)
     return python
+
+
+TEXTS = ["ordinary", "ordinary", "special_tokens"]
+
+
+@pytest.fixture
+def golden():
+    vectors = np.random.default_rng(0).normal(size=(3, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = [{"kind": kind, "text": f"text {n}", "vector": list(vectors[n])} for n, kind in enumerate(TEXTS)]
+    return {"dims": [8, 4], "rows": rows}
+
+
+def whole(golden):
+    return np.array([row["vector"] for row in golden["rows"]])
+
+
+def test_the_golden_vectors_are_no_distance_from_themselves_in_any_dimension(golden):
+    found = distances(golden, {"float32 left 16 8": whole(golden).astype(np.float32)})
+    assert {(one.kind, one.dim) for one in found} == {
+        (kind, dim) for kind in ("ordinary", "special_tokens") for dim in (8, 4)
+    }
+    assert max(one.absolute_difference for one in found) < 1e-7
+    assert min(one.cosine for one in found) > 1 - 1e-7
+    assert str(found[0]) == "float32, ordinary texts, dim 8, batch 16, padded left"
+
+
+def test_the_worst_text_of_a_kind_is_found(golden):
+    vectors = whole(golden)
+    vectors[1, 0] += 0.1
+    vectors[2, 5] -= 0.3
+    found = {(one.kind, one.dim): one for one in distances(golden, {"float32 right 1 8": vectors})}
+    assert found["ordinary", 8].absolute_difference == pytest.approx(0.1)
+    assert found["ordinary", 8].text == "text 1"
+    assert found["special_tokens", 8].absolute_difference == pytest.approx(0.3)
+    assert found["special_tokens", 4].absolute_difference < 1e-7  # the sixth number is cut away
+
+
+def test_a_runtime_that_cuts_by_itself_is_held_to_its_own_cut(golden):
+    """Stock sentence-transformers may cut after it has normalised; a vector so cut is a miss."""
+    cut = whole(golden)[:, :4]
+    found = distances(golden, {"float32 right 16 8": whole(golden), "float32 right 16 4": cut})
+    assert [one.dim for one in found] == [8, 8, 4, 4]
+    assert found[2].absolute_difference > 0.01
+    assert found[2].cosine == pytest.approx(1)
+
+
+def test_a_vector_of_nan_is_the_worst_there_is(golden):
+    vectors = whole(golden)
+    vectors[0] += 0.5
+    vectors[1] = np.nan
+    found = distances(golden, {"float32 right 1 8": vectors})[0]
+    assert np.isnan(found.absolute_difference)
+    assert np.isnan(found.cosine)
+    assert found.text == "text 1"
+
+
+def test_a_pass_without_a_vector_for_each_text_is_refused(golden):
+    with pytest.raises(ValueError, match=r"has the shape \(2, 8\); there are 3 golden texts"):
+        distances(golden, {"float32 right 1 8": whole(golden)[:2]})
+
+
+FOUND = Distance("ordinary", "float32", "right", 1, 64, 1e-7, 1.0, "x")
+
+
+@pytest.mark.parametrize("row", TOLERANCES.values(), ids=str)
+def test_every_precision_is_held_to_something_and_says_what_was_measured(row):
+    assert (row.absolute_difference is None) != (row.cosine is None)
+    assert row.measured[0].isdigit()
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_nan_is_never_within_a_tolerance(precision):
+    nan = float("nan")
+    assert TOLERANCES[precision].allows(FOUND)
+    assert not TOLERANCES[precision].allows(replace(FOUND, absolute_difference=nan, cosine=nan))
+
+
+def test_float32_is_held_to_its_numbers_and_less_to_a_cosine():
+    far = replace(FOUND, absolute_difference=2e-5, cosine=0.99995)
+    assert not TOLERANCES["float32"].allows(far)
+    assert TOLERANCES["float32"].miss(far) == "2.0e-05 from the golden vector, 1e-05 allowed,"
+    assert TOLERANCES["bfloat16"].allows(far)
+    assert TOLERANCES["bfloat16"].miss(far) == "cosine 0.99995 to the golden vector, 0.999 required,"
+
+
+@pytest.mark.parametrize("row", KNOWN_DIFFERENCES)
+def test_a_known_difference_is_of_a_runtime_there_is(row):
+    assert row.runtime in {kind.name for kind in KINDS}
+    assert known_difference(row.runtime, "3.4.1", row.kind) is row
+
+
+def test_only_older_versions_are_excused():
+    assert known_difference("sentence-transformers", "5.9", "outer_whitespace")
+    assert not known_difference("sentence-transformers", "6.0.0", "outer_whitespace")
+    assert not known_difference("sentence-transformers", "3.4.1", "ordinary")
+    assert not known_difference("transformers", "4.57.6", "outer_whitespace")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import codequarry
-from codequarry.modules.machine import int8_kernels, processor
+from codequarry.common.environment import int8_kernels, processor
 from codequarry.release.build import build
 from codequarry.release.manifest import write_manifest
 from codequarry.release.runtimes import Runtime

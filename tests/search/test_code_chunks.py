@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import codequarry
-from codequarry.data.syntax import (
+from codequarry.data.parsing.parse import (
     Definition,
     SourceFile,
     SourceReport,
@@ -13,8 +13,8 @@ from codequarry.data.syntax import (
     parse_source,
     read_source,
 )
+from codequarry.search.chunk import Chunk
 from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks, says_something
-from codequarry.search.kinds import Chunk
 from codequarry.search.prose_chunks import PROSE_LANGUAGES
 
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from codequarry.search.answers import Answers
 from codequarry.search.database import SCHEMA_VERSION, database_path, open_database
-from codequarry.search.query import search
+from codequarry.search.query import Answers, search
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 

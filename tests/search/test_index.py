@@ -1,10 +1,10 @@
 from pathlib import Path
 from typing import Any
 
-from codequarry.search.checkout import read_changes
+from codequarry.inference.encoder import embed_documents, space_of
 from codequarry.search.database import database_path, open_database, writing
-from codequarry.search.encoder import embed_documents, space_of
 from codequarry.search.index import GROUP, embed_missing, space_number
+from codequarry.search.refresh import read_changes
 
 
 def test_what_another_process_has_embedded_meanwhile_is_not_embedded_again(

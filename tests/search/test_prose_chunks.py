@@ -1,5 +1,5 @@
-from codequarry.data.syntax import SourceFile
-from codequarry.search.kinds import Chunk
+from codequarry.data.parsing.parse import SourceFile
+from codequarry.search.chunk import Chunk
 from codequarry.search.prose_chunks import LONGEST, prose_chunks
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import sqlite3
 from collections.abc import Callable
@@ -7,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codequarry.search.answers import Answers
+from codequarry.search.chunk import KIND_OF_TASK, Kind
 from codequarry.search.database import database_path
-from codequarry.search.kinds import KIND_OF_TASK
-from codequarry.search.query import search
+from codequarry.search.query import Answers, Hit, Refresh, as_json, first_line, render, search
 
 Encoder = Any
+
 MakeEncoder = Callable[..., Encoder]
 
 
@@ -104,7 +105,7 @@ def test_an_old_file_that_is_only_touched_is_not_cut_again(
     ask(encoder)
     for file in checkout.rglob("*.*"):
         os.utime(file, (1e9, 1e9))
-    monkeypatch.setattr("codequarry.search.checkout.chunk_file", lambda source: pytest.fail("cut again"))
+    monkeypatch.setattr("codequarry.search.refresh.chunk_file", lambda source: pytest.fail("cut again"))
     ask(encoder)
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read again"))
     assert ask(encoder).refresh.embedded == 0
@@ -252,3 +253,53 @@ def test_what_was_passed_over_is_told_at_every_search(ask: Any, encoder: Encoder
     wanted = {"binary": 1, "does not parse": 1}
     assert ask(encoder).refresh.skipped == wanted
     assert ask(encoder).refresh.skipped == wanted
+
+
+def hit(text: str, kind: Kind = "code", path: str = "a.py") -> Hit:
+    return Hit(path, 3, 12, 0.51234, "f", text, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("@cache\n@app.route('/')\n\ndef f():\n    pass", "def f():"),
+        ("# why\n// and\ndef f():", "def f():"),
+        ("/**\n * Adds.\n */\nfunction add() {", "function add() {"),
+        ("#include <stdio.h>\nint x;", "#include <stdio.h>"),
+        ("#[derive(Debug)]\nstruct S;", "struct S;"),
+        ("def f(\n    a,\n    b=1,\n):\n    pass", "def f(a, b=1, ):"),
+        ("from __future__ import annotations\n\nimport os", "import os"),
+        ("# only a comment", "# only a comment"),
+        ("}\nreturn x", "return x"),
+    ],
+)
+def test_the_first_line_is_the_first_that_says_something(text: str, line: str) -> None:
+    assert first_line(hit(text)) == line
+
+
+def test_the_first_line_of_prose_may_be_its_heading() -> None:
+    assert first_line(hit("# Install\n\nRun pip.", "prose")) == "# Install"
+
+
+def test_hits_are_rendered_one_a_line_and_aligned() -> None:
+    lines = render([hit("def f():"), hit("x" * 500, path="long/path.py")]).split("\n")
+    assert lines[0] == "a.py:3-12           0.512  def f():"
+    assert lines[1].startswith("long/path.py:3-12   0.512  xxx")
+    assert lines[1].endswith("x…")
+    assert len(lines[1]) == 27 + 80
+    assert render([]) == ""
+
+
+def test_json_holds_hits_and_refresh() -> None:
+    answers = Answers("q", "qa", (hit("é", "prose"),), Refresh(3, 5, 4, 1, {"binary": 2}, 0.5))
+    read = json.loads(as_json(answers))
+    assert read["hits"][0] == {
+        "path": "a.py",
+        "start_line": 3,
+        "end_line": 12,
+        "score": 0.51234,
+        "title": "f",
+        "text": "é",
+        "kind": "prose",
+    }
+    assert read["refresh"]["skipped"] == {"binary": 2}

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from codequarry.modules.decoder_shape import DecoderShape
-from codequarry.recipes.adapter import Adapter
+from codequarry.modules.backbone import DecoderShape
 from codequarry.recipes.read import read_recipe
-from codequarry.recipes.schema import Backbone
+from codequarry.recipes.schema import Adapter, Backbone
 from codequarry.training.initial_model import initial_model
 
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -1,7 +1,7 @@
 """What a run says of its data."""
 
-from codequarry.data.mixture import known_licences
-from codequarry.data.sources.paper_rows import HUB_SOURCES
+from codequarry.data.catalog.paper_sets import HUB_SOURCES
+from codequarry.data.catalog.registry import known_licences
 from codequarry.training.record import mixture_summary, source_record
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from codequarry.cli.data import add_clean_arguments as add_arguments
+from codequarry.cli.data import run_clean as run
 from codequarry.data.cleaning import clean as module
 from codequarry.data.cleaning.clean import EXAMPLES, REPORT, Limits, clean
-from codequarry.data.cleaning.command import add_arguments, run
 from codequarry.data.cleaning.report import REASONS
 from codequarry.data.eval_set import EvalSet, write_eval_set
 from codequarry.data.pair import Pair

@@ -1,8 +1,18 @@
 import pytest
 
-from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, MAX_CODE
-from codequarry.data.mining.reasons import first_reason
-from codequarry.data.syntax import parse_source
+from codequarry.data.mining.filters import (
+    CODE_FILTERS,
+    COMMENT_FILTERS,
+    HEAD,
+    MAX_CODE,
+    is_english,
+    is_vendored,
+    names_copyleft,
+    query_of,
+)
+from codequarry.data.mining.mine import mine
+from codequarry.data.mining.schema import first_reason
+from codequarry.data.parsing.parse import parse_source
 
 REASONS = {
     "none": [""],
@@ -85,3 +95,136 @@ def test_every_filter_has_a_sample_here_and_a_meaning():
         name = row.name.partition(": ")[2]
         assert any(name.startswith(sample) for sample in (*REASONS, *CODES)), row.name
         assert row.meaning
+
+
+ENGLISH = [
+    "Returns the name of the current user.",
+    "Parse HTML",
+    "Encodes data using DES in CBC mode",
+    "OS specific path handling",
+    "Reads one record per line, LE byte order",
+    "Lookup table für Umlaute is used for the German names",
+    "Naïve Bayes classifier for the café example",
+    "Adds λ to the distribution μ",
+    "",
+    "x y z",
+]
+
+OTHER = {
+    "French": [
+        "Retourne la liste des fichiers qui ne sont pas encore lus.",
+        "Vérifie que le fichier existe avant de l'ouvrir",
+        "Calcule une valeur pour chaque élément du tableau",
+    ],
+    "German": [
+        "Gibt die Liste der Dateien zurück, die noch nicht gelesen wurden.",
+        "Berechnet den Mittelwert und speichert ihn",
+        "Wird aufgerufen, wenn sich der Zustand ändert",
+    ],
+    "Chinese": ["返回当前用户的名称", "检查文件是否存在 如果不存在则创建 config 文件", "初始化数据库连接"],
+    "Japanese": ["ファイルを読み込んで返す", "現在のユーザーの名前を取得する"],
+    "Russian": ["Возвращает имя текущего пользователя", "Проверяет, существует ли файл config.json"],
+    "Spanish": [
+        "Devuelve la lista de los archivos que no se han leído",
+        "Calcula el valor para cada elemento",
+    ],
+    "Portuguese": ["Retorna o nome do usuário que não está ativo", "Calcula uma média para cada coluna"],
+    "Korean": ["현재 사용자의 이름을 반환합니다"],
+}
+
+
+@pytest.mark.parametrize("text", ENGLISH)
+def test_english_stays_whatever_names_and_signs_are_in_it(text):
+    assert is_english(text)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [(name, text) for name, texts in OTHER.items() for text in texts]
+)
+def test_prose_in_another_language_is_told(language, text):
+    assert not is_english(text)
+
+
+FUNCTION = (
+    '{head}def {name}(a, b):\n    """Add two numbers and give their {name}."""\n'
+    "    total = a + b\n    print(total)\n    return total\n"
+)
+
+
+@pytest.mark.parametrize("path", ["third_party/a.py", "src/ThirdParty/zip.c", "deps/y.h", "a/Externals/b.cs"])
+def test_a_folder_of_other_peoples_code_is_told_by_its_name(path):
+    assert is_vendored(path)
+
+
+@pytest.mark.parametrize("path", ["src/a.py", "vendor.py", "src/vendors.go", "independent/a.py"])
+def test_a_file_or_a_longer_word_is_not_such_a_folder(path):
+    assert not is_vendored(path)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "/* This file is part of X, under the GNU Lesser General Public License. */",
+        "// SPDX-License-Identifier: GPL-2.0-or-later",
+        "# Licensed under LGPLv3",
+        " * This Source Code Form is subject to the terms of the Mozilla Public License, v. 2.0.",
+        "// EPL-2.0",
+        "# Taken from an answer under CC BY-SA 4.0",
+    ],
+)
+def test_a_copyleft_licence_in_the_first_lines_is_seen(head):
+    assert names_copyleft(head + "\nint main() {}")
+    assert not names_copyleft(" " * HEAD + head)
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["// Apache License, Version 2.0", "# MIT", "an example of compilation: implicit, eplison", "simple"],
+)
+def test_a_permissive_licence_or_a_like_word_is_not_taken_for_one(head):
+    assert not names_copyleft(head)
+
+
+def test_mining_under_its_own_licence_leaves_out_foreign_files_and_their_commits(repository):
+    gpl = "# GNU General Public License\n"
+    repository.commit("Begin", {"readme.py": "x = 1\n"})
+    places = {"src/own.py": "", "src/copied.py": gpl, "deps/other.py": ""}
+    for number, (path, head) in enumerate(places.items()):
+        text = FUNCTION.format(head=head, name=f"sum_{number}")
+        repository.commit(f"Add the function of part {number} at once", {path: text})
+    of_all, own = (
+        mine([repository.folder], kinds=["docstring", "commit"], holdout=0, own_licence=own, progress=False)
+        for own in (False, True)
+    )
+    assert {kind: len(found) for kind, found in of_all.by_kind["train"].items()} == {
+        "docstring": 3,
+        "commit": 3,
+    }
+    assert {kind: len(found) for kind, found in own.by_kind["train"].items()} == {"docstring": 1, "commit": 1}
+    assert own.files.skipped["not under the repository's licence"] == 2
+    assert own.filtered["commit: of a foreign file"] == 2
+
+
+QUERIES = {
+    "Adds one\nto a number.\n\nSlowly.": "Adds one to a number.",
+    "Adds one.\n@param x a number": "Adds one.",
+    "Adds one.\n:param x: a number": "Adds one.",
+    "Adds one.\nArgs:\n    x: a number": "Adds one.",
+    "Adds one.\nParameters\n----------\nx": "Adds one.",
+    "@brief Adds one.": "Adds one.",
+    "Uses :class:`~torch.nn.Module` and\n:func:`f`.": "Uses torch.nn.Module and f.",
+    "Uses {@link Box#open} and {@code x}.<p>": "Uses Box#open and x.",
+    "See `the paper <https://example.org/a>`_ for more.": "See the paper for more.",
+    "See [the paper](https://example.org/a) for more.": "See the paper for more.",
+    "Runs npm cache ls <name>.": "Runs npm cache ls <name>.",
+    '<summary>\nSets <see cref="P:A.Size"/> to <paramref name="x"/>.\n</summary>\n<param name="x">': (
+        "Sets A.Size to x."
+    ),
+    ":call-seq:\n  f(x)": "",
+    "Compares a &lt; b, ``fast``.": "Compares a < b, `fast`.",
+}
+
+
+@pytest.mark.parametrize("comment", QUERIES)
+def test_a_query_is_the_first_paragraph_as_a_person_would_type_it(comment):
+    assert query_of(comment) == QUERIES[comment]

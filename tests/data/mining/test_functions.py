@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from codequarry.data.mining.functions import LONG_SIGNATURE, MIN_LINES_TO_CUT, NO_BODY, NO_CUT, pairs_of_file
-from codequarry.data.mining.kinds import KINDS
-from codequarry.data.syntax import SourceFile, SourceReport, read_source
+from codequarry.data.mining.schema import KINDS
+from codequarry.data.parsing.parse import SourceFile, SourceReport, read_source
 
 WORK = """class Case:
     # Works on a case

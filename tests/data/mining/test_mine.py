@@ -1,8 +1,8 @@
 import pytest
 
-from codequarry.data.mining.kinds import KINDS
 from codequarry.data.mining.mine import REASONS, mine
-from codequarry.data.syntax import parse_source
+from codequarry.data.mining.schema import KINDS
+from codequarry.data.parsing.parse import parse_source
 
 WORDS = "apple pear plum fig lime kiwi date nut corn bean rice leek kale beet dill mint sage thyme basil"
 
@@ -58,7 +58,7 @@ def test_four_kinds_of_pairs_come_from_functions_and_methods(tree):
 
 def test_a_test_finds_its_function_across_files_and_processes(tree, monkeypatch):
     (tree / "test_all.py").write_text("def test_work_3():\n    found = work_3(1)\n    assert found\n")
-    monkeypatch.setattr("codequarry.data.mining.file_batches._BATCH", 2)
+    monkeypatch.setattr("codequarry.data.mining.workers._BATCH", 2)
     (one,) = mine([tree], holdout=0, progress=False).by_kind["train"]["test"]
     assert one.document == next(d.bare_code for d in parse_source("a.py", code(3)) if d.name == "work_3")
 
@@ -124,8 +124,8 @@ def test_two_folders_of_one_name_are_refused(tree, tmp_path):
 
 def test_any_number_of_processes_gives_the_same_pairs(tree, monkeypatch):
     alone = mine([tree], workers=1, progress=False)
-    monkeypatch.setattr("codequarry.data.mining.file_batches._WORTH_A_PROCESS", 1)
-    monkeypatch.setattr("codequarry.data.mining.file_batches._BATCH", 3)
+    monkeypatch.setattr("codequarry.data.mining.workers._WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("codequarry.data.mining.workers._BATCH", 3)
     assert mine([tree], workers=2, progress=False) == alone
 
 

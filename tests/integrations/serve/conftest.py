@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
+from codequarry.inference.encoder import Served
 from codequarry.integrations.serve.app import Service
-from codequarry.integrations.serve.encoder import Served
 from codequarry.modules.tasks import CODE
 
 DIMS = (8, 4)

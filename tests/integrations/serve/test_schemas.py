@@ -17,6 +17,7 @@ from codequarry.integrations.serve.schemas import (
 )
 
 OPENAI = {"model": "tiny:qa_query", "input": "t"}
+
 TEI = {"inputs": "t", "prompt_name": "qa_query"}
 
 
@@ -103,3 +104,13 @@ def test_every_float32_comes_back_exactly():
     numbers = bits.view(np.float32)
     numbers = numbers[np.isfinite(numbers)]
     assert np.array_equal(np.float32(json.loads(as_list(numbers))), numbers)
+
+
+def test_a_limit_below_one_is_refused_by_name():
+    with pytest.raises(ValueError, match="batch_texts 0 is no limit"):
+        Limits(batch_texts=0)
+
+
+def test_a_request_that_could_never_be_taken_is_refused():
+    with pytest.raises(ValueError, match="a request may hold 1024 texts, but only 100 may wait"):
+        Limits(queue_texts=100)

@@ -5,7 +5,7 @@ import torch
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch import Tensor, nn
 
-from codequarry.modules.losses.directions import DIRECTIONS
+from codequarry.modules.losses import DIRECTIONS
 from codequarry.modules.losses.info_nce import InfoNCE
 
 
@@ -17,7 +17,7 @@ def columns(count: int = 3) -> list[Tensor]:
 def test_with_nothing_struck_out_it_is_the_stock_loss() -> None:
     for directions, hardness in product((DIRECTIONS[:1], DIRECTIONS), (None, "all_negatives")):
         settings = {"directions": directions, "hardness_mode": hardness, "hardness_strength": 2.0}
-        ours = InfoNCE(nn.Identity(), **settings).of_embeddings(columns(), {})
+        ours = InfoNCE(nn.Identity(), **settings).loss_from_embeddings(columns(), {})
         stock = MultipleNegativesRankingLoss(nn.Identity(), **settings)
         assert ours == stock.compute_loss_from_embeddings(columns(), None)
 
@@ -27,12 +27,12 @@ def test_a_struck_negative_gets_no_gradient_and_its_value_does_not_matter() -> N
     loss = InfoNCE(nn.Identity(), hardness_mode="all_negatives", hardness_strength=2.0)
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[[0, 1, 3], 2] = True  # document 2 is a negative of nobody, and pair 2 is a row of its own
-    first = loss.of_embeddings([queries, documents], {"query_to_doc": mask})
+    first = loss.loss_from_embeddings([queries, documents], {"query_to_doc": mask})
     first.backward()
     own_row = torch.zeros(4, 4, dtype=torch.bool)
     own_row[2] = torch.tensor([True, True, False, True])
     queries.grad, documents.grad = None, None
-    loss.of_embeddings([queries, documents], {"query_to_doc": mask | own_row}).backward()
+    loss.loss_from_embeddings([queries, documents], {"query_to_doc": mask | own_row}).backward()
     assert documents.grad is not None
     assert documents.grad[2].norm() < 1e-12, "alone in its row, and struck out of every other"
     assert queries.grad is not None
@@ -47,9 +47,9 @@ def test_masks_go_to_the_direction_they_are_named_for() -> None:
             other: torch.zeros(4, 8 if other.endswith("doc") else 4, dtype=torch.bool) for other in DIRECTIONS
         }
         loss = InfoNCE(nn.Identity(), scale=3.0, directions=DIRECTIONS)
-        before = loss.of_embeddings(columns(), masks)
+        before = loss.loss_from_embeddings(columns(), masks)
         masks[name][1, 2] = True
-        after = loss.of_embeddings(columns(), masks)
+        after = loss.loss_from_embeddings(columns(), masks)
         queries, documents, negatives = (nn.functional.normalize(column, dim=1) for column in columns())
         side = queries if name.startswith("query") else documents
         others = torch.cat([documents, negatives]) if name.endswith("doc") else queries

@@ -14,8 +14,8 @@ import torch.distributed as dist
 from naive_objective import MASKS, Combination, Naive, TinyModel, additions, batch, check, softmaxes
 from torch.nn.parallel import DistributedDataParallel
 
-from codequarry.modules.losses.mini_batches import most_tokens
-from codequarry.modules.losses.objective import Objective
+from codequarry.modules.losses.contrastive import Objective
+from codequarry.modules.losses.grad_cache import most_tokens
 
 
 def main() -> None:
@@ -27,24 +27,31 @@ def main() -> None:
         whole = batch(columns)
         half = [{name: value[3 * rank : 3 * rank + 3] for name, value in column.items()} for column in whole]
         naive = Naive(TinyModel(), whole)
-        for graph_tokens, unused in product((0, 12, None), (True, False)):
+        for grad_cache_threshold, unused in product((0, 12, None), (True, False)):
             model = DistributedDataParallel(TinyModel(), find_unused_parameters=unused)
             more = cycle(additions())
             some = [replace(base, **mask, **next(more)) for mask in MASKS for base in softmaxes()]
             for chosen in some[unused::2]:
                 expected = naive(chosen)
-                loss = Objective(model, mini_batch_tokens=9, graph_tokens=graph_tokens, **chosen.arguments())
+                loss = Objective(
+                    model,
+                    mini_batch_tokens=9,
+                    grad_cache_threshold=grad_cache_threshold,
+                    **chosen.arguments(),
+                )
                 model.zero_grad()
                 value = loss(half)
                 value.backward()
                 mean = value.detach().clone()
                 dist.all_reduce(mean)  # matching is this rank's share, the rest is the whole step's
                 gradients = [parameter.grad for parameter in model.parameters()]
-                check(mean / 2, gradients, expected, (rank, columns, graph_tokens, chosen))
+                check(mean / 2, gradients, expected, (rank, columns, grad_cache_threshold, chosen))
                 compared += 1
             chosen = Combination()
             expected = naive(chosen)[0]
-            loss = Objective(model, mini_batch_tokens=9, graph_tokens=graph_tokens, **chosen.arguments())
+            loss = Objective(
+                model, mini_batch_tokens=9, grad_cache_threshold=grad_cache_threshold, **chosen.arguments()
+            )
             with torch.no_grad():
                 torch.testing.assert_close(loss(half), expected)
     sys.stdout.write(f"rank {rank}: {compared} combinations\n")  # in one piece: two ranks share the pipe

@@ -1,0 +1,448 @@
+"""Score models on evaluation sets, beside BM25 and fused with it, all by the same code.
+
+rows = score(sets, ["runs/mini", "all-MiniLM-L6-v2"], out=Path("results"))
+print(score_table(rows))
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import mteb
+import numpy as np
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.cache import ResultCache
+from tqdm import tqdm
+
+from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
+from codequarry.benchmarks.bootstrap import interval
+from codequarry.benchmarks.commit_retrieval import BestPassageSearch, CommitSet
+from codequarry.benchmarks.models import (
+    BenchmarkModel,
+    FusedSearch,
+    Prompts,
+    dense_search,
+    load_model,
+    place_of,
+    variants_of,
+)
+from codequarry.benchmarks.quantization import (
+    CALIBRATION_TEXTS,
+    RANGES_FILE,
+    Precision,
+    Ranges,
+    ranges_of,
+    write_ranges,
+)
+from codequarry.benchmarks.results import Measured, Row, pair_sets, with_means
+from codequarry.common.files import write_text
+from codequarry.data.eval_set import EvalSet, eval_set_folders, read_eval_set
+from codequarry.data.pair_files import read_pairs
+from codequarry.inference.vector_cache import Compute, StoredVectors, Vectors
+from codequarry.integrations.mteb import BENCHMARK_TASKS, benchmark_task, counts_in_mean
+from codequarry.modules.tasks import TASKS
+
+BM25, PLAIN, FUSED = "BM25", "BM25, plain words", " + BM25"
+
+
+def score(
+    sets: Sequence[EvalSet],
+    models: Sequence[str | BenchmarkModel],
+    *,
+    out: Path | None = None,
+    cache: Path | None = None,
+    compute: Compute = "auto",
+    progress: bool = True,
+) -> list[Row]:
+    """The rows of BM25, BM25 on plain words, each model, and each model fused with BM25, means last.
+
+    Arguments:
+        sets: their names are distinct; a query with `candidates` is answered out of these only.
+        models: names as `load_model` takes them, or models that are loaded.
+        out: where MTEB's results tree is written; None for nowhere.
+        cache: where vectors are kept between runs; None keeps them in memory.
+        compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
+        progress: show bars over anything that takes more than two seconds.
+
+    Raises ValueError for a model that cannot be loaded, and where mteb or bm25s is not installed.
+
+    >>> rows = score([read_eval_set(Path("eval/mbpp"))], ["all-MiniLM-L6-v2"])
+    """
+    return measure(sets, contenders(models), out=out, cache=cache, compute=compute, progress=progress).rows
+
+
+def contenders(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
+    """The models, loaded, one named twice once.
+
+    Raises ValueError for a model that cannot be loaded, and for two of one name, as `/a/mini` and `/b/mini`.
+    """
+    require_mteb()
+    found: dict[str, BenchmarkModel] = {}
+    for model in models:
+        loaded = load_model(model) if isinstance(model, str) else model
+        if found.setdefault(loaded.label, loaded).fingerprint != loaded.fingerprint:
+            raise ValueError(f"Two models are called {loaded.label}: rename a folder, so that rows differ.")
+    return list(found.values())
+
+
+def measure(
+    sets: Sequence[EvalSet | str],
+    models: Sequence[BenchmarkModel],
+    *,
+    dims: Sequence[int] = (),
+    precisions: Sequence[Precision] = (),
+    wrong_prompts: Sequence[Prompts] = (),
+    out: Path | None = None,
+    cache: Path | None = None,
+    compute: Compute = "auto",
+    progress: bool = True,
+) -> Measured:
+    """As `score`, with the variants that are asked for.
+
+    Arguments:
+        sets: evaluation sets, or names of MTEB's own tasks, which come from the Hub.
+        dims: numbers a vector is cut to, made unit length again.
+        precisions: of the stored documents.
+        wrong_prompts: what else to put in front of texts, `none`, `sides`, `task`; embeds every text anew.
+    """
+    require_mteb()
+
+    names = [found.name if isinstance(found, EvalSet) else found for found in sets]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"Two sets are called {repeated[0]}: rename one, so that rows differ.")
+    wanted = {
+        model.label: variants_of(model, dims=dims, precisions=precisions, wrong_prompts=wrong_prompts)
+        for model in models
+    }
+    stored = {
+        model.label: model.stored_vectors(cache, compute=compute, progress=progress) for model in models
+    }
+    measured = Measured()
+    for chosen in _loaded(sets, "scoring", progress):
+        rows = rows_of(chosen, models, stored, out)
+        measured.rows += rows
+        measured.languages += [line for row in rows for line in by_language(row, chosen.languages)]
+    measured.speeds = {label: vectors.record() for label, vectors in stored.items()}
+    if any(wanted.values()):
+        # Ranges are of all sets, so every set has to be embedded before the first is scored in int8.
+        ranges = _ranges(sets, models, stored, out, progress) if "int8" in precisions else {}
+        for chosen in _loaded(sets, "scoring variants", progress):
+            for model in models:
+                for variant in wanted[model.label]:
+                    searcher = dense_search(
+                        model, stored[model.label], chosen.ours, variant, ranges.get(model.label)
+                    )
+                    found = score_one(searcher, chosen, model=model.label, variant=variant.name)
+                    measured.variants.setdefault(variant.section, []).append(found.row)
+    measured.rows = with_means(_by_model(measured.rows))
+    measured.variants = {name: with_means(_by_model(rows)) for name, rows in measured.variants.items()}
+    return measured
+
+
+def require_mteb() -> None:
+    """Raise ValueError, naming what to install, unless mteb is there."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("mteb", "bm25s") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"Benchmarks need {' and '.join(missing)}: pip install 'codequarry[benchmark]'.")
+
+
+def _loaded(sets: Sequence[EvalSet | str], what: str, progress: bool) -> Iterator["ScoredSet"]:
+    from codequarry.benchmarks.mteb_tasks import LocalTask, load_from_hub, official_tasks
+
+    for found in tqdm(sets, desc=what, unit="set", delay=2, disable=not progress, leave=False):
+        if isinstance(found, EvalSet):
+            yield ScoredSet(LocalTask(found), found.task, counts_in_mean(found.name), found.languages)
+        else:
+            (task,) = official_tasks([found])
+            load_from_hub(task)
+            row, page = benchmark_task(found), task.metadata.dataset
+            yield ScoredSet(
+                task, row.task, row.in_mean, dataset=page["path"], dataset_revision=page["revision"]
+            )
+            task.unload_data()
+
+
+def rows_of(
+    chosen: "ScoredSet",
+    models: Sequence[BenchmarkModel],
+    stored: Mapping[str, StoredVectors],
+    out: Path | None,
+    around: Callable[[Any], Any] = lambda search: search,
+) -> list[Row]:
+    """BM25, models and fusions on one set; `around` wraps each searcher, MTEB's protocol in and out."""
+
+    bm25 = around(BM25Search(code_words, "codequarry/bm25"))
+    words = score_one(bm25, chosen, model=BM25, tree=out)
+    plain = around(BM25Search(plain_words, "codequarry/bm25-plain"))
+    rows = [words.row, score_one(plain, chosen, model=PLAIN, tree=out).row]
+    for model in models:
+        search = around(dense_search(model, stored[model.label], chosen.ours))
+        dense = score_one(search, chosen, model=model.label, tree=out)
+        place = place_of(model)
+        fused = FusedSearch([dense.found, words.found], f"{place.name}+bm25", place.revision)
+        rows += [dense.row, score_one(fused, chosen, model=f"{model.label}{FUSED}", tree=out).row]
+    return rows
+
+
+def _ranges(
+    sets: Sequence[EvalSet | str],
+    models: Sequence[BenchmarkModel],
+    stored: Mapping[str, StoredVectors],
+    out: Path | None,
+    progress: bool,
+) -> dict[str, Ranges]:
+    """The ranges of each model's int8 codes; written beside its results."""
+
+    samples: dict[str, list[Vectors]] = {model.label: [] for model in models}
+    for chosen in _loaded(sets, "int8 ranges", progress):
+        texts = sample_of_documents(chosen)
+        for model in models:
+            prompt = model.prompt(chosen.ours, "document")
+            samples[model.label].append(stored[model.label].embed(texts, prompt))
+    found = {}
+    for model in models:
+        vectors = np.concatenate(samples[model.label])
+        found[model.label] = ranges_of(vectors)
+        if out is not None:
+            write_ranges(out / place_of(model).folder / RANGES_FILE, found[model.label], len(vectors))
+    return found
+
+
+def _by_model(rows: Sequence[Row]) -> list[Row]:
+    names = list(dict.fromkeys(row.name for row in rows))
+    return sorted(rows, key=lambda row: names.index(row.name))
+
+
+DEPTH = 100  # documents of each query's ranking that are kept, for fusion
+
+Found = Mapping[str, Mapping[str, float]]  # query id to its ranking
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """A set in a benchmark.
+
+    task: as MTEB takes it, its texts loaded. ours: which of the five tasks it is.
+    languages: by query id, {} where the set does not say.
+    dataset, dataset_revision: its name and commit on the Hub; None where it has no page there.
+    """
+
+    task: AbsTaskRetrieval
+    ours: str
+    in_mean: bool = True
+    languages: Mapping[str, str] = field(default_factory=dict)
+    dataset: str | None = None
+    dataset_revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a searcher did on a set: its row, and by part of the set the head of each query's ranking."""
+
+    row: Row
+    found: Mapping[str, Found]
+
+
+def score_one(
+    searcher: Any, chosen: ScoredSet, *, model: str, variant: str = "", tree: Path | None = None
+) -> Scored:
+    """Run a searcher, MTEB's search protocol, over a set.
+
+    Arguments:
+        model, variant: how the row calls it.
+        tree: where MTEB's results file goes, as `<model>/<revision>/<set>.json`; None for nowhere. Files
+            there are replaced whole.
+    """
+    task = chosen.task
+    by_query: dict[str, dict[str, float]] = {}
+    heads: dict[str, Found] = {}
+    original: Callable[..., dict[str, float]] = type(task).task_specific_scores
+
+    def watch(
+        scores: Mapping[str, Mapping[str, float]], qrels: Any, results: Found, hf_split: str, hf_subset: str
+    ) -> dict[str, float]:
+        by_query[hf_subset] = {name: float(found["ndcg_cut_10"]) for name, found in sorted(scores.items())}
+        heads[hf_subset] = {name: _head(ranking) for name, ranking in results.items()}
+        return original(task, scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset)
+
+    # MTEB hands every query's scores to this method alone; a result file keeps their means.
+    setattr(task, "task_specific_scores", watch)  # noqa: B010
+    silent = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        with tempfile.TemporaryDirectory() as beside:  # MTEB writes in place: a kill would leave a half
+            cache = ResultCache(beside)
+            result = mteb.evaluate(
+                searcher,
+                [task],
+                cache=cache if tree is not None else None,
+                overwrite_strategy="always",
+                encode_kwargs={"batch_size": 32, "show_progress_bar": False},
+                show_progress_bar=False,
+                co2_tracker=False,
+            )
+            if tree is not None:
+                _publish(Path(beside) / "results", tree)
+    finally:
+        delattr(task, "task_specific_scores")
+        if not silent:
+            datasets.enable_progress_bars()
+    parts = [part for found in result.task_results[0].scores.values() for part in found]
+    scores = [[np.array(list(part.values())) for part in by_query.values()]]
+    low, high = interval(scores)
+    row = Row(
+        model=model,
+        task=chosen.ours,
+        queries=sum(len(part) for part in by_query.values()),
+        documents=sum(len(split["corpus"]) for part in task.dataset.values() for split in part.values()),
+        ndcg_at_10=_mean(parts, "ndcg_at_10"),
+        mrr_at_10=_mean(parts, "mrr_at_10"),
+        recall_at_1=_mean(parts, "recall_at_1"),
+        set=task.metadata.name,
+        low=round(low, 4),
+        high=round(high, 4),
+        variant=variant,
+        in_mean=chosen.in_mean,
+        dataset=chosen.dataset,
+        dataset_revision=chosen.dataset_revision,
+        by_query=by_query,
+    )
+    return Scored(row, heads)
+
+
+def by_language(row: Row, languages: Mapping[str, str]) -> list[dict[str, Any]]:
+    """nDCG@10 of a row by language: of its queries where the set says, else of MTEB's subsets."""
+    groups: dict[str, list[float]] = {}
+    for part, scores in row.by_query.items():
+        for name, score in scores.items():
+            language = languages.get(name) if languages else part if len(row.by_query) > 1 else None
+            if language is not None:
+                groups.setdefault(language, []).append(score)
+    return [
+        {
+            "model": row.model,
+            "set": row.set,
+            "language": language,
+            "queries": len(scores),
+            "ndcg@10": round(float(np.mean(scores)), 4),
+        }
+        for language, scores in sorted(groups.items())
+    ]
+
+
+def sample_of_documents(chosen: ScoredSet) -> list[str]:
+    """At most 2,000 of a set's documents, spread evenly over it."""
+    texts = [
+        text
+        for part in chosen.task.dataset.values()
+        for split in part.values()
+        for text in split["corpus"]["text"]
+    ]
+    return texts[:: -(-len(texts) // CALIBRATION_TEXTS)]
+
+
+def _mean(parts: list[Any], name: str) -> float:
+    return round(float(np.mean([part[name] for part in parts])), 4)
+
+
+def _head(ranking: Mapping[str, float]) -> dict[str, float]:
+    best = sorted(ranking, key=lambda name: (ranking[name], name), reverse=True)[:DEPTH]
+    return {name: ranking[name] for name in best}
+
+
+def _publish(made: Path, tree: Path) -> None:
+    for file in sorted(path for path in made.rglob("*") if path.is_file()):
+        target = tree / file.relative_to(made)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = file.read_text(encoding="utf-8")
+        if file.name == "run_settings.jsonl" and target.exists():
+            text = _merged(target.read_text(encoding="utf-8"), text)
+        write_text(target, text)
+
+
+def _merged(before: str, now: str) -> str:
+    """The settings of each set's latest run: a line of the newer file replaces that of the same set."""
+    lines = {}
+    for line in [*before.splitlines(), *now.splitlines()]:
+        if line.strip():
+            record = json.loads(line)
+            lines[(record["task"], tuple(record["splits"]))] = line
+    return "".join(f"{line}\n" for line in lines.values())
+
+
+def score_files(
+    commits: CommitSet,
+    models: Sequence[BenchmarkModel],
+    *,
+    out: Path | None = None,
+    cache: Path | None = None,
+    compute: Compute = "auto",
+    progress: bool = True,
+) -> list[Row]:
+    """The rows of `benchmarks.score.score` on one set of commits.
+
+    `out`, `cache`, `compute` and `progress` are as there.
+    """
+    from codequarry.benchmarks.mteb_tasks import LocalTask
+
+    found = commits.found
+    chosen = ScoredSet(LocalTask(found), found.task, languages=found.languages)
+    stored = {one.label: one.stored_vectors(cache, compute=compute, progress=progress) for one in models}
+    return rows_of(chosen, models, stored, out, lambda search: BestPassageSearch(search, commits.passages))
+
+
+def local_sets(folder: Path, only: Sequence[str] = ()) -> list[EvalSet]:
+    """The evaluation sets at a path, by name.
+
+    only: names of sets, or of our five tasks; () for all. A set whose folder does not say which task it
+    is gets that of the table of benchmark tasks.
+
+    Raises ValueError for whatever a set lacks, and for a name that is not there.
+    """
+    found = []
+    for place in eval_set_folders(folder):
+        row = BENCHMARK_TASKS.get(place.name)
+        if not only or place.name in only or set(only) & set(TASKS):
+            found.append(read_eval_set(place, row.task if row is not None else None))
+    return _only(found, only, str(folder))
+
+
+def sets_of_pairs(path: Path, only: Sequence[str] = ()) -> list[EvalSet]:
+    """One set a task of the pairs at a path. `only` as in `local_sets`.
+
+    Raises ValueError for a malformed pair, and where there is none.
+    """
+    return _only(pair_sets(read_pairs(path).pairs), only, str(path))
+
+
+def suite(only: Sequence[str] = ()) -> list[str]:
+    """Names of MTEB's tasks: the twelve of MTEB(Code, v1), or those named in `only`, further ones too.
+
+    Raises ValueError for a name that is not in the table of benchmark tasks, and for a local set's.
+    """
+    official = [row for row in BENCHMARK_TASKS.values() if row.kind == "official"]
+    names = [row.name for row in official if not only or row.task in only]
+    for name in only:
+        if name not in TASKS and benchmark_task(name).kind == "local":
+            raise ValueError(f"{name} is a local set: pass --data DIR for it.")
+        if name not in TASKS and name not in names:
+            names.append(name)
+    return names
+
+
+def _only(sets: Sequence[EvalSet], only: Sequence[str], where: str) -> list[EvalSet]:
+    known = {found.name for found in sets} | {found.task for found in sets}
+    for name in only:
+        if name not in known:
+            raise ValueError(
+                f"{name!r} is neither a set at {where} nor a task that one of them has: there are "
+                f"{', '.join(found.name for found in sets) or 'none'}."
+            )
+    return [found for found in sets if not only or found.name in only or found.task in only]

@@ -1,0 +1,264 @@
+"""A benchmark on your own repository: what was mined from it and kept out of training is asked of the models.
+
+    codequarry benchmark mini all-MiniLM-L6-v2 --repo path/to/checkout
+    codequarry benchmark mini --repo pallets/click --queries 50
+
+Two sets: docstring → function over all functions, and commit message → the files it changed.
+"""
+
+import argparse
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.mining.checkout import Tree
+from codequarry.data.mining.filters import query_of
+from codequarry.data.mining.mine import mine
+from codequarry.data.parsing.parse import SourceReport, read_tree
+
+if TYPE_CHECKING:
+    from codequarry.benchmarks.commit_retrieval import CommitSet
+
+FEW = 10  # queries; fewer say hardly anything
+
+QUERIES, DOCUMENTS = 100, 8_000  # about three minutes for MiniLM on two cores
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class OwnSets:
+    """What a repository can be asked, and in `notes` what a reader of the scores should know.
+
+    commit: whose files these are; None for a folder read as it lies.
+    functions, commits: None where there is none, and a note says why.
+    """
+
+    name: str
+    commit: str | None
+    functions: "FunctionSet | None"
+    commits: "CommitSet | None"
+    notes: tuple[str, ...]
+
+
+def own_sets(
+    where: str,
+    *,
+    queries: int = QUERIES,
+    documents: int = DOCUMENTS,
+    mirrors: Path | None = None,
+    progress: bool = True,
+) -> OwnSets:
+    """The two sets of a repository.
+
+    Arguments:
+        where: a checkout, a bare clone, a plain folder, `owner/name` on GitHub, or a URL.
+        queries: of each set at most.
+        documents: functions, and passages of files, at most.
+        mirrors: as in `open_repository`.
+
+    Raises ValueError where there is no such place, or where it gives not a single query.
+    """
+    from codequarry.benchmarks.commit_retrieval import commit_set
+    from codequarry.data.mining.checkout import open_tree
+
+    for name, most in (("queries", queries), ("documents", documents)):
+        if most < 1:
+            raise ValueError(f"{name} is {most}: pass 1 or more.")
+    notes: list[str] = []
+    with open_tree(where, mirrors=mirrors) as tree:
+        functions = _unless_impossible(
+            lambda: function_set(
+                where,
+                tree,
+                "functions",
+                queries=queries,
+                documents=documents,
+                mirrors=mirrors,
+                progress=progress,
+            ),
+            notes,
+        )
+        commits = None
+        if tree.history is None:
+            notes.append(f"commit message → files: not measured. {tree.name} is no git repository.")
+        else:
+            repository, newest = tree.history
+            commits = _unless_impossible(
+                lambda: commit_set(
+                    repository,
+                    "commits",
+                    newest=newest,
+                    queries=queries,
+                    passages=documents,
+                    progress=progress,
+                ),
+                notes,
+            )
+        if functions is None and commits is None:
+            raise ValueError(f"{tree.name} cannot be asked anything. {' '.join(notes)}")
+        notes = [*_about_functions(functions), *_about_commits(commits), *notes]
+        return OwnSets(tree.name, tree.commit, functions, commits, tuple(notes))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """`codequarry benchmark MODEL… --repo WHERE`: score, print and write."""
+    started = time.perf_counter()
+    from transformers.utils.logging import disable_progress_bar
+
+    from codequarry.benchmarks.evaluate import contenders, score, score_files
+    from codequarry.benchmarks.results import score_table
+    from codequarry.benchmarks.results_file import out_folder, vectors_folder, write_results
+    from codequarry.common.environment import written_command
+
+    if not arguments.models:
+        raise ValueError(
+            "no model was named: codequarry benchmark MODEL… --repo PATH, e.g. all-MiniLM-L6-v2."
+        )
+    disable_progress_bar()
+    models = contenders(arguments.models)
+    found = own_sets(
+        str(arguments.repo),
+        queries=arguments.queries,
+        documents=arguments.documents,
+        mirrors=arguments.mirrors,
+    )
+    settings: Mapping[str, Any] = {"cache": vectors_folder(arguments), "compute": arguments.compute}
+    rows = []
+    if found.functions is not None:
+        rows += score([found.functions.found], models, **settings)
+    if found.commits is not None:
+        rows += score_files(found.commits, models, **settings)
+    at = f" at {found.commit[:12]}" if found.commit else ""
+    print(f"{found.name}{at}\n\n{score_table(rows)}\n")
+    print("\n".join(found.notes))
+    path = out_folder(arguments) / f"repository__{found.name.replace('/', '__')}.json"
+    about = {"repository": found.name, "commit": found.commit, "notes": list(found.notes)}
+    write_results(path, rows, benchmark=f"the repository {found.name}", command=written_command(), more=about)
+    print(f"\n{time.perf_counter() - started:.0f} s, wrote {path}")
+
+
+def _unless_impossible(make: Callable[[], _T], notes: list[str]) -> _T | None:
+    """What `make` gives, or None with its reason in the notes: a repository may have one set only."""
+    try:
+        return make()
+    except ValueError as error:
+        notes.append(f"Not measured: {error}")
+        return None
+
+
+def _about_functions(found: "FunctionSet | None") -> list[str]:
+    if found is None:
+        return []
+    queries, documents = len(found.found.queries), len(found.found.documents)
+    chosen = f" of the {found.docstrings:,}" if found.docstrings > queries else ""
+    of_all = "all" if documents == found.functions else f"{documents:,} of all"
+    return [
+        f"functions: {queries:,}{chosen} docstrings of held-out files, which `codequarry mine` keeps out of "
+        f"training, searched in {of_all} {found.functions:,} functions without their docstrings.",
+        *_too_few("functions", queries),
+    ]
+
+
+def _about_commits(found: "CommitSet | None") -> list[str]:
+    if found is None:
+        return []
+    queries = len(found.found.queries)
+    files = int(statistics.median(map(len, found.found.candidates.values())))
+    kept = ""
+    if found.files_kept < found.files:
+        kept = f" ({found.files_kept:,} of all {found.files:,}: --documents takes in more, which is harder)"
+    return [
+        f"commits: {queries:,} messages, {found.oldest} to {found.newest}, searched in the {files:,} "
+        f"source files (median) before the commit{kept}, each as near as its best passage; "
+        f"{found.naming:.0%} name a file they changed. "
+        "`codequarry mine --split time` keeps the newest commits out of training.",
+        *_too_few("commits", queries),
+    ]
+
+
+def _too_few(name: str, queries: int) -> list[str]:
+    if queries >= FEW:
+        return []
+    return [f"{name}: {queries} queries are too few to tell models apart; mind the interval."]
+
+
+TASK = "nl2code"
+
+
+@dataclass(frozen=True)
+class FunctionSet:
+    """The set, and what was left out of it to stay within a few minutes.
+
+    found: queries by number, documents by `path:line` of their first line.
+    docstrings: of held-out files, that could be queries.
+    functions: different ones of the repository, docstrings taken out.
+    """
+
+    found: EvalSet
+    docstrings: int
+    functions: int
+
+
+def function_set(
+    where: str,
+    tree: Tree,
+    name: str,
+    *,
+    queries: int = 100,
+    documents: int = 8_000,
+    mirrors: Path | None = None,
+    progress: bool = True,
+) -> FunctionSet:
+    """The docstrings that `codequarry mine` holds out of training, as queries for their functions.
+
+    Arguments:
+        where: what `tree` was opened from.
+        queries: how many at most, chosen by a hash of their text.
+        documents: how many functions at most; those that answer a query stay, the others go by a hash.
+        mirrors: as in `open_repository`.
+
+    Functions under one docstring all answer it. Equal functions are one document.
+
+    Raises ValueError where no function of a held-out file has a docstring that says something.
+    """
+    mined = mine([where], kinds=["docstring"], mirrors=mirrors, commit=tree.commit, progress=progress)
+    pairs = mined.by_kind["heldout"]["docstring"]
+    places: dict[str, str] = {}  # by text of the function
+    answers: dict[str, list[str]] = {}  # by docstring
+    for source in read_tree(tree.folder, SourceReport(), progress):
+        for definition in source.definitions:
+            if definition.kind != "class" and definition.bare_code.strip():
+                place = places.setdefault(definition.bare_code, f"{source.path}:{definition.start_line}")
+                answers.setdefault(query_of(definition.comment), []).append(place)
+    languages = {pair.query: pair.language for pair in pairs if pair.document in places}
+    if not languages:
+        raise ValueError(
+            f"{tree.name} has no docstring to ask with: {len(places):,} functions were read, and no one in a "
+            "held-out file has a docstring or a comment above it that says what it does."
+        )
+    asked = _chosen(languages, queries)
+    right = {place for query in asked for place in answers[query]}
+    others = _chosen(set(places.values()) - right, documents - len(right))
+    kept = right | set(others)
+    corpus = {place: text for text, place in places.items() if place in kept}
+    ids = {query: f"q{number}" for number, query in enumerate(asked)}
+    found = EvalSet(
+        name,
+        TASK,
+        {ids[query]: query for query in asked},
+        corpus,
+        {ids[query]: dict.fromkeys(answers[query], 1) for query in asked},
+        {ids[query]: languages[query] for query in asked},
+    )
+    return FunctionSet(found, docstrings=len(languages), functions=len(places))
+
+
+def _chosen(texts: Iterable[str], most: int) -> list[str]:
+    """At most so many of the texts, by a hash, so that they stay the same when others come and go."""
+    return sorted(texts, key=lambda text: hashlib.sha256(text.encode()).digest())[: max(0, most)]

@@ -1,1 +1,0 @@
-"""How fast training is, compared with stock and with what the hardware can do."""

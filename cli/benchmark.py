@@ -1,0 +1,250 @@
+"""`codequarry benchmark`: score models beside BM25."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from codequarry.common.environment import written_command
+from codequarry.modules.tasks import TASKS
+
+if TYPE_CHECKING:
+    from codequarry.benchmarks.models import Prompts
+    from codequarry.benchmarks.quantization import Precision
+    from codequarry.data.eval_set import EvalSet
+
+
+_Name = TypeVar("_Name", bound=str)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Offer the options of `codequarry benchmark` to a parser."""
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="model",
+        help="mini, a model folder, a Hub name, or all-MiniLM-L6-v2; BM25 and fusions are scored beside them",
+    )
+    what = parser.add_argument_group("what to score on, one of these")
+    only = what.add_mutually_exclusive_group()
+    only.add_argument(
+        "--data", type=Path, metavar="DIR", help="evaluation sets that `codequarry data build eval` made"
+    )
+    only.add_argument("--pairs", type=Path, help="a file or folder of pairs not trained on")
+    only.add_argument(
+        "--suite", choices=["mteb-code"], help="the twelve tasks of MTEB(Code, v1), from the Hub"
+    )
+    only.add_argument(
+        "--repo",
+        metavar="PATH_OR_URL",
+        help="your own repository: its docstrings and commit messages are asked, its functions and files "
+        "are searched",
+    )
+    only.add_argument(
+        "--agentic",
+        action="store_true",
+        help="commit messages of four pinned repositories, and the files that were changed",
+    )
+    only.add_argument("--report", action="store_true", help="render results that are there: table and plots")
+    parser.add_argument(
+        "--tasks",
+        metavar="NAMES",
+        help=f"only these sets, or sets of these tasks ({', '.join(TASKS)}), with commas between",
+    )
+    parser.add_argument(
+        "--dims", type=_numbers, default=(), help="also cut vectors to so many numbers, e.g. 256,128,64"
+    )
+    parser.add_argument(
+        "--precision",
+        type=_precisions,
+        default=(),
+        help="also store documents as int8,binary",
+    )
+    parser.add_argument(
+        "--prompts-cost",
+        type=_wrong_prompts,
+        nargs="?",
+        const="none,sides,task",
+        default=(),
+        metavar="WHICH",
+        help="also score with no prompt, query's and document's exchanged, and another task's, which embeds "
+        "every text anew; only some of these: e.g. none,sides (default: none,sides,task)",
+    )
+    parser.add_argument(
+        "--compare", nargs=2, metavar=("A", "B"), help="test whether A beats B: models, or rows such as BM25"
+    )
+    parser.add_argument(
+        "--compute",
+        choices=["auto", "fp32"],
+        default="auto",
+        help="auto: bf16 where the processor is faster at it (default: auto)",
+    )
+    parser.add_argument(
+        "--queries", type=int, default=100, metavar="N",
+        help="of each set of a repository at most; more give narrower intervals (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--documents", type=int, default=8_000, metavar="N",
+        help="functions or passages of files that are searched at most (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mirrors", type=Path, metavar="DIR",
+        help="a folder of clones named owner+name or name, tried before the network",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where results are written: <model>.json and MTEB's tree (default: benchmarks/results in a "
+        "checkout, ./results elsewhere)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="where vectors are kept, so that no text is embedded twice (default: the user's cache folder)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score, print and write, as the options say; ValueError for what they get wrong."""
+    if arguments.report:
+        from codequarry.benchmarks.report import write_report
+        from codequarry.benchmarks.results_file import out_folder
+
+        for path in write_report(out_folder(arguments)):
+            print(f"wrote {path}")
+    elif arguments.repo is not None:
+        from codequarry.benchmarks import repository
+
+        repository.run(arguments)
+    elif arguments.agentic:
+        from codequarry.benchmarks import commit_retrieval
+
+        commit_retrieval.run(arguments)
+    else:
+        _score(arguments)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from transformers.utils.logging import disable_progress_bar
+
+    from codequarry.benchmarks.evaluate import contenders, measure
+    from codequarry.benchmarks.results import score_table
+    from codequarry.benchmarks.results_file import out_folder, vectors_folder, write_summary
+    from codequarry.benchmarks.significance import comparisons_of
+    from codequarry.benchmarks.significance import table as comparison_table
+
+    out, cache = out_folder(arguments), vectors_folder(arguments)
+    sets, benchmark = _sets(arguments)
+    disable_progress_bar()  # of every file that transformers reads; those of long work stay
+    models = contenders(_models(arguments))
+    measured = measure(
+        sets,
+        models,
+        dims=arguments.dims,
+        precisions=arguments.precision,
+        wrong_prompts=arguments.prompts_cost,
+        out=out,
+        cache=cache,
+        compute=arguments.compute,
+    )
+    comparisons = comparisons_of(measured.rows, *arguments.compare) if arguments.compare else []
+    labels = {model.label for model in models}
+    print(score_table(measured.rows))
+    for section, title in (
+        ("dims", "Fewer dimensions, unit length again"),
+        ("precisions", "Documents stored in fewer bits"),
+        ("prompts", "Wrong prompts, or none"),
+    ):
+        if section in measured.variants:
+            own = [row for row in measured.rows if row.name in labels]
+            print(f"\n{title}\n{score_table([*own, *measured.variants[section]])}")
+    if measured.languages:
+        print(f"\nBy language\n{_language_table(measured.languages)}")
+    if comparisons:
+        print(f"\n{comparison_table(comparisons)}")
+    print()
+    for line in measured.speeds.values():
+        print(
+            f"{line['model']}: {line['texts']:,} texts embedded at {line['texts_per_second']} texts/s, "
+            f"{line['tokens_per_second']:,} tokens/s, {line['compute']} on {line['processor']}"
+        )
+    command = written_command()
+    for model in models:
+        path = write_summary(
+            out,
+            model,
+            measured,
+            benchmark=benchmark,
+            command=command,
+            comparisons=comparisons,
+        )
+        print(f"wrote {path}")
+
+
+def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]":
+    from codequarry.benchmarks.evaluate import local_sets, sets_of_pairs, suite
+
+    only = [name.strip() for name in (arguments.tasks or "").split(",") if name.strip()]
+    if arguments.pairs is not None:
+        return sets_of_pairs(arguments.pairs, only), f"held-out pairs of {arguments.pairs.name}"
+    if arguments.suite == "mteb-code":
+        return suite(only), "MTEB(Code, v1)" if not only else "tasks of mteb"
+    if arguments.data is None:
+        raise ValueError(
+            "nothing to score on: pass --data DIR with the sets of `codequarry data build eval --out DIR`, "
+            "--pairs PATH with pairs that `codequarry mine` held out, --repo PATH, --agentic, or --suite "
+            "mteb-code."
+        )
+    return local_sets(arguments.data, only), f"evaluation sets of {arguments.data.name}"
+
+
+def _models(arguments: argparse.Namespace) -> list[str]:
+    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN
+
+    rows = [name.removesuffix(FUSED) for name in arguments.compare or ()]
+    names = [*arguments.models, *(name for name in rows if name not in (BM25, PLAIN))]
+    if not names:
+        raise ValueError("no model was named: codequarry benchmark MODEL… --data DIR, e.g. all-MiniLM-L6-v2.")
+    return names
+
+
+def _language_table(lines: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(line["model"] for line in lines))
+    score = {(line["set"], line["language"], line["model"]): 100 * line["ndcg@10"] for line in lines}
+    head = f"{'set':<20}  {'language':<12}  {'queries':>7}  " + "  ".join(names)
+    rows = [
+        f"{line['set']:<20}  {line['language']:<12}  {line['queries']:>7}  "
+        + "  ".join(f"{score[line['set'], line['language'], name]:>{len(name)}.1f}" for name in names)
+        for line in lines
+        if line["model"] == names[0]
+    ]
+    return "\n".join([head, "-" * len(head), *rows])
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers with commas between") from None
+
+
+def _wrong_prompts(text: str) -> "tuple[Prompts, ...]":
+    from codequarry.benchmarks.models import WRONG_PROMPTS
+
+    return _chosen(text, tuple(WRONG_PROMPTS))
+
+
+def _precisions(text: str) -> "tuple[Precision, ...]":
+    from codequarry.benchmarks.quantization import PRECISIONS
+
+    return _chosen(text, PRECISIONS)
+
+
+def _chosen(text: str, names: tuple[_Name, ...]) -> tuple[_Name, ...]:
+    chosen = text.split(",")
+    found = tuple(name for name in names if name in chosen)
+    if len(found) != len(set(chosen)):
+        raise argparse.ArgumentTypeError(f"{text!r}: choose among {', '.join(names)}")
+    return found

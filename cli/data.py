@@ -1,0 +1,239 @@
+"""`codequarry data negatives`: its options, and what it prints."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `codequarry data negatives`."""
+    parser.add_argument("pairs", type=Path, help="a file of pairs, or a folder of them")
+    parser.add_argument("--model", required=True, help="the model that finds them: a folder or a name")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="file for the pairs with negatives: .jsonl, .jsonl.gz, .parquet",
+    )
+    parser.add_argument(
+        "--per-pair", type=int, default=1, help="negatives a pair, at most (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.05,
+        help="share of the right document's score by which a negative must lie below it: what is nearer "
+        "may be right too (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--absolute-margin", type=float, help="the same as a difference of cosines (default: none)"
+    )
+    parser.add_argument(
+        "--range",
+        nargs=2,
+        type=int,
+        default=(0, 50),
+        metavar=("FROM", "TO"),
+        help="the nearest documents by rank that are looked at (default: 0 50)",
+    )
+    parser.add_argument(
+        "--across-sources", action="store_true", help="search the documents of all sources of the task"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
+
+
+def run_negatives(arguments: argparse.Namespace, load: "Callable[[str], SentenceTransformer]") -> None:
+    """Mine as the parsed options say, with a model that `load` finds by its name."""
+    from codequarry.data.hard_negatives import mine_negatives
+    from codequarry.data.pair_files import SUFFIXES, read_pairs, write_pairs
+
+    if not arguments.out.name.endswith(SUFFIXES):  # now, and not after an hour of mining
+        raise ValueError(
+            f"{arguments.out.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}."
+        )
+    read = read_pairs(arguments.pairs, skip_bad=arguments.skip_bad)
+    start, end = arguments.range
+    if arguments.per_pair < 1 or not 0 <= start < end or not 0 <= arguments.margin < 1:
+        raise ValueError(
+            f"--per-pair {arguments.per_pair} --range {start} {end} --margin {arguments.margin}: at least "
+            "one a pair, a range that begins at 0 or above, and a margin from 0 to below 1."
+        )
+    found = mine_negatives(
+        read.pairs,
+        load(arguments.model),
+        per_pair=arguments.per_pair,
+        margin=arguments.margin,
+        absolute_margin=arguments.absolute_margin,
+        range_min=start,
+        range_max=end,
+        across_sources=arguments.across_sources,
+    )
+    write_pairs(arguments.out, found)
+    served = sum(bool(pair.negatives) for pair in found)
+    print(f"{served:,} of {len(found):,} pairs have negatives: {arguments.out}")
+    if read.skipped:
+        print(f"skipped {read.skipped:,} malformed pairs.")
+
+
+def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `codequarry data clean`."""
+    parser.add_argument("pairs", nargs="+", type=Path, help="files of pairs, or folders of them")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for the clean pairs and clean.json; the same command goes on where it was stopped",
+    )
+    parser.add_argument(
+        "--eval",
+        dest="eval_sets",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="evaluation sets that must not be trained on: one, or a folder of them; may be given again",
+    )
+    parser.add_argument(
+        "--tokenizer", type=Path, help="folder with the tokenizer that counts tokens (default: an estimate)"
+    )
+    parser.add_argument(
+        "--min-tokens", type=int, default=2, help="of query and document each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=1024, help="of query and document each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-repeats",
+        type=int,
+        default=30,
+        help="pairs of a source that may share a query or a document (default: %(default)s)",
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
+
+
+def run_clean(arguments: argparse.Namespace) -> None:
+    """Clean as the parsed options say, and print the report."""
+    from codequarry.data.cleaning.clean import REPORT, Limits, clean
+    from codequarry.data.cleaning.report import report_table
+
+    limits = Limits(
+        min_tokens=arguments.min_tokens,
+        max_tokens=arguments.max_tokens,
+        max_repeats=arguments.max_repeats,
+        tokenizer=arguments.tokenizer,
+    )
+    report = clean(
+        arguments.pairs,
+        arguments.out,
+        eval_sets=arguments.eval_sets,
+        limits=limits,
+        skip_bad=arguments.skip_bad,
+    )
+    print(report_table(report))
+    print(f"\n{report['out']:,} of {report['in']:,} pairs are in {arguments.out}; why: {REPORT}")
+
+
+BUILD_EXAMPLE = "codequarry data build eval --out eval --sets mbpp completion_py"
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `codequarry data build`, with a verb below it for either side of the data."""
+    sides = parser.add_subparsers(dest="side", required=True, metavar="eval|train")
+    _add_eval(sides)
+    _add_train(sides)
+
+
+def run_build(arguments: argparse.Namespace) -> None:
+    """Build as the parsed options say, and print the table."""
+    if arguments.side == "train":
+        from codequarry.data.catalog.build_train import build_train
+        from codequarry.data.catalog.build_train import summary_table as train_table
+
+        build = build_train(
+            arguments.out,
+            names=arguments.sources,
+            mirrors=arguments.mirrors,
+            licences=arguments.licences,
+            mined=not arguments.no_mined,
+            max_pairs_per_repository=arguments.max_pairs,
+            skip_unreachable=arguments.skip_unreachable,
+        )
+        print(train_table(build))
+    else:
+        from codequarry.data.catalog.build_eval import build_eval, summary_table
+
+        print(summary_table(build_eval(arguments.out, arguments.sets, arguments.mirrors, arguments.index)))
+
+
+def _add_eval(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = sides.add_parser(
+        "eval",
+        help="evaluation sets, each a folder in the BEIR layout",
+        description=(
+            "Make the evaluation sets from their public sources, at recorded commits and versions. Each set "
+            "is a folder with corpus.jsonl, queries.jsonl, qrels/test.tsv, and set.json, which says where it "
+            "comes from and under which licence. A set that is there already is kept."
+        ),
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for the sets; the same command goes on where it stopped",
+    )
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="only these (default: all)")
+    parser.add_argument(
+        "--mirrors", type=Path, help="folder of clones, owner+name or name, tried before the network"
+    )
+    parser.add_argument(
+        "--index",
+        metavar="URL_OR_FOLDER",
+        help="package index, or folder with the source distributions (default: the index pip is set to)",
+    )
+
+
+def _add_train(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = sides.add_parser(
+        "train",
+        help="training pairs, a file a source",
+        description=(
+            "Make the training pairs from their public sources, at recorded commits. Each source is a file "
+            "of pairs, and build.json says which row made it. A file that is there already is kept."
+        ),
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for the pairs; the same command goes on where it stopped",
+    )
+    parser.add_argument(
+        "--sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="only these: names of sources, owner/name of mined repositories (default: all but the Hub's)",
+    )
+    parser.add_argument(
+        "--mirrors", type=Path, help="folder of clones, owner+name or name, tried before the network"
+    )
+    parser.add_argument(
+        "--licences",
+        choices=("permissive", "commercial", "any"),
+        default="commercial",
+        help="permissive: nothing share-alike; commercial: nothing that forbids it (default: %(default)s)",
+    )
+    parser.add_argument("--no-mined", action="store_true", help="no pairs mined from repositories")
+    parser.add_argument(
+        "--max-pairs",
+        type=int,
+        default=7000,
+        metavar="N",
+        help="of one mined repository (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--skip-unreachable", action="store_true", help="leave out a set on the Hub that cannot be read"
+    )

@@ -1,0 +1,151 @@
+"""The whole way of a pair, on real code: search, mine, train mini further, score, release, search again.
+
+On sentence-transformers' own source, or on yours:
+
+    make demo
+    make demo CODE=path/to/code QUERY="where are dates parsed"
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from codequarry.benchmarks.evaluate import BM25, score
+from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.results import pair_sets, table
+from codequarry.benchmarks.results_file import write_results
+from codequarry.data.mining.mine import mine
+from codequarry.data.mining.output import summary_table, write_mined
+from codequarry.data.pair import Pair
+from codequarry.data.pair_files import read_pairs
+from codequarry.inference.load import load
+from codequarry.modules.tasks import TASKS
+from codequarry.recipes.read import recipe_path
+from codequarry.release.build import build
+from codequarry.release.verify import verify
+from codequarry.search.query import render, search
+from codequarry.train import train
+
+_STEPS = 20  # of the recipe's 200: two to three minutes on two cores
+_FIRST_QUERY = "truncate embeddings to fewer dimensions"
+_QUERIES = {
+    "nl2code": "save the model and its configuration to a folder",
+    "qa": "How do I load a model that was saved before?",
+    "code2code": "function cosine(a, b) {\n  return dot(a, b) / (norm(a) * norm(b));\n}",
+    "code2nl": "def f(a, b):\n    a = a / a.norm(dim=-1)\n    b = b / b.norm(dim=-1)\n    return a @ b.T",
+    "code2completion": "def load_config(path):\n    with open(path, encoding='utf-8') as file:\n",
+}
+
+
+def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | None) -> None:
+    """Run every movement on the folder `code`, leaving pairs, run and release in `work`.
+
+    Arguments: `first_query` is asked before anything is trained; `queries` are asked in the end, one a
+    task, None for some of the folder's own held-out pairs.
+    """
+    started = time.perf_counter()
+
+    def say(title: str) -> None:
+        print(f"\n== {title}  [{time.perf_counter() - started:.0f} s]", flush=True)
+
+    say(f"A first answer: {first_query!r} in {code.name}")
+    mini = load("mini")
+    print(render(search(first_query, code, mini, top=5).hits))
+
+    say(f"Training pairs from {code.name}, one file in five held out")
+    mined = mine([code], workers=1)  # a second process would load torch first, and take longer
+    write_mined(work / "pairs", mined)
+    print(summary_table(mined))
+
+    say(f"Fine-tuning mini on them: recipe own, {_STEPS} steps")
+    settings = [f"data={work / 'pairs/train'}", f"max_steps={_STEPS}", "save_steps=10", "logging_steps=5"]
+    train(recipe_path("own"), work / "run", settings=settings, fresh=True)
+
+    say("Scores on the held-out files")
+    sets = pair_sets(read_pairs(work / "pairs/heldout").pairs)
+    rows = score(sets, [contender("mini", mini), contender("fine-tuned", load(str(work / "run")))])
+    rows = [row for row in rows if row.name in {BM25, "mini", "fine-tuned", "fine-tuned + BM25"}]
+    print(table(rows))
+    results = work / "results.json"
+    write_results(results, rows, benchmark=f"held-out files of {code.name}", command="make demo")
+
+    say("A release, verified, loaded by sentence-transformers alone")
+    release = build(work / "run", work / "release", results=results, replace=(work / "release").exists())
+    verification = verify(release)
+    print(verification.table())
+    if not verification.ok:
+        sys.exit("the release did not verify")
+    _load_with_stock(release)
+
+    say("The same code, searched with the release: one query a task")
+    released = load(str(release))
+    for task, query in (queries or _own_queries(mined.heldout)).items():
+        print(f"\n{task} ({TASKS[task].searches_with}): {query.splitlines()[0]}")
+        try:
+            print(render(search(query, code, released, task=task, top=3).hits))
+        except ValueError as error:  # a folder without comments, say, has nothing for code2nl
+            print(f"  {error}")
+
+    say("Done. Next, on your own code:")
+    print(
+        f'  .venv/bin/codequarry search "where is the config read" path/to/code --model {work}/release\n'
+        "  .venv/bin/codequarry mine path/to/code --out pairs\n"
+        "  .venv/bin/codequarry train own --out runs/own"
+    )
+
+
+def _own_queries(heldout: Sequence[Pair]) -> dict[str, str]:
+    """A query a task out of held-out pairs: for each kind of text the one of middling length."""
+    middling = {}
+    for kind in ("nl2code", "code2nl", "code2completion"):
+        texts = sorted(
+            {pair.query for pair in heldout if pair.task == kind}, key=lambda text: (len(text), text)
+        )
+        if texts:
+            middling[kind] = texts[len(texts) // 2]
+    kind_of = {task: {"qa": "nl2code", "code2code": "code2nl"}.get(task, task) for task in TASKS}
+    return {task: middling[kind] for task, kind in kind_of.items() if kind in middling}
+
+
+def _load_with_stock(release: Path) -> None:
+    """Load the release in a fresh process that imports nothing of ours."""
+    program = (
+        "from sentence_transformers import SentenceTransformer\n"
+        f"model = SentenceTransformer({str(release)!r})\n"
+        "print('SentenceTransformer(release).encode(…).shape =', "
+        "model.encode(['parse a date'], prompt_name='nl2code_query').shape)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stderr=subprocess.DEVNULL)
+
+
+def _default_code() -> Path:
+    spec = find_spec("sentence_transformers")
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError("sentence_transformers is not installed: pip install codequarry")
+    return Path(spec.submodule_search_locations[0])
+
+
+if __name__ == "__main__":
+    from transformers.utils.logging import disable_progress_bar
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--code", type=Path, help="a folder of code (default: sentence-transformers' source)")
+    parser.add_argument("--query", help="the first question, in plain words")
+    parser.add_argument("--work", type=Path, default=Path(".demo"), help="where everything is written")
+    arguments = parser.parse_args()
+    disable_progress_bar()
+    try:
+        demo(
+            arguments.code or _default_code(),
+            arguments.work,
+            arguments.query or (_FIRST_QUERY if arguments.code is None else "where errors are handled"),
+            _QUERIES if arguments.code is None else None,
+        )
+    except ValueError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,145 @@
+"""What this machine is: the facts that stand beside every figure measured on it."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("codequarry", "torch", "transformers", "sentence-transformers", "huggingface-hub")
+
+
+@dataclass(frozen=True)
+class Int8Kernels:
+    """A family of ONNX Runtime's kernels for matrices of 8 bits.
+
+    flags: of /proc/cpuinfo; a processor that has all of them, and none of an earlier row's, runs this family.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+
+
+# The first that a processor has is the one that ONNX Runtime takes for signed weights (its
+# mlas/lib/platform.cpp, read at 0112bef); AVX2 and AVX-512 without VNNI saturate with them. Releases have
+# unsigned weights (see release/onnx.py), for which it takes the exact 16-bit products of AVX-512 or AVX2
+# in every one of the families of x86, and leaves AMX and VNNI alone.
+INT8_KERNELS = (
+    Int8Kernels("AMX int8", ("amx_tile", "amx_int8")),
+    Int8Kernels("AVX-512 VNNI", ("avx512bw", "avx512dq", "avx512vl", "avx512_vnni")),
+    Int8Kernels("AVX-512 without VNNI", ("avx512bw", "avx512dq", "avx512vl")),
+    Int8Kernels("AVX-VNNI", ("avx2", "avx_vnni")),
+    Int8Kernels("AVX2 without VNNI", ("avx2",)),
+    Int8Kernels("SSE2", ("sse2",)),
+    Int8Kernels("ARM int8 matrices", ("i8mm",)),
+    Int8Kernels("ARM dot product", ("asimddp",)),
+    Int8Kernels("ARM NEON", ("asimd",)),
+)
+
+
+def processor() -> str:
+    """The processor's own name, e.g. `AMD EPYC`; the platform's word where there is no /proc/cpuinfo."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def int8_kernels() -> str:
+    """The name of the `INT8_KERNELS` that this processor runs; `unknown` where there is no /proc/cpuinfo."""
+    # ARM calls its flags features.
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return next((row.name for row in INT8_KERNELS if flags.issuperset(row.flags)), "unknown")
+
+
+def bf16_instructions() -> tuple[str, ...]:
+    """Which of `avx512_bf16` and `amx_bf16` the processor has; bf16 is slower than fp32 without either."""
+    flags = _cpuinfo("flags").split()
+    return tuple(name for name in ("avx512_bf16", "amx_bf16") if name in flags)
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether bf16 arithmetic is faster than fp32 on `device` (`cpu`, `cuda`, …)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device == "cpu" and bool(bf16_instructions())
+
+
+@contextmanager
+def fast_autocast(device: str) -> Iterator[None]:
+    """While this lasts, models compute in bf16 where that is faster on `device`, in fp32 elsewhere."""
+    if not has_fast_bf16(device):
+        yield
+        return
+    import torch
+
+    with torch.autocast(device, dtype=torch.bfloat16):
+        yield
+
+
+def describe_machine() -> dict[str, object]:
+    """Processor, cores, memory, instructions and accelerator, as plain data for a results file."""
+    import torch
+
+    facts: dict[str, object] = {
+        "processor": processor(),
+        "bf16_instructions": list(bf16_instructions()),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+    }
+    if torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name(0)
+    return facts
+
+
+def package_versions() -> dict[str, str]:
+    """The installed version of every package that decides what a vector is."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpuinfo(field: str) -> str:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return ""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == field:
+            return value.strip()
+    return ""
+
+
+def origin(command: str) -> dict[str, Any]:
+    """The command that made figures, with today's date, this machine and the versions installed on it."""
+    return {
+        "command": command,
+        "date": date.today().isoformat(),
+        "hardware": describe_machine(),
+        "versions": package_versions(),
+    }
+
+
+def written_command(program: str = "codequarry", words: Sequence[str] | None = None) -> str:
+    """The command line as results files keep it: a folder of this machine by its last name only.
+
+    Arguments:
+        program: what is typed before the words.
+        words: those that were typed; None: this process's.
+    """
+    given = sys.argv[1:] if words is None else words
+    return " ".join([program, *(_without_folders(word) for word in given)])
+
+
+def _without_folders(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    return f"{option}{equals}{Path(value).name}" if value.startswith("/") else word

@@ -1,0 +1,113 @@
+"""How a program of ours ends when something is wrong: with a sentence and an exit code, not a traceback."""
+
+import argparse
+import errno
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
+_INTERRUPTED = 130  # what shells give for Ctrl-C
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Exit with 1 and the sentence of a ValueError or of a place that cannot be written; 130 after Ctrl-C.
+
+    An interruption may bring a sentence of its own (`Stopped`). Anything else is a mistake of ours and keeps
+    its traceback.
+    """
+    try:
+        yield
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    except BrokenPipeError:  # `codequarry search … | head` closed our output
+        sys.stderr.close()
+    except OSError as error:
+        if error.errno not in _PLACE_ERRORS:
+            raise
+        place = error.filename or "a file"
+        sys.exit(
+            f"error: {place}: {error.strerror}. What stood there before is as it was. Make room, or pass "
+            "another place for what is written; the same command then goes on."
+        )
+    except KeyboardInterrupt as stop:
+        if str(stop):
+            print(stop, file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+
+
+def run_program(
+    about: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], None],
+) -> None:
+    """Be a program: read its options from the command line and run it, `exit_on_user_error`.
+
+    Arguments: `about`, the file's docstring, for `--help`.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    with exit_on_user_error():
+        run(parser.parse_args())
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # safetensors' way to give the number
+
+
+def disk_is_full(error: BaseException) -> str | None:
+    """What the system said when `error` comes from a disk, quota or file size that is full; else None."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return os.strerror(error.errno)
+    if (found := _RUST_ERROR.search(str(error))) and int(found[1]) in _FULL:
+        return os.strerror(int(found[1]))
+    # torch.save: where the file ends is not where it should, and no word of why
+    if isinstance(error, RuntimeError) and "inline_container" in str(error):
+        return "a file could not be written to its end"
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a GPU or this machine has no memory left to give."""
+    import torch  # here, because a run's folder is looked at before torch is loaded
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@contextmanager
+def full_disk_is_told(folder: Path, what: str, advice: str, needed: int | None = None) -> Iterator[None]:
+    """Turn a full disk into a ValueError that says what could not be written and how much room there is.
+
+    Arguments:
+        folder: where it is written.
+        what: begins the sentence, e.g. `the checkpoint of step 40`.
+        advice: ends it: what is safe and what to do.
+        needed: bytes it takes, about; None where nobody knows.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = disk_is_full(error)
+        if reason is None:
+            raise
+        free = shutil.disk_usage(folder).free
+        room = f"{_size(free)} are free"
+        if needed is not None:
+            lack = (
+                f"free {_size(needed - free)}" if needed > free else "look at quotas and limits (ulimit -f)"
+            )
+            room = f"it takes about {_size(needed)}, and {room}: {lack}"
+        raise ValueError(f"{what} was not written to {folder} ({reason}; {room}). {advice}") from error
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,99 @@
+"""Files and folders that are written whole or not at all, the cache, and hashes of texts."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`: beside it first, then in one rename, so that no reader meets a half."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write `record` to `path` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def cache_folder(name: str = "") -> Path:
+    """`name` in the folder that the variable CODEQUARRY_CACHE names, or else in the user's cache folder."""
+    from platformdirs import user_cache_dir  # not needed to start a command
+
+    chosen = os.environ.get("CODEQUARRY_CACHE") or user_cache_dir("codequarry", appauthor=False)
+    return Path(chosen).expanduser() / name
+
+
+def text_sha256(text: str) -> bytes:
+    """sha256 of a text's UTF-8, 32 bytes. Half a surrogate pair, which JSON can hold, is hashed like any."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def text_ids(texts: Iterable[str]) -> "npt.NDArray[np.int64]":
+    """One number a text, `(texts,)`: the first 8 bytes of its sha256, little endian, signed.
+
+    Equal texts have equal numbers on every machine. Two of a million different texts share one with a
+    probability of 3e-8, and then one of them only waits for another batch, or is masked in one.
+    """
+    import numpy as np  # not needed to start a command
+
+    return np.frombuffer(b"".join(text_sha256(text)[:8] for text in texts), dtype="<i8").astype(np.int64)
+
+
+@contextmanager
+def in_one_step(out: Path, *, replace: bool, mark: str) -> Iterator[Path]:
+    """Yield an empty folder to write into, which becomes `out` if the block ends well.
+
+    Whatever a killed program left beside it is removed, or put back, by the next one.
+
+    Arguments: `replace` and `mark` as in `refuse_existing`, which is what it raises.
+
+    >>> with in_one_step(Path("releases/mini"), replace=False, mark="manifest.json") as building:
+    ...     (building / "README.md").write_text("…")
+    """
+    building, old = out.with_name(f".{out.name}.building"), out.with_name(f".{out.name}.old")
+    _clear_leftovers(out, building, old)
+    refuse_existing(out, replace=replace, mark=mark)
+    building.mkdir(parents=True)
+    yield building
+    if out.exists():
+        out.rename(old)
+    building.rename(out)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def refuse_existing(out: Path, *, replace: bool, mark: str) -> None:
+    """Raise ValueError when `out` exists, unless `replace`, or has no file `mark`, as a release has."""
+    if not out.exists():
+        return
+    if not replace:
+        raise ValueError(
+            f"{out} exists. Choose another folder, or pass --replace to put this release in its place."
+        )
+    if not (out / mark).is_file():
+        raise ValueError(
+            f"{out} is not a release (it has no {mark}), so it is not replaced. Choose another folder."
+        )
+
+
+def _clear_leftovers(out: Path, building: Path, old: Path) -> None:
+    if building.exists():
+        shutil.rmtree(building)
+    if old.exists() and not out.exists():
+        old.rename(out)  # killed between the two renames: the older release is still the newest whole one
+    elif old.exists():
+        shutil.rmtree(old)

@@ -1,0 +1,68 @@
+"""TransCoder's evaluation functions: the same problem solved in up to six languages."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from codequarry.data.catalog.datasets.python_problems import set_of_pairs
+from codequarry.data.catalog.schema import Files
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
+
+_FUNCTION = re.compile(r"^[^\n]*\bf_gold\b", re.MULTILINE)
+
+_END = re.compile(r"//\s*TOFILL|#TOFILL|\n[^\n]*\bf_filled\b|\n\}[ \t]*\n")
+
+_FROM = ("cpp", "java", "python")
+
+_TO = ("c", "java", "python", "cpp", "go", "rust")
+
+
+def read_transcoder(files: Files) -> Iterator[Pair]:
+    """Every ordered pair of solutions of one problem, from C++, Java or Python to each other language.
+
+    Where the C and the C++ text are the same, the C++ one is no document: the pair would come twice.
+    """
+    problems: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for path, content in files:
+        parts = path.split("/")
+        language = parts[parts.index("transcoder_evaluation_gfg") + 1]
+        code = content.decode()
+        start = _FUNCTION.search(code)
+        if language not in _TO or not start:
+            continue
+        end = _END.search(code, start.end())
+        function = code[start.start() : end.start() if end else len(code)].rstrip()
+        if end and end[0].startswith("\n}"):
+            function += "\n}"
+        # What c2rust wrote names C's types; the plain ones are what a reader expects.
+        function = function.replace("libc::c_int", "i32").replace('extern "C" ', "")
+        problems[parts[-1].partition(".")[0]][language] = function
+    for problem in sorted(problems):
+        solutions = problems[problem]
+        for source in _FROM:
+            for target in _TO:
+                if source == target or source not in solutions or target not in solutions:
+                    continue
+                if target == "cpp" and _letters(solutions.get("c", "")) == _letters(solutions["cpp"]):
+                    continue
+                if _letters(solutions[source]) != _letters(solutions[target]):
+                    query, document = solutions[source], solutions[target]
+                    yield Pair("code2code", query, document, "gfg_code2code", f"{source}-{target}")
+
+
+def _letters(code: str) -> str:
+    return "".join(code.split())
+
+
+def read_codexglue_java_cs(files: Files) -> EvalSet:
+    """The test split; each line is a whole method.
+
+    Raises ValueError where the two files have not the same number of lines.
+    """
+    by_ending = {path.rpartition(".")[2]: content.decode().split("\n") for path, content in files}
+    java, csharp = by_ending["java"], by_ending["cs"]
+    if len(java) != len(csharp):
+        raise ValueError(f"The Java file has {len(java)} lines and the C# file {len(csharp)}: not a pair.")
+    pairs = ((a.strip(), b.strip(), "java") for a, b in zip(java, csharp, strict=True) if a.strip())
+    return set_of_pairs("codexglue_java_cs", "code2code", pairs)

@@ -1,0 +1,95 @@
+"""The completion set: the first half of a Python function → its second half, from five pinned packages.
+
+What competes for an answer are the second halves of the other functions of the same files: they share
+names, imports and style, so a model that only recognises the file gains nothing.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from codequarry.data.catalog.datasets.python_problems import set_of_pairs
+from codequarry.data.catalog.schema import Files
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.parsing.definitions import unix_lines
+from codequarry.data.parsing.parse import parse_source
+from codequarry.data.parsing.statements import cut_in_two
+
+_QUERIES = 1000
+_SHORTEST = 12  # lines of a function, without its docstring
+# Tests repeat each other, and what a tool wrote repeats itself.
+_SKIPPED = frozenset({"tests", "testing", "docs", "doc", "examples", "benchmarks", "bench", "bin", "_antlr"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """A function of a file, cut in two."""
+
+    path: str
+    head: str
+    tail: str
+
+    @property
+    def rank(self) -> bytes:
+        """Where it stands among all functions: by chance, but the same everywhere."""
+        return hashlib.sha256(f"{self.path}\n{self.head}".encode()).digest()
+
+
+def read_completion_py(files: Files) -> EvalSet:
+    """1,000 functions drawn evenly from the packages; the documents: their second halves, then distractors.
+
+    Functions with the same second half share one document, and a first half with two continuations has two
+    right answers.
+    """
+    by_file: dict[str, list[_Function]] = defaultdict(list)
+    for path, content in files:
+        for function in _functions(path, content):
+            by_file[path].append(function)
+    by_package: dict[str, list[_Function]] = defaultdict(list)
+    for functions in by_file.values():
+        for function in functions:
+            by_package[function.path.partition("/")[0]].append(function)
+    drawn = draw_evenly(
+        {name: sorted(found, key=lambda one: one.rank) for name, found in by_package.items()}, _QUERIES
+    )
+    heads = {function.head for function in drawn}
+    # A first half that occurs twice has all its continuations for right answers, drawn or not.
+    pairs = [one for functions in by_file.values() for one in functions if one.head in heads]
+    chosen_files = dict.fromkeys(function.path for function in pairs)
+    others = [one.tail for path in chosen_files for one in by_file[path] if one.head not in heads]
+    return set_of_pairs(
+        "completion_py",
+        "code2completion",
+        [(one.head, one.tail, "python") for one in pairs],
+        documents=[*(one.tail for one in pairs), *others],
+    )
+
+
+def draw_evenly(groups: Mapping[str, Sequence[_Function]], wanted: int) -> list[_Function]:
+    """The first functions of every group, as evenly as the groups reach: a small one gives all it has.
+
+    A first half that was drawn already does not count again.
+    """
+    drawn: dict[str, _Function] = {}
+    for place, name in enumerate(sorted(groups, key=lambda name: (len(groups[name]), name))):
+        share = (wanted - len(drawn)) // (len(groups) - place)
+        full = len(drawn) + share
+        for function in groups[name]:
+            if len(drawn) == full:
+                break
+            drawn.setdefault(function.head, function)
+    return list(drawn.values())
+
+
+def _functions(path: str, content: bytes) -> Iterator[_Function]:
+    parts = PurePosixPath(path).parts
+    if not path.endswith(".py") or _SKIPPED & set(parts[1:-1]):
+        return
+    for definition in parse_source(path, unix_lines(content.decode("utf-8", "replace"))):
+        code = definition.bare_code
+        if definition.kind == "class" or code.count("\n") + 1 < _SHORTEST:
+            continue
+        if (halves := cut_in_two(code, "python")) is not None:
+            yield _Function(path, *halves)

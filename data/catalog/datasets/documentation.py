@@ -1,0 +1,307 @@
+"""Documentation of frameworks and tools: a heading, with its page's title → the text below it."""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from codequarry.data.catalog.datasets.python_problems import set_of_pairs
+from codequarry.data.catalog.schema import Files
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
+
+_SHORTEST = 200  # characters of an answer
+
+_LONGEST = 2_500
+
+
+@dataclass(frozen=True)
+class Manual:
+    """How one repository's documentation is read.
+
+    fewest_words: of a heading that says what is below it; "Remarks" and "Return value" do not.
+    introductions: whether the text under a page's title counts; elsewhere it lists what the page has.
+    """
+
+    repository: str
+    language: str
+    fewest_words: int = 2
+    introductions: bool = False
+
+
+MANUALS = (
+    Manual("MicrosoftDocs/cpp-docs", "cpp", fewest_words=3),
+    Manual("MicrosoftDocs/PowerShell-Docs", "powershell", introductions=True),
+    Manual("MicrosoftDocs/azure-docs-powershell", "powershell", introductions=True),
+    Manual("dotnet/EntityFramework.Docs", "csharp"),
+    Manual("reactjs/react.dev", "javascript"),
+    Manual("symfony/symfony-docs", "php"),
+)
+
+_MANUALS = {manual.repository: manual for manual in MANUALS}
+
+_DEEPEST = 4  # level of a heading: below, a section is a step of the one above
+
+_ALIKE = 20  # pages under one heading: a heading that every page has asks nothing
+
+
+def read_documentation(source: str) -> Callable[[Files], Iterator[Pair]]:
+    """A reader of the manuals below, whose pairs bear the name `source`.
+
+    One pair a section of 200 characters or more: "Heading (Page title)" → its text, cut at 2,500. The title
+    is left out where the heading already says it. Headings that more than twenty pages of a repository
+    share are left out with their sections.
+    """
+    return partial(_read, source)
+
+
+def _read(source: str, files: Files) -> Iterator[Pair]:
+    found: list[tuple[Manual, str, Section, str]] = []
+    pages: Counter[tuple[str, str]] = Counter()
+    for path, content in files:
+        manual = _MANUALS["/".join(path.split("/")[:2])]
+        page = content.decode("utf-8", "replace")
+        reads = restructured if path.endswith(".rst") else sections
+        parts = [part for part in reads(page) if part.heading]
+        title = plain(page_title(page) if reads is sections else parts[0].heading if parts else "")
+        pages.update({(manual.repository, part.heading.lower()) for part in parts})
+        for part in parts:
+            if part.level > _DEEPEST or (part.level == 1 and not manual.introductions):
+                continue
+            text = part.text if path.endswith(".rst") else plain(part.text)
+            if len(text) >= _SHORTEST:
+                found.append((manual, title, part, text))
+    for manual, title, part, text in found:
+        heading = plain(part.heading)
+        if len(heading.split()) < manual.fewest_words and part.level > 1:
+            continue
+        if pages[manual.repository, part.heading.lower()] > _ALIKE:
+            continue
+        query = heading if title.lower() in heading.lower() else f"{heading} ({title})"
+        yield Pair("qa", query, text[:_LONGEST].rstrip(), source, manual.language)
+
+
+_FENCE = re.compile(r"\s*(```+|~~~+)")
+
+_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
+
+_FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+
+_TITLE = re.compile(r"^title:\s*(.+?)\s*$", re.MULTILINE)
+
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+_ANCHOR = re.compile(r"\s*(?:\{/\*.*?\*/\}|\{#[\w-]+\})")
+
+_INCLUDE = re.compile(r"\[!(?:INCLUDE|code)[^\]]*(?:\[[^\]]*\])?\([^)]*\)\]", re.IGNORECASE)
+
+_ALERT = re.compile(r"^> \[!\w+\]\s*$\n?", re.MULTILINE)
+
+_TRIPLE_COLON = re.compile(r"^[ \t]*:::.*?(?::::)?[ \t]*$\n?", re.MULTILINE)
+
+_IMAGE = re.compile(r"!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])")
+
+_LINK = re.compile(r"(?<!\!)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")
+
+_REFERENCE = re.compile(r"\[([^\[\]]+)\]\[[^\[\]]*\]")
+
+_DEFINITION = re.compile(r"^\[[^\]]+\]:\s+\S.*$\n?", re.MULTILINE)
+
+_TAG = re.compile(
+    r"</?(?:a|b|br|code|details|div|em|hr|i|img|kbd|li|ol|p|span|strong|sub|summary|sup|table|td|th|tr|u|ul)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+
+_BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading with the text up to the next heading of any level.
+
+    level: 1 for the page's title, 0 for text before any heading.
+    """
+
+    level: int
+    heading: str
+    text: str
+
+
+def page_title(page: str) -> str:
+    """The title in a page's front matter, else its first heading of level 1, else ""."""
+    front = _FRONT_MATTER.match(page)
+    if front and (found := _TITLE.search(front[1])):
+        return found[1].strip("\"'").strip()
+    return next((part.heading for part in sections(page) if part.level == 1), "")
+
+
+def sections(page: str) -> Iterator[Section]:
+    """The sections of a page in order, as written; a `#` inside a code fence is no heading."""
+    level, heading, lines, fence = 0, "", list[str](), ""
+    for line in _FRONT_MATTER.sub("", page.replace("\r\n", "\n"), count=1).split("\n"):
+        if found := _FENCE.match(line):
+            if not fence:
+                fence = found[1]
+            elif found[1].startswith(fence) and line.strip() == found[1]:
+                fence = ""
+        title = None if fence else _HEADING.match(line)
+        if title:
+            yield Section(level, heading, "\n".join(lines))
+            level, heading, lines = len(title[1]), _ANCHOR.sub("", title[2]), []
+        else:
+            lines.append(line)
+    yield Section(level, heading, "\n".join(lines))
+
+
+def plain(text: str) -> str:
+    """Markdown without links, images, comments, alerts and page markup; code fences stay as they are."""
+    parts = re.split(r"(^[ \t]*```.*?^[ \t]*```[ \t]*$)", text, flags=re.DOTALL | re.MULTILINE)
+    parts[::2] = [_prose(part) for part in parts[::2]]
+    return _BLANK_LINES.sub("\n\n", "".join(parts)).strip()
+
+
+def _prose(text: str) -> str:
+    for pattern in (_COMMENT, _INCLUDE, _ALERT, _TRIPLE_COLON, _IMAGE, _DEFINITION):
+        text = pattern.sub("", text)
+    text = _LINK.sub(r"\1", text)
+    return _TAG.sub("", _REFERENCE.sub(r"\1", text))
+
+
+_UNDERLINE = re.compile(r"([=\-~.*^\"'#])\1{2,}\s*$")
+
+_ROLE = re.compile(r":[\w:+-]+:`(?:([^`<]+?)\s*<[^`]*>|([^`]*))`")
+
+_RST_LINK = re.compile(r"`([^`<]+?)\s*<[^`]*>`_{1,2}|`([^`]+)`_{1,2}")
+
+_TARGET = re.compile(
+    r"^\.\. (?:_[^:]*:|index::|versionadded::|versionchanged::).*(?:\n[ \t]+.*)*\n?", re.MULTILINE
+)
+
+_CODE_BLOCK = re.compile(r"^([ \t]*)\.\. code-block::.*\n", re.MULTILINE)
+
+
+def restructured(page: str) -> Iterator[Section]:
+    """The sections of a reStructuredText page; levels in the order in which underlines first occur.
+
+    Links and roles become their text, and what a `code-block` directive holds stays indented.
+    """
+    lines, marks = page.replace("\r\n", "\n").split("\n"), list[str]()
+    level, heading, body = 0, "", list[str]()
+    for number, line in enumerate(lines):
+        under = _UNDERLINE.match(lines[number + 1]) if number + 1 < len(lines) else None
+        if (
+            under
+            and line.strip()
+            and not line[0].isspace()
+            and len(under[0].strip()) >= len(line.strip()) - 2
+        ):
+            yield Section(level, heading, _rst_plain(body))
+            if under[1] not in marks:
+                marks.append(under[1])
+            level, heading, body = marks.index(under[1]) + 1, line.strip().replace("``", "`"), []
+        elif not (_UNDERLINE.match(line) and body == [] and heading):
+            body.append(line)
+    yield Section(level, heading, _rst_plain(body))
+
+
+def _rst_plain(lines: list[str]) -> str:
+    text = _CODE_BLOCK.sub("", _TARGET.sub("", "\n".join(lines)))
+    text = _ROLE.sub(lambda role: f"`{role[1] or role[2]}`", text)
+    text = _RST_LINK.sub(lambda link: link[1] or link[2], text)
+    return re.sub(r"\n[ \t]*(?:\n[ \t]*)+\n", "\n\n", text).strip()
+
+
+_SHORTEST_documentation, _LONGEST_documentation = 200, 7000  # characters of a section; a longer one is a page
+
+_CUT = 2500  # characters that are kept
+
+# Headings that say nothing of what they stand over.
+_EMPTY_HEADINGS = frozenset({"additional resources", "next steps", "return values", "see also"})
+
+_TAGS = re.compile(
+    r"</?(?:div|span|p|a|img|br|hr|sup|sub|details|summary|table|tr|td|th|b|i|em|strong|h[1-6]|code|li|ul|ol"
+    r"|kbd|small|video|section|center|iframe)(?:\s[^>]*)?/?>",
+    re.I,
+)
+
+_FRONT_MATTER_documentation = re.compile(r"---\n(.*?)\n---\n", re.S)
+
+_TITLE_FIELD = re.compile(r"^title:\s*(.*)$", re.M)
+
+_HEADING_documentation = re.compile(r"(#{1,6})\s+(.*)")
+
+_LINK_documentation = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+_Part = tuple[int, str, list[str]]  # level and words of a heading, and the lines below it
+
+
+def read_docs_qa(files: Files) -> EvalSet:
+    """Every section of two words or more in its heading, and of at least 200 characters."""
+    pairs = (
+        (question, section, "")
+        for _, content in files
+        for question, section in question_sections(content.decode("utf-8", "replace").replace("\r\n", "\n"))
+    )
+    return set_of_pairs("docs_qa", "qa", pairs)
+
+
+def question_sections(page: str) -> Iterator[tuple[str, str]]:
+    """(question, section) of a page of Markdown.
+
+    The question is the heading, with the page's title in parentheses unless the heading asks or says it.
+    """
+    front = _FRONT_MATTER_documentation.match(page)
+    parts = list(_split(page[front.end() :] if front else page))
+    title = _title(front[1] if front else "", parts)
+    for level, heading, lines in parts:
+        question = _plain_heading(heading)
+        if len(question.split()) < 2 or level > _DEEPEST or question.lower() in _EMPTY_HEADINGS:
+            continue
+        section = _plain_section("\n".join(lines))
+        if _SHORTEST_documentation <= len(section) <= _LONGEST_documentation:
+            named = not title or question.endswith("?") or title.lower() in question.lower()
+            yield question if named else f"{question} ({title})", section[:_CUT].rstrip("\n")
+
+
+def _title(front_matter: str, parts: list[_Part]) -> str:
+    if field := _TITLE_FIELD.search(front_matter):
+        return _plain_heading(field[1].strip().strip("\"'"))
+    return next((_plain_heading(heading) for level, heading, _ in parts if level == 1), "")
+
+
+def _split(text: str) -> Iterator[_Part]:
+    """Level, heading and lines of every section; a line of code that begins with # is no heading."""
+    current: _Part | None = None
+    fence = ""
+    for line in text.split("\n"):
+        if mark := _FENCE.match(line):
+            if not fence:
+                fence = mark[1][:3]
+            elif line.strip().startswith(fence):
+                fence = ""
+        heading = None if fence else _HEADING_documentation.match(line)
+        if heading:
+            if current:
+                yield current
+            current = (len(heading[1]), heading[2], [])
+        elif current:
+            current[2].append(line)
+    if current:
+        yield current
+
+
+def _plain_heading(heading: str) -> str:
+    text = _LINK_documentation.sub(r"\1", re.sub(r"\s*\{.*?\}", "", heading))
+    return html.unescape(_TAGS.sub("", text.replace("`", ""))).strip(" #")
+
+
+def _plain_section(text: str) -> str:
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r":::.*", "", text)  # VitePress's and Microsoft's containers
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text)
+    text = re.sub(r"\[![^\]]*\]", "", text)  # [!NOTE], [!VIDEO …]
+    text = html.unescape(_TAGS.sub("", _LINK_documentation.sub(r"\1", text)))
+    return re.sub(r"\n\s*\n\s*\n", "\n\n", text).strip()

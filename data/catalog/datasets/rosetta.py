@@ -1,0 +1,152 @@
+"""Rosetta Code: a task's description → programs, programs → the description, and programs → programs."""
+
+import html
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import permutations
+
+from codequarry.data.catalog.datasets.python_problems import set_of_pairs
+from codequarry.data.catalog.schema import Files
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
+
+LANGUAGES = {
+    "AWK": "awk", "Ada": "ada", "C": "c", "C++": "cpp", "C-sharp": "csharp", "Clojure": "clojure",
+    "Common-Lisp": "lisp", "Crystal": "crystal", "D": "d", "Dart": "dart", "Elixir": "elixir",
+    "Erlang": "erlang", "F-Sharp": "fsharp", "Fortran": "fortran", "Go": "go", "Groovy": "groovy",
+    "Haskell": "haskell", "Java": "java", "JavaScript": "javascript", "Julia": "julia", "Kotlin": "kotlin",
+    "Lua": "lua", "MATLAB": "matlab", "Nim": "nim", "OCaml": "ocaml", "PHP": "php", "Perl": "perl",
+    "PowerShell": "powershell", "Python": "python", "R": "r", "Racket": "racket", "Ruby": "ruby",
+    "Rust": "rust", "SQL": "sql", "Scala": "scala", "Swift": "swift", "Tcl": "tcl",
+    "TypeScript": "typescript", "UNIX-Shell": "bash", "Visual-Basic-.NET": "vbnet",
+}  # fmt: skip
+
+_SHORTEST, _LONGEST = 55, 3_490  # characters of a program
+
+_LONGEST_DESCRIPTION = 1_500
+
+_SHORTEST_DESCRIPTION = 60
+
+_PROGRAMS = 30  # of a task for its description
+
+_PAIRS = 42  # of programs in two languages, a task
+
+_DESCRIBED = 3  # programs of a task that ask for its description
+
+_BY_NUMBER = re.compile(r"-(\d+)\.[^.]*$")
+
+_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
+
+_PICTURE = re.compile(r"\[\[(?:File|Image):[^\[\]]*\]\]", re.IGNORECASE)
+
+_PAGE_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
+
+_URL_LINK = re.compile(r"\[https?:\S+\s+([^\]]*)\]")
+
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+
+_QUOTES = re.compile(r"'{2,}")
+
+
+@dataclass
+class _Task:
+    """One task.
+
+    programs: by language, in the order in which the page has them.
+    """
+
+    description: str = ""
+    programs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+def read_descriptions(files: Files) -> Iterator[Pair]:
+    """Description → the first program of a language that is neither tiny nor huge; up to thirty a task."""
+    for name, task in _tasks(files).items():
+        languages = sorted(task.programs, key=lambda language: _lot(name, language))[:_PROGRAMS]
+        for language in sorted(languages) if task.description else ():
+            yield Pair("nl2code", task.description, task.programs[language][0], "rosetta_nl2code", language)
+
+
+def read_translations(files: Files) -> Iterator[Pair]:
+    """Program → program of the same task: up to 42 pairs of languages, and the first two of one language."""
+    for name, task in _tasks(files).items():
+        pairs = sorted(permutations(sorted(task.programs), 2), key=lambda pair: _lot(name, *pair))[:_PAIRS]
+        pairs += [(language, language) for language, found in task.programs.items() if len(found) > 1]
+        for source, target in sorted(pairs):
+            query, document = task.programs[source][0], task.programs[target][source == target]
+            yield Pair("code2code", query, document, "rosetta_code2code", f"{source}-{target}")
+
+
+def read_explanations(files: Files) -> Iterator[Pair]:
+    """Program → description, three programs a task: more would repeat one document without end."""
+    for name, task in _tasks(files).items():
+        languages = sorted(task.programs, key=lambda language: _lot(name, language, "described"))[:_DESCRIBED]
+        for language in sorted(languages) if task.description else ():
+            program = task.programs[language][0]
+            yield Pair("code2nl", program, task.description, "rosetta_code2nl", language)
+
+
+def _tasks(files: Files) -> dict[str, _Task]:
+    """Every task but those that are evaluated on, sorted by name."""
+    tasks: defaultdict[str, _Task] = defaultdict(_Task)
+    for path, content in sorted(files, key=lambda file: _in_page_order(file[0])):
+        name, folder = path.split("/")[3:5]
+        if is_held_out_task(name):
+            continue
+        text = content.decode("utf-8", "replace").replace("\r\n", "\n")
+        if folder == "00DESCRIPTION":
+            tasks[name].description = _description(name, text)
+        elif folder in LANGUAGES and _SHORTEST <= len(text.strip()) <= _LONGEST:
+            tasks[name].programs[LANGUAGES[folder]].append(text.strip())
+    return dict(sorted(tasks.items()))
+
+
+def _in_page_order(path: str) -> tuple[str, int, str]:
+    number = _BY_NUMBER.search(path)
+    return path.rpartition("/")[0], int(number[1]) if number else 0, path
+
+
+def _description(name: str, markup: str) -> str:
+    text = _URL_LINK.sub(r"\1", _PAGE_LINK.sub(r"\1", _PICTURE.sub("", _TEMPLATE.sub("", markup))))
+    text = html.unescape(_QUOTES.sub("", _TAG.sub("", text)))
+    lines = [" ".join(line.split()) for line in text.split("\n")]
+    text = "\n".join(line for line in lines if line)[:_LONGEST_DESCRIPTION].rstrip()
+    return f"{name.replace('-', ' ')}. {text}" if len(text) >= _SHORTEST_DESCRIPTION else ""
+
+
+def _lot(*words: str) -> int:
+    """A number that orders by lot, the same on every machine."""
+    return zlib.crc32(" ".join(words).encode())
+
+
+_SHORTEST_rosetta, _LONGEST_rosetta = 60, 3500  # characters of a file
+
+_HELD_OUT = 42  # percent of the tasks
+
+
+def read_rosetta_py_cpp(files: Files) -> EvalSet:
+    """The first usable solution of each language, by file name.
+
+    Every task's C++ is a document; the Python of a held-out task is a query.
+    """
+    solutions: dict[str, dict[str, str]] = defaultdict(dict)
+    for path, content in sorted(files):
+        task, language = path.split("/")[-3:-1]
+        text = content.decode("utf-8", "replace")
+        if _SHORTEST_rosetta <= len(text) <= _LONGEST_rosetta and text.strip():
+            solutions[language].setdefault(task, text.strip("\n").rstrip())
+    cpp, python = solutions["C++"], solutions["Python"]
+    pairs = (
+        (python[task].strip(), cpp[task], "python")
+        for task in cpp
+        if task in python and is_held_out_task(task)
+    )
+    return set_of_pairs("rosetta_py_cpp", "code2code", pairs, documents=cpp.values())
+
+
+def is_held_out_task(task: str) -> bool:
+    """Whether a task is evaluated on, told by its folder's name; no solution of it may be trained on."""
+    return zlib.crc32(task.encode()) % 100 < _HELD_OUT

@@ -1,0 +1,147 @@
+"""tldr-pages: what a command line does → the line, and what a command is for → its page."""
+
+import re
+import zlib
+from collections.abc import Iterator
+
+from codequarry.data.catalog.datasets.documentation import plain, sections
+from codequarry.data.catalog.schema import Files
+from codequarry.data.pair import Pair
+
+_EXAMPLE = re.compile(r"^- (.*?):?\n\n`(.*)`$", re.MULTILINE)
+
+_OPTION = re.compile(r"\{\{\[([^|\]{}]*)\|[^\]{}]*\]\}\}")
+
+_PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
+
+_NOT_ABOUT = ("More information", "See also")
+
+_FEWEST_WORDS = 3  # of a query that stands without its command: "Display help" would fit every one
+
+
+def read_commands(files: Files) -> Iterator[Pair]:
+    """One pair an example: its description → its command line, placeholders without their braces.
+
+    Of `{{[-s|--long]}}` the first is taken. A description that does not name the command bears its name in
+    front in two of three cases, decided by a checksum, and always where it is shorter than three words.
+    """
+    for path, content in files:
+        name = _name(path)
+        for description, line in _EXAMPLE.findall(content.decode()):
+            says_it = name.partition("-")[0] in description
+            chosen = zlib.crc32(f"{name} {description}".encode()) % 3 > 0
+            if (chosen and not says_it) or len(description.split()) < _FEWEST_WORDS:
+                description = f"{name}: {description}"
+            line = _PLACEHOLDER.sub(r"\1", _OPTION.sub(r"\1", line)).strip()
+            if line:
+                language = "powershell/cmd" if "/windows/" in path else "bash"
+                yield Pair("nl2code", description, line, "tldr", language)
+
+
+def read_pages(files: Files) -> Iterator[Pair]:
+    """One pair a page: "What does … do?" → the page, or its description → the page without it.
+
+    Which of the two is decided by a checksum of the page's path.
+    """
+    for path, content in files:
+        name, page = _name(path), content.decode().strip()
+        about = [line[2:] for line in page.splitlines() if line.startswith("> ")]
+        description = " ".join(line for line in about if not line.startswith(_NOT_ABOUT))
+        examples = page[page.find("\n- ") :].strip()
+        if not description or not examples.startswith("- "):
+            continue
+        if zlib.crc32(path.split("/", 2)[2].encode()) % 2:
+            yield Pair("qa", f"What does the {name} command do?", page, "tldr_techqa", "bash")
+        else:
+            yield Pair("qa", description, f"# {name}\n{examples}", "tldr_techqa", "bash")
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".md")
+
+
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+_INSIDE = re.compile(r"#(\s|$)")
+
+_SHORTEST = 10  # characters of a comment
+
+_FEWEST_WORDS_cheat_sheets = 2
+
+_LONGEST = 1_200  # characters of lines: what is longer is a table of keys
+
+
+def read_cheat_sheets(files: Files) -> Iterator[Pair]:
+    """One pair a block between blank lines: its comment, joined to one line, → what follows.
+
+    A block with another comment further down is left out: the first would not describe all of it. Sheets
+    of a programming language lie in a folder `_language`; the others are for the shell.
+    """
+    for path, content in files:
+        try:
+            sheet = _FRONT_MATTER.sub("", content.decode(), count=1)
+        except UnicodeDecodeError:
+            continue
+        if path.rpartition("/")[2].startswith(("_", ".", "LICENSE", "README")):
+            continue
+        folder = path.split("/")[-2]
+        language = folder[1:] if folder.startswith("_") else "bash"
+        for block in re.split(r"\n\s*\n", sheet):
+            lines = [line.rstrip() for line in block.split("\n") if line.strip()]
+            body = next((n for n, line in enumerate(lines) if not line.lstrip().startswith("#")), len(lines))
+            comment = " ".join(word for line in lines[:body] for word in line.strip().lstrip("#").split())
+            comment = comment.rstrip(":").strip()
+            code = "\n".join(lines[body:]).strip()
+            if len(comment) < _SHORTEST or len(comment.split()) < _FEWEST_WORDS_cheat_sheets:
+                continue
+            if 0 < len(code) <= _LONGEST and not any(_INSIDE.match(line) for line in lines[body:]):
+                yield Pair("nl2code", comment, code, "cheatsheets", language)
+
+
+_TITLE = re.compile(r"-*\s*(?:example\b\s*#?\d*)?[\s:.\u2013\u2014-]*(.*?)[\s-]*$", re.IGNORECASE | re.DOTALL)
+
+_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
+
+_PROMPT = re.compile(r"PS(?: [^>]*)?>+ ?")
+
+_NOT_INPUT = ("output", "console")
+
+_FEWEST_WORDS_powershell_examples = 4  # of a title that stands without the sentence below it
+
+_SHORTEST_powershell_examples = 11  # characters of a query
+
+_LONGEST_powershell_examples = 2_500  # characters of commands
+
+
+def read_powershell(files: Files) -> Iterator[Pair]:
+    """One pair an example: its title, with the first sentence below it where it is short, → its first block.
+
+    Blocks of output are left out; of a block that shows prompts, the lines behind a prompt are taken.
+    """
+    for _, content in files:
+        inside = False
+        for section in sections(content.decode("utf-8", "replace")):
+            if section.level <= 2:
+                inside = section.heading.strip().upper() == "EXAMPLES"
+                continue
+            if not inside:
+                continue
+            blocks = _FENCE.findall(section.text)
+            inputs = [code for language, code in blocks if language.lower() not in _NOT_INPUT]
+            commands = _commands(inputs[0]) if inputs else ""
+            found = _TITLE.match(section.heading)
+            title = found[1].strip() if found else section.heading
+            if len(title.split()) < _FEWEST_WORDS_powershell_examples:
+                prose = plain(_FENCE.sub("", section.text)).partition("\n\n")[0]
+                title = " ".join(f"{title} {prose}".split())
+            if (
+                len(title) >= _SHORTEST_powershell_examples
+                and 0 < len(commands) <= _LONGEST_powershell_examples
+            ):
+                yield Pair("nl2code", title, commands, "powershell", "powershell")
+
+
+def _commands(block: str) -> str:
+    lines = block.strip().split("\n")
+    typed = [line[found.end() :] for line in lines if (found := _PROMPT.match(line))]
+    return "\n".join(typed or lines).strip()

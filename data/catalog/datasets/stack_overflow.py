@@ -1,0 +1,199 @@
+"""The archived Stack Overflow Documentation: what an example is about → its code, or its whole text."""
+
+import json
+import re
+import textwrap
+import zlib
+from collections.abc import Iterator
+
+from codequarry.data.catalog.datasets.documentation import page_title
+from codequarry.data.catalog.datasets.python_problems import set_of_pairs
+from codequarry.data.catalog.schema import Files
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
+
+_HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
+
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+_DEFINITION = re.compile(r"^\s*\[[^\]]+\]:\s+\S.*$\n?", re.MULTILINE)
+
+_LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\([^()\s]*(?:\([^()]*\))?[^()\s]*\)")
+
+_FENCED = re.compile(r"^```[^\n]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
+
+_INDENTED = re.compile(r"(?:^(?: {4}|\t).*(?:\n|\Z)(?:[ \t]*\n(?=(?: {4}|\t)))*)+", re.MULTILINE)
+
+_NOT_EXAMPLES = ("Remarks", "Parameters", "Syntax", "Versions")
+
+_SHORTEST = 80  # characters of code or text
+
+_SHORTEST_WORDS = 20  # characters of explanation
+
+_LONGEST = 3_000
+
+
+def read_code(files: Files) -> Iterator[Pair]:
+    """The longest code block, from 80 characters, of half of the examples that explain theirs in words."""
+    for query, text, language, chosen in _examples(files):
+        code, explained = _longest_block(text)
+        if chosen and explained and len(code) >= _SHORTEST:
+            yield Pair("nl2code", query, code[:_LONGEST].rstrip(), "sodocs_nl2code", language)
+
+
+def read_text(files: Files) -> Iterator[Pair]:
+    """The whole text of every other example; no example is in both sets."""
+    for query, text, language, chosen in _examples(files):
+        code, explained = _longest_block(text)
+        if chosen and explained and len(code) >= _SHORTEST:
+            continue
+        text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip()
+        if len(text.strip()) >= _SHORTEST:
+            yield Pair("qa", query, text[:_LONGEST].rstrip(), "sodocs_techqa", language)
+
+
+def _examples(files: Files) -> Iterator[tuple[str, str, str, bool]]:
+    """Query, text and language of each example, and whether a checksum chose it for its code."""
+    for path, content in files:
+        folder, _, file = path.rpartition("/")
+        topic = folder.rpartition("/")[2]
+        page = content.decode("utf-8", "replace").replace("\r\n", "\n")
+        if file == "_index.md":
+            continue
+        title, parts = page_title(page), _HEADING.split(page)
+        subject = topic.replace("-", " ")
+        for heading, text in zip(parts[1::2], parts[2::2], strict=True):
+            heading = heading.strip()
+            if heading in _NOT_EXAMPLES:
+                continue
+            said = f"{title} {heading}".lower()
+            if subject.lower() in said or title.lower().startswith("getting started"):
+                query = f"{heading} ({subject})"
+            else:
+                query = f"{subject}: {title} - {heading}"
+            text = _LINK.sub(r"\1", _DEFINITION.sub("", _COMMENT.sub("", text)))
+            chosen = zlib.crc32((path.split("/", 2)[2] + heading).encode()) % 100 < 50
+            yield query, text, topic.partition("-")[0], chosen
+
+
+def _longest_block(text: str) -> tuple[str, bool]:
+    """The longest code block, without its indentation, and whether there are words beside the blocks."""
+    unfenced = _FENCED.sub("", text)
+    indented = [textwrap.dedent(block) for block in _INDENTED.findall(unfenced)]
+    blocks = [block.strip("\n").rstrip() for block in _FENCED.findall(text) + indented]
+    words = _INDENTED.sub("", unfenced).strip()
+    return max(blocks, key=len, default=""), len(words) >= _SHORTEST_WORDS
+
+
+_LANGUAGES = ("csharp", "sql", "python")
+
+_SHORTEST_so_codenn, _LONGEST_so_codenn = 15, 1000  # characters of code
+
+_WORDS = 3  # of a title
+
+_HELD_OUT = 15  # percent of the test files
+
+
+def read_so_codenn(files: Files) -> EvalSet:
+    """The held-out slice of the test files, C# first, then SQL, then Python."""
+    by_language = {_language(path): content for path, content in files}
+    pairs = (
+        (title, code, language)
+        for language in _LANGUAGES
+        for question, title, code in rows(by_language.get(language, b""))
+        if is_held_out(question)
+    )
+    return set_of_pairs("so_codenn", "nl2code", pairs)
+
+
+def is_held_out(question: str) -> bool:
+    """Whether a test row belongs to the evaluation set, told by the number of its question.
+
+    The other rows of the test files may be trained on.
+    """
+    return zlib.crc32(question.encode()) % 100 < _HELD_OUT
+
+
+def rows(content: bytes) -> Iterator[tuple[str, str, str]]:
+    """(number of the question, title, code) of every usable line of one of CODE-NN's files.
+
+    A line is: question, answer, title, code, label, with tabs between them and escapes in the code. Left out
+    is what is no whole line, a title of one or two words, and code under 15 or over 1,000 characters.
+    """
+    for line in content.decode("utf-8", "replace").split("\n"):
+        cells = line.rstrip("\r").split("\t")
+        if len(cells) != 5:
+            continue
+        title = cells[2].strip()
+        code = cells[3].replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"').strip()
+        if len(title.split()) >= _WORDS and _SHORTEST_so_codenn <= len(code) <= _LONGEST_so_codenn:
+            yield cells[0], title, code
+
+
+def _language(path: str) -> str:
+    return path.split("/")[-2]
+
+
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+_FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+_FEWEST_WORDS = 4  # of a CONCODE comment: "getter for percentage" describes no code
+
+_FEWEST_CHARACTERS = 30  # of a CONCODE method: an empty body is shorter
+
+_SHORTEST_intents_and_snippets = 15  # characters of a question and of an answer on Stack Overflow
+
+
+def read_nl2bash(files: Files) -> Iterator[Pair]:
+    """NL2Bash: line n of `all.nl` describes line n of `all.cm`."""
+    texts = {path.rpartition(".")[2]: content.decode().split("\n") for path, content in files}
+    for sentence, command in zip(texts["nl"], texts["cm"], strict=True):
+        if sentence.strip() and command.strip():
+            yield Pair("nl2code", sentence.strip(), command.strip(), "nl2bash", "bash")
+
+
+def read_conala_pairs(files: Files) -> Iterator[Pair]:
+    """CoNaLa: the rewritten intent, else the title, → the snippet."""
+    for _, content in files:
+        for entry in json.loads(content):
+            intent = (entry["rewritten_intent"] or entry["intent"]).strip()
+            yield Pair("nl2code", intent, entry["snippet"].strip(), "conala", "python")
+
+
+def read_concode(files: Files) -> Iterator[Pair]:
+    """CONCODE: a method's comment, without the class around it, → its tokens; nothing trivial."""
+    for _, content in files:
+        for line in content.decode().splitlines():
+            entry = json.loads(line)
+            comment, code = entry["nl"].partition("concode_field_sep")[0].strip(), entry["code"].strip()
+            if len(comment.split()) >= _FEWEST_WORDS and len(code) > _FEWEST_CHARACTERS:
+                yield Pair("nl2code", comment, code, "concode", "java")
+
+
+def read_codenn(files: Files) -> Iterator[Pair]:
+    """CodeNN: the title of a Stack Overflow question → the only snippet of its accepted answer.
+
+    The rows of the test files that are evaluated on are left out.
+    """
+    for path, content in files:
+        language = path.split("/")[-2]
+        for line in content.decode("utf-8", "replace").splitlines():
+            cells = line.split("\t")
+            if len(cells) < 4 or (path.endswith("/test.txt") and is_held_out(cells[0])):
+                continue
+            title = cells[2].strip()
+            code = cells[3].replace("\\n", "\n").replace("\\t", "\t").strip()
+            if len(title) >= _SHORTEST_intents_and_snippets and len(code) >= _SHORTEST_intents_and_snippets:
+                yield Pair("nl2code", title, code, "so_codenn", language)
+
+
+def read_thirty_seconds(files: Files) -> Iterator[Pair]:
+    """30 seconds of code: the first sentence of a snippet's page → its code."""
+    for _, content in files:
+        page = _FRONT_MATTER.sub("", content.decode(), count=1).strip()
+        code = _FENCE.search(page)
+        sentence = re.split(r"\.(?:\s|$)|\n\n", page, maxsplit=1)[0]
+        sentence = re.sub(r"[`*]", "", " ".join(sentence.split())).strip()
+        if code and sentence:
+            yield Pair("nl2code", sentence, code[2].strip(), "snippets30", "javascript")

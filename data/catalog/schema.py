@@ -1,0 +1,169 @@
+"""What a row of the sources says: where texts come from, under which licence, and how they are read."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from codequarry.data.eval_set import EvalSet
+from codequarry.data.pair import Pair
+
+
+@dataclass(frozen=True)
+class Licence:
+    """One licence of texts.
+
+    spdx: its SPDX identifier, or `LicenseRef-…` where SPDX has none.
+    commercial: whether a model trained on such text may be used commercially.
+    share_alike: whether what is derived from the text must carry the same licence.
+    redistributable: whether the text itself may be passed on.
+    """
+
+    spdx: str
+    commercial: bool
+    share_alike: bool = False
+    redistributable: bool = True
+
+
+@dataclass(frozen=True)
+class Git:
+    """Files of a git repository at one commit.
+
+    repository: `owner/name` on GitHub.
+    commit: 40 hex digits.
+    paths: patterns as in `.gitignore`; () for every file.
+    """
+
+    repository: str
+    commit: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Records of a data set on the Hugging Face Hub.
+
+    revision: commit; None where nobody has seen one yet, then the first build writes it to a lock file.
+    config: name of the configuration; None for the default one.
+    """
+
+    dataset: str
+    split: str = "train"
+    config: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The source distribution (`.tar.gz`) of a Python package; it is unpacked and never run."""
+
+    package: str
+    version: str
+    sha256: str
+
+
+Where = Git | Hub | Distribution
+
+Files = Iterable[tuple[str, bytes]]  # path, with `owner/name/` or `package/` in front, and content
+
+Records = Iterable[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrainSource:
+    """One source of training pairs.
+
+    name: as pairs and file names spell it.
+    tasks: of the five, those it has pairs for.
+    where: one or more places; `read` gets the files (Git, Distribution) or records (Hub) of all of them.
+    licence: SPDX identifier, a key of `LICENCES`.
+    languages: programming languages in lower case.
+    size: pairs that the last build gave, before cleaning; None where nobody has built it yet.
+    note: what a reader of the row should know: attribution, doubts, what differs.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    where: tuple[Where, ...]
+    licence: str
+    languages: tuple[str, ...]
+    read: Callable[[Any], Iterator[Pair]]
+    size: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EvalSource:
+    """One evaluation set.
+
+    mirrors: the MTEB task it stands for, "" where it is our own.
+    faithful: how far scores may be compared with that task's, in one sentence.
+    queries, documents: how many the last build gave.
+    in_mean: False for a saturated set, left out of means.
+    """
+
+    name: str
+    task: str
+    where: tuple[Where, ...]
+    licence: str
+    languages: tuple[str, ...]
+    read: Callable[[Any], EvalSet]
+    mirrors: str = ""
+    faithful: str = ""
+    queries: int | None = None
+    documents: int | None = None
+    in_mean: bool = True
+
+
+_ROWS = (
+    # Permissive: keep the notice, do as you like.
+    Licence("MIT", commercial=True),
+    Licence("MIT-0", commercial=True),
+    Licence("BSD-2-Clause", commercial=True),
+    Licence("BSD-3-Clause", commercial=True),
+    Licence("0BSD", commercial=True),
+    Licence("Apache-2.0", commercial=True),
+    Licence("ISC", commercial=True),
+    Licence("Zlib", commercial=True),
+    Licence("BSL-1.0", commercial=True),
+    Licence("PostgreSQL", commercial=True),
+    Licence("Python-2.0", commercial=True),
+    Licence("PSF-2.0", commercial=True),
+    Licence("Unlicense", commercial=True),
+    Licence("CC0-1.0", commercial=True),
+    Licence("CC-BY-3.0", commercial=True),
+    Licence("CC-BY-4.0", commercial=True),
+    Licence("C-UDA-1.0", commercial=True),  # any computational use of the data, models included
+    # Share-alike: what is derived from the text carries the same licence.
+    Licence("CC-BY-SA-3.0", commercial=True, share_alike=True),
+    Licence("CC-BY-SA-4.0", commercial=True, share_alike=True),
+    Licence("GFDL-1.2-or-later", commercial=True, share_alike=True),
+    Licence("GFDL-1.3-or-later", commercial=True, share_alike=True),
+    # Not for commercial use.
+    Licence("CC-BY-NC-4.0", commercial=False),
+    Licence("CC-BY-NC-SA-4.0", commercial=False, share_alike=True),
+    # No licence that SPDX knows. Each is read on the user's own machine and never shipped.
+    # Functions of many repositories, each under the licence of its own; nobody wrote down which.
+    Licence("LicenseRef-per-repository", commercial=False, redistributable=False),
+    # Problem statements are LeetCode's, whatever licence the repository of solutions has.
+    Licence("LicenseRef-LeetCode", commercial=False, redistributable=False),
+    # The terms were looked for and are not clear enough to rely on.
+    Licence("LicenseRef-unclear", commercial=False, redistributable=False),
+    # Made by a language model whose provider's terms travel with the text.
+    Licence("LicenseRef-model-made", commercial=False, redistributable=False),
+)
+
+LICENCES: Mapping[str, Licence] = MappingProxyType({row.spdx: row for row in _ROWS})
+
+
+def get_licence(spdx: str) -> Licence:
+    """The licence with this SPDX identifier.
+
+    Raises ValueError for one without a row.
+    """
+    if spdx in LICENCES:
+        return LICENCES[spdx]
+    raise ValueError(
+        f"{spdx!r} is no licence known here: pass one of {', '.join(LICENCES)}, or give it a row in "
+        "data/catalog/schema.py."
+    )

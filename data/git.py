@@ -1,0 +1,264 @@
+"""A git repository read with plain `git` plumbing: a checkout, a bare mirror or a remote, at one commit.
+
+Nothing of a repository is ever run: no work tree is checked out, no hook and no filter is called.
+
+>>> repository = open_repository("pallets/markupsafe", commit="…")
+>>> for path, content in repository.read_files(repository.list_files("…", ["src/**/*.py"])): ...
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from pathspec import GitIgnoreSpec
+from platformdirs import user_cache_path
+
+_HOST = "https://github.com/"
+
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class GitRepository:
+    """A repository on this machine.
+
+    name: how it is called: `owner/name`, a URL, or its folder's name.
+    git_dir: the folder with `HEAD` and `objects`.
+    """
+
+    name: str
+    git_dir: Path
+
+    def resolve(self, revision: str = "HEAD") -> str:
+        """The commit that a branch, tag or part of a hash means, as 40 hex digits.
+
+        Raises ValueError where there is no such commit, and for a repository without any.
+        """
+        try:
+            return self.git(
+                "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+            ).strip()
+        except ValueError:
+            if revision == "HEAD":
+                raise ValueError(f"The repository {self.name} has no commit yet: commit something.") from None
+            raise ValueError(f"The repository {self.name} has no commit {revision!r}.") from None
+
+    def list_files(self, commit: str, patterns: Sequence[str] = ()) -> list[str]:
+        """The paths of the regular files of a commit, sorted; with patterns, those that match one.
+
+        patterns: as in `.gitignore`: `*.py` anywhere, `src/**/*.py`, `/README.md` at the top; `!…` takes out.
+        """
+        listed = self.git("ls-tree", "-r", "-z", commit)
+        paths = [entry.split("\t", 1)[1] for entry in listed.split("\0") if entry.startswith("100")]
+        if patterns:
+            paths = list(GitIgnoreSpec.from_lines(patterns).match_files(paths))
+        return sorted(paths)
+
+    def read_files(self, commit: str, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Path and bytes of each file, in the order asked for; symbolic links come as the path they hold.
+
+        Raises ValueError for a path that the commit does not have.
+        """
+        process = subprocess.Popen(
+            self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        asked, answered = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+        try:
+            for path in paths:
+                if "\n" in path:
+                    continue  # such a name cannot be asked for in this way; no source file has one
+                asked.write(f"{commit}:{path}\n".encode())
+                asked.flush()
+                head = answered.readline().split()
+                if not head or head[-1] == b"missing":
+                    raise ValueError(f"The repository {self.name} has no file {path} at {commit[:12]}.")
+                content = answered.read(int(head[-1]))
+                answered.read(1)
+                yield path, content
+        finally:
+            asked.close()
+            answered.close()
+            process.wait()
+
+    def git(self, *arguments: str) -> str:
+        """What a git command prints, as text; bytes that are not UTF-8 are replaced.
+
+        Raises ValueError with git's own words when it fails.
+        """
+        return _git(self._command(*arguments), self.name)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return ["git", f"--git-dir={self.git_dir}", "-c", "core.quotePath=false", *arguments]
+
+
+def open_repository(
+    where: str, *, commit: str | None = None, mirrors: Path | None = None, history: bool = False
+) -> GitRepository:
+    """The repository at `where`, brought here first when it is remote.
+
+    Arguments:
+        where: a folder (checkout or bare), `owner/name` on GitHub, or a URL that `git clone` takes.
+        commit: 40 hex digits; of a remote without history only this commit is brought.
+        mirrors: a folder of checkouts or bare clones named `owner+name` or `name`, tried before the network.
+        history: whether all commits are needed.
+
+    A remote is kept in the user's cache (`CODEQUARRY_CACHE`), so the second time needs no network.
+
+    Raises ValueError where there is no repository, no git program, or the remote does not answer.
+    """
+    if where.startswith("-"):
+        raise ValueError(f"{where!r} is no repository: pass a folder, owner/name or a URL.")
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        raise ValueError(f"{commit!r} is no commit: pass all its 40 hex digits.")
+    if Path(where).is_dir():
+        folder = Path(where).resolve()
+        return GitRepository(folder.name, _git_dir(folder))
+    if not _NAME.fullmatch(where) and "://" not in where and "@" not in where:
+        raise ValueError(f"{where} is not there: pass a folder, owner/name on GitHub, or a URL.")
+    label = where.removeprefix(_HOST).removesuffix(".git").strip("/").replace("/", "+")
+    if mirrors is not None and (git_dir := _mirrored(mirrors, label)) is not None:
+        return GitRepository(where, git_dir)
+    url = _HOST + where if _NAME.fullmatch(where) else where
+    cache = Path(os.environ.get("CODEQUARRY_CACHE") or user_cache_path("codequarry")) / "git"
+    label = re.sub(r"[^\w.+-]", "_", label)
+    if history or commit is None:
+        return GitRepository(where, _cloned(url, cache / f"{label}.git", commit))
+    return GitRepository(where, _one_commit(url, cache / f"{label}@{commit[:12]}.git", commit))
+
+
+def _mirrored(mirrors: Path, label: str) -> Path | None:
+    for name in (label, label.rpartition("+")[2]):
+        for folder in (mirrors / name, mirrors / name / "repo", mirrors / f"{name}.git"):
+            if folder.is_dir() and (git_dir := _find_git_dir(folder)) is not None:
+                return git_dir
+    return None
+
+
+def _cloned(url: str, folder: Path, commit: str | None) -> Path:
+    if not folder.exists():
+        beside = _beside(folder)
+        _git(["git", "clone", "--bare", "--quiet", "--", url, str(beside)], url)
+        beside.rename(folder)
+    elif commit is None or not _has(folder, commit):
+        _git(["git", f"--git-dir={folder}", "fetch", "--quiet", "--force", url, "+HEAD:HEAD"], url)
+    return folder
+
+
+def _one_commit(url: str, folder: Path, commit: str) -> Path:
+    if not folder.exists():
+        beside = _beside(folder)
+        _git(["git", "init", "--bare", "--quiet", str(beside)], url)
+        _git(["git", f"--git-dir={beside}", "fetch", "--quiet", "--depth=1", "--", url, commit], url)
+        _git(["git", f"--git-dir={beside}", "update-ref", "--no-deref", "HEAD", commit], url)
+        beside.rename(folder)
+    return folder
+
+
+def _beside(folder: Path) -> Path:
+    import shutil
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    return beside
+
+
+def _has(git_dir: Path, commit: str) -> bool:
+    found = subprocess.run(
+        ["git", f"--git-dir={git_dir}", "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True
+    )
+    return found.returncode == 0
+
+
+def _git_dir(folder: Path) -> Path:
+    found = _find_git_dir(folder)
+    if found is None:
+        raise ValueError(f"{folder} is no git repository: pass a checkout or a bare clone.")
+    return found
+
+
+def _find_git_dir(folder: Path) -> Path | None:
+    if (folder / "HEAD").is_file() and (folder / "objects").is_dir():
+        return folder
+    if not (folder / ".git").exists():
+        return None
+    # A worktree's `.git` is a file that points elsewhere; git knows where.
+    return Path(_git(["git", "-C", str(folder), "rev-parse", "--absolute-git-dir"], str(folder)).strip())
+
+
+def _git(command: list[str], name: str) -> str:
+    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(command, capture_output=True, env=environment)
+    except FileNotFoundError as error:
+        raise ValueError("The program git is not installed: install it from git-scm.com.") from error
+    if done.returncode:
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ValueError(f"git could not read {name}: {words[-1] if words else 'it gave no reason'}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit that has one parent.
+
+    hash, parent: 40 hex digits each.
+    time: seconds since 1970, the committer's.
+    author: name and address, as `Ann <ann@example.org>`.
+    subject, body: the first line of the message, and the rest.
+    changes: (`A` added, `M` modified, `D` deleted, `T` of another kind; path) for each file, by path.
+    """
+
+    hash: str
+    parent: str
+    time: int
+    author: str
+    subject: str
+    body: str
+    changes: tuple[tuple[str, str], ...]
+
+
+def commits(repository: GitRepository, newest: str = "HEAD", *, limit: int | None = None) -> Iterator[Commit]:
+    """The commits reachable from `newest` that have exactly one parent, the newest first.
+
+    limit: how many to give; None for all.
+    """
+    # Renames are not searched for: a renamed file is one deleted and one added, whatever git's settings.
+    listed = repository.git(
+        "log",
+        "--no-merges",
+        "--min-parents=1",
+        "--no-renames",
+        "--no-show-signature",
+        f"-O{os.devnull}",
+        "--name-status",
+        "-z",
+        *([f"--max-count={limit}"] if limit is not None else []),
+        "--format=%x01%H%x02%P%x02%ct%x02%an <%ae>%x02%s%x02%b%x02",
+        repository.resolve(newest),
+    )
+    for record in listed.split("\x01")[1:]:
+        head, parent, time, author, subject, body, rest = record.split("\x02", 6)
+        cells = [cell for cell in rest.replace("\n", "\0").split("\0") if cell]
+        changes = tuple(sorted(zip(cells[::2], cells[1::2], strict=True), key=lambda change: change[1]))
+        yield Commit(head, parent, int(time), author, subject, body.strip(), changes)
+
+
+def last_changes(repository: GitRepository, commit: str) -> dict[str, int]:
+    """By path the time of the newest commit that changed the file, in seconds since 1970."""
+    listed = repository.git(
+        "log", "--no-merges", "--no-renames", "--name-only", "-z", "--format=%x01%ct%x02", commit
+    )
+    times: dict[str, int] = {}
+    for record in listed.split("\x01")[1:]:
+        time, names = record.split("\x02", 1)
+        for path in names.replace("\n", "\0").split("\0"):
+            if path:
+                times[path] = max(int(time), times.get(path, 0))
+    return times

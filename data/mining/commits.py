@@ -1,0 +1,372 @@
+"""A commit's message as a query: what was done, without numbers of issues, trailers and signatures."""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tqdm import tqdm
+
+from codequarry.data.git import GitRepository
+from codequarry.data.mining.filters import is_english
+from codequarry.data.mining.schema import KINDS, Filter, MinedPair, Reason, first_reason
+from codequarry.data.pair import Pair
+from codequarry.data.parsing.languages import LANGUAGES, language_of
+from codequarry.data.parsing.source_files import reason_against_path
+
+MIN_WORDS = 4
+
+MAX_MESSAGE = 600  # characters
+
+_ISSUE = re.compile(
+    r"\s*[(\[]?(?:\b(?:fix(?:e[sd])?|close[sd]?|resolve[sd]?|refs?|see|issue|pr|bug|ticket|part of)\b[\s:]*)*"
+    r"(?:(?:\b[\w.-]+/[\w.-]+)?#|\bGH-|\bissue |\bbug )\d+\b(?:\s*(?:,|and|&)\s*#\d+)*[)\]]?",
+    re.IGNORECASE,
+)
+
+_TRACKER = re.compile(r"^(?!UTF|SHA|ISO|RFC|CVE|MD)\[?[A-Z][A-Z0-9]+-\d+\]?(?:[:,\s-]+|$)")  # as in Jira
+
+_TRAILER = re.compile(
+    r"^\s*([A-Z][\w-]+-(by|off|on|from|to|url|id)|co-authored-by|signed-off-by|reviewed-by|change-id|fixes"
+    r"|closes|refs?|see|issue|bug|pr|cc|git-svn-id|differential revision|summary|test plan|https?)\s*:",
+    re.IGNORECASE,
+)
+
+_LINK = re.compile(r"\s*\(?<?https?://\S+>?\)?")
+
+_MERGE = re.compile(r"(merge[ds]?\b|revert(s|ed)?\b|back out\b|\"?revert \"|cherry[- ]pick)", re.IGNORECASE)
+
+_RELEASE = re.compile(
+    r"(chore(\([^)]*\))?: )?((build|deps|chore|ci)(\([^)]*\))?: ?)?"
+    r"((bump|upgrade|update|pin|prepare|set|increase|increment|change|start|begin|post)\b.*"
+    r"(\bversions?\b|\bdependenc|\bdeps\b|\bfrom v?\d|\bto v?\d+\.|\brelease\b|\bdevelopment\b|v?\d+\.\d+)"
+    r"|(releas|version|preparing|prepare|tag)\w*\b.{0,20}\d|v?\d+(\.\d+)+\b|changelog\b|update copyright"
+    r"|\[maven-release-plugin\])",
+    re.IGNORECASE,
+)
+
+_EMPTY = re.compile(
+    r"(wip\b|fix(ed|es)? (typos?|lint|tests?|build|ci|style|formatting|warnings?)\W*$|typos?\b|oops|minor\b"
+    r"|(apply |address |from )?(code )?review\b|apply suggestions|lint\w*\W*$|clean ?up\W*$|format\w*\W*$"
+    r"|fixup!|squash!|temp\b|initial commit|first commit|updates?\W*$|changes?\W*$)",
+    re.IGNORECASE,
+)
+
+_BOT = re.compile(r"\[bot\]|\bbot\b|dependabot|renovate|greenkeeper|pre-commit-ci|github-actions|snyk", re.I)
+
+
+def query_of_message(subject: str, body: str) -> str:
+    """The subject and the body's first paragraph in one line, without what only the project understands.
+
+    >>> query_of_message("Read empty files too (#123)", "Fixes #99\\n\\nSigned-off-by: A <a@example.org>")
+    'Read empty files too'
+    """
+    title = _clean(subject)
+    paragraph = _first_paragraph(body)
+    if not paragraph:
+        return title
+    return f"{title}{'' if title.endswith(('.', '!', '?', ':')) else '.'} {paragraph}" if title else paragraph
+
+
+def _first_paragraph(body: str) -> str:
+    """The first paragraph of a body that says something in sentences: a list is none, nor are trailers."""
+    first = re.split(r"\n\s*\n", body.strip(), maxsplit=1)[0]
+    lines = [line.strip() for line in first.split("\n") if not _TRAILER.match(line)]
+    if any(line.startswith(("*", "-", "+", "#", "```", ">", "(cherry")) for line in lines):
+        return ""
+    text = _clean(" ".join(lines))
+    return text if len(text) >= MIN_WORDS and " " in text and len(text) <= MAX_MESSAGE // 2 else ""
+
+
+def _clean(text: str) -> str:
+    text = _ISSUE.sub("", _LINK.sub("", _TRACKER.sub("", text.strip())))
+    return " ".join(text.split()).strip(" -:,;")
+
+
+MESSAGE_FILTERS: tuple[Filter[str], ...] = (
+    Filter("commit: merge or revert", "by its subject", lambda text: _MERGE.match(text) is not None),
+    Filter("commit: release or version", "it moves a version", lambda text: _RELEASE.match(text) is not None),
+    Filter("commit: says nothing", "wip, typo, review and the like", lambda text: bool(_EMPTY.match(text))),
+    Filter(
+        f"commit: under {MIN_WORDS} words",
+        "too short a message",
+        lambda text: len(re.findall(r"[^\W\d_]\w*", text)) < MIN_WORDS,
+    ),
+    Filter(
+        f"commit: over {MAX_MESSAGE} characters", "too long a message", lambda text: len(text) > MAX_MESSAGE
+    ),
+    Filter("commit: not English", "a message in another language", lambda text: not is_english(text)),
+)
+
+
+def is_bot(author: str) -> bool:
+    """Whether a name or an address belongs to a program that commits."""
+    return _BOT.search(author) is not None
+
+
+MAX_FILES = 4  # source files of one commit
+
+MIN_CHANGES = 2  # lines with letters, taken out or put in
+
+NOT_HERE = Reason("commit: not in the clone", "a file of it is absent, as in a partial clone")
+
+NO_SOURCE = Reason("commit: no source file", "none that was written by hand in a mined language")
+
+MANY_FILES = Reason(f"commit: over {MAX_FILES} source files", "it does too many things")
+
+FOREIGN = Reason("commit: of a foreign file", "a file of it is not under the repository's licence")
+
+COMMIT_REASONS = (NOT_HERE, FOREIGN, NO_SOURCE, MANY_FILES)
+
+MAX_DIFF = 6_000  # characters, about 2,000 tokens; of a longer diff only the length is known
+
+
+@dataclass
+class ChangedFile:
+    """One file of a commit.
+
+    path: its name after the commit, or before where it was deleted.
+    lines: its part of the diff, without numbers of lines and hashes.
+    changes: lines with letters that were taken out or put in.
+    """
+
+    path: str
+    lines: list[str] = field(default_factory=list)
+    changes: int = 0
+    size: int = 0
+
+
+@dataclass
+class ReadCommit:
+    """A commit as the stream gives it; `files` holds those of a mined language that were written by hand."""
+
+    hash: str
+    time: int
+    author: str
+    query: str
+    files: list[ChangedFile] = field(default_factory=list)
+
+    @property
+    def diff(self) -> str:
+        """The files' parts, one below the other."""
+        return "\n".join(line for file in self.files for line in file.lines)
+
+
+COMMIT_FILTERS: tuple[Filter[ReadCommit], ...] = (
+    Filter("commit: by a bot", "its author is a program", lambda commit: is_bot(commit.author)),
+    Filter(
+        f"commit: over {MAX_DIFF} characters of diff",
+        "too long for what a model reads",
+        lambda commit: sum(file.size for file in commit.files) > MAX_DIFF,
+    ),
+    Filter(
+        f"commit: under {MIN_CHANGES} changed lines",
+        "too short: nothing to tell it by",
+        lambda commit: sum(file.changes for file in commit.files) < MIN_CHANGES,
+    ),
+    Filter(
+        "commit: not UTF-8",
+        "its diff holds bytes that are no text",
+        lambda commit: "\N{REPLACEMENT CHARACTER}" in commit.diff,
+    ),
+)
+
+
+def pairs_of_commits(
+    repository: GitRepository,
+    newest: str,
+    name: str,
+    filtered: Counter[str],
+    *,
+    foreign: Callable[[str], bool] | None = None,
+    progress: bool = True,
+) -> Iterator[MinedPair]:
+    """A pair for each commit of one parent that changes one to four source files; `filtered` counts the rest.
+
+    newest: the commit with which to begin, back from there.
+    name: what the pairs' source is called.
+    foreign: whether a path is not under the repository's licence; commits that change such are left out.
+    """
+    every = list_commits(repository, newest)
+    listed = [(one, paths) for one, paths in every if foreign is None or not any(map(foreign, paths))]
+    filtered[FOREIGN.name] += len(every) - len(listed)
+    few = [commit for commit, paths in listed if 0 < len(paths) <= MAX_FILES]
+    filtered[NO_SOURCE.name] += sum(not paths for _, paths in listed)
+    filtered[MANY_FILES.name] += sum(len(paths) > MAX_FILES for _, paths in listed)
+    bar = tqdm(
+        total=len(few), desc="reading commits", unit=" commits", delay=2, disable=not progress, leave=False
+    )
+    with bar:
+        for commit in commits_with_diffs(repository, few):
+            bar.update()
+            if commit is None:
+                filtered[NOT_HERE.name] += 1
+                continue
+            reason = first_reason(COMMIT_FILTERS, commit) or first_reason(MESSAGE_FILTERS, commit.query)
+            if reason:
+                filtered[reason] += 1
+                continue
+            main = max(commit.files, key=lambda file: file.changes)
+            language = language_of(main.path)
+            assert language is not None  # only files of a known one are read
+            pair = Pair(KINDS["commit"].task, commit.query, commit.diff, name, language.name)
+            yield MinedPair("commit", main.path, (commit.diff, commit.query), pair, commit.time)
+
+
+MAX_COMMITS = 5_000  # the newest ones with a source file; git compares that many in seconds
+
+_CONTEXT = 2  # unchanged lines around a change
+
+_GIVE_UP = 20  # commits in a row that git cannot read
+
+MINED_LANGUAGES = tuple(one for one in LANGUAGES if one.grammar is not None or one.name == "python")
+
+_ENDINGS = frozenset(ending for language in MINED_LANGUAGES for ending in language.extensions)
+
+_FORMAT = "%x01%H%x02%ct%x02%an <%ae>%x02%s%x02%b%x03"
+
+_HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
+
+
+def list_commits(repository: GitRepository, newest: str) -> list[tuple[str, list[str]]]:
+    """Hash and source files of the newest `MAX_COMMITS` commits of one parent, back from `newest`.
+
+    Only names are read, which is quick; commits that change no file of a mined language are not among them.
+    """
+    patterns = [f"*{ending}" for ending in sorted(_ENDINGS)]
+    limits = ("--no-merges", "--min-parents=1", f"--max-count={MAX_COMMITS}")
+    shown = ("--no-renames", "--name-only", "-z", "--format=%x01%H%x02", "--no-show-signature")
+    listed: list[tuple[str, list[str]]] = []
+    for record in repository.git("log", *limits, *shown, f"-O{os.devnull}", newest, "--", *patterns).split(
+        "\x01"
+    )[1:]:
+        commit, names = record.split("\x02", 1)
+        paths = [path for path in names.replace("\n", "\0").split("\0") if _is_wanted(path)]
+        listed.append((commit, paths))
+    return listed
+
+
+def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iterator[ReadCommit | None]:
+    """The commits with their diffs, in the order of their hashes.
+
+    None stands for a commit whose files are not all there, as happens in a partial clone.
+
+    Raises ValueError when git can read none of twenty in a row.
+    """
+    waiting = list(hashes)
+    failures = 0
+    while waiting:
+        stream = _Stream(repository, waiting)
+        last: ReadCommit | None = None
+        for commit in read_commits(stream.lines()):
+            if last is not None:
+                failures = 0
+                yield last
+            last = commit
+        if not stream.failed:
+            if last is not None:
+                yield last
+            return
+        # git stopped in the middle of the last one, or before it wrote a word of the next.
+        failures += 1
+        if failures == _GIVE_UP:
+            raise ValueError(f"git could not read the history of {repository.name}: {stream.failed}")
+        yield None
+        waiting = waiting[waiting.index(last.hash) + 1 if last is not None else 1 :]
+
+
+def read_commits(lines: Iterable[bytes]) -> Iterator[ReadCommit]:
+    """The commits of a stream that git wrote in our format, with those of their files worth reading."""
+    commit: ReadCommit | None = None
+    head: list[str] = []
+    file: ChangedFile | None = None
+    in_hunk = False
+    old = ""
+    for raw in lines:
+        if in_hunk and raw[0] in b" +-" and (file is None or file.size > MAX_DIFF):
+            continue  # most of what a history holds is of no use; the less is done with it, the better
+        line = raw.decode("utf-8", "replace").rstrip("\n").rstrip("\r")
+        if raw.startswith(b"\x01"):
+            if commit is not None:
+                yield commit
+            commit, file, head, in_hunk = None, None, [], False
+        if commit is None:
+            head.append(line)
+            if "\x03" in line:
+                commit = _commit("\n".join(head))
+        elif line.startswith("diff --git "):
+            file, in_hunk = None, False
+        elif not in_hunk and line.startswith("--- "):
+            old = line[4:].rstrip("\t")
+        elif not in_hunk and line.startswith("+++ "):
+            new = line[4:].rstrip("\t")
+            path = (old if new == "/dev/null" else new).partition("/")[2]
+            if _is_wanted(path):
+                file = ChangedFile(path)
+                commit.files.append(file)
+                _add(file, f"--- {old}")
+                _add(file, f"+++ {new}")
+        elif line.startswith("@@ "):
+            in_hunk = True
+            if file is not None:
+                _add(file, "@@" + _HUNK.sub("", line))
+        elif in_hunk and file is not None and line[:1] in (" ", "+", "-", ""):
+            file.changes += line[:1] in ("+", "-") and any(letter.isalpha() for letter in line)
+            _add(file, line)
+    if commit is not None:
+        yield commit
+
+
+def _add(file: ChangedFile, line: str) -> None:
+    file.size += len(line) + 1
+    if file.size <= MAX_DIFF:  # what is longer is left out as a whole; it need not fill the memory first
+        file.lines.append(line)
+
+
+def _commit(head: str) -> ReadCommit:
+    hash_, time, author, subject, body = head[1:].split("\x03")[0].split("\x02", 4)
+    return ReadCommit(hash_, int(time), author, query_of_message(subject, body))
+
+
+def _is_wanted(path: str) -> bool:
+    ending = "." + path.rpartition(".")[2]
+    return ending in _ENDINGS and reason_against_path(path) is None
+
+
+class _Stream:
+    """What `git diff-tree` says of some commits; the user's own settings of `git diff` change nothing.
+
+    failed: git's last words where it stopped early, else "".
+    """
+
+    def __init__(self, repository: GitRepository, hashes: Sequence[str]) -> None:
+        self.git_dir, self.hashes = repository.git_dir, hashes
+        self.failed = ""
+
+    def lines(self) -> Iterator[bytes]:
+        command = [
+            *("git", f"--git-dir={self.git_dir}", "-c", "core.quotePath=false"),
+            *("-c", "diff.suppressBlankEmpty=false", "diff-tree", "--stdin", "-r", f"--format={_FORMAT}"),
+            *("--patch", f"--unified={_CONTEXT}", "--inter-hunk-context=0", "--diff-algorithm=myers"),
+            *("--no-renames", "--no-color", "--no-ext-diff", "--no-textconv", "--no-indent-heuristic"),
+            *("--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules", f"-O{os.devnull}", "--"),
+            *(f"*{ending}" for ending in sorted(_ENDINGS)),
+        ]
+        # Files, because a pipe on both ends may fill up on both.
+        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as complaints:
+            asked.write("".join(f"{one}\n" for one in self.hashes).encode())
+            asked.seek(0)
+            environment = os.environ | {"LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
+            process = subprocess.Popen(
+                command, stdin=asked, stdout=subprocess.PIPE, stderr=complaints, env=environment
+            )
+            assert process.stdout is not None
+            with process, process.stdout as stdout:
+                yield from stdout
+            if process.returncode:
+                complaints.seek(0)
+                words = complaints.read().decode("utf-8", "replace").strip().splitlines()
+                self.failed = words[-1] if words else "it gave no reason"

@@ -1,0 +1,130 @@
+"""Mined pairs on disk, a file a kind, and their summary for a person to read."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from codequarry.data.mining.mine import MinedPairs
+from codequarry.data.mining.schema import KINDS
+from codequarry.data.pair_files import SUFFIXES, fingerprint, write_pairs
+
+SIDES = ("train", "heldout")
+SUMMARY = "mined.json"
+Format = Literal["jsonl", "parquet"]
+_SUFFIX: Mapping[Format, str] = {"jsonl": ".jsonl.gz", "parquet": ".parquet"}
+
+
+def check_out(out: Path) -> None:
+    """Raise ValueError for a folder where pairs lie that mining did not write, or that is a file."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: pass a folder to write the pairs to.")
+    ours = {f"{kind}{suffix}" for kind in KINDS for suffix in _SUFFIX.values()}
+    for side in SIDES:
+        for file in sorted((out / side).glob("*")):
+            if file.name.endswith(SUFFIXES) and file.name not in ours and not file.name.startswith("."):
+                raise ValueError(
+                    f"{file} was not written by mining and would be read as if it were: move it away, or "
+                    f"pass an empty folder."
+                )
+
+
+def write_mined(out: Path, mined: MinedPairs, form: Format = "jsonl") -> None:
+    """Write `train/<kind>`, `heldout/<kind>` and last `mined.json`, the counts.
+
+    What an earlier run left is removed first, then the held-out side is written, then the training side:
+    whenever a kill comes, no training file stands beside held-out pairs of another run, and `mined.json`
+    stands only beside files that are whole. A kind without pairs has no file. The same pairs give the same
+    bytes, and no path of this machine is written.
+
+    form: `jsonl` for JSON Lines under gzip, `parquet`.
+
+    Raises ValueError when `out` holds other pairs, and when the disk takes no more.
+    """
+    check_out(out)
+    try:
+        _write(out, mined, form)
+    except OSError as failed:
+        raise ValueError(f"The pairs could not be written to {out}: {failed.strerror or failed}.") from failed
+
+
+def _write(out: Path, mined: MinedPairs, form: Format) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SUMMARY).unlink(missing_ok=True)
+    for side in SIDES:
+        for kind in KINDS:
+            for suffix in _SUFFIX.values():
+                (out / side / f"{kind}{suffix}").unlink(missing_ok=True)
+    fingerprints = {}
+    for side in reversed(SIDES):
+        for kind, pairs in mined.by_kind[side].items():
+            if pairs:
+                write_pairs(out / side / f"{kind}{_SUFFIX[form]}", pairs)
+                fingerprints[side] = ""
+    fingerprints = {side: fingerprint(out / side) for side in fingerprints}
+    beside = out / f".{SUMMARY}.{os.getpid()}.tmp"
+    try:
+        text = json.dumps(summary(mined) | {"fingerprints": fingerprints}, indent=2, ensure_ascii=False)
+        beside.write_text(text + "\n", encoding="utf-8", newline="\n")
+        beside.replace(out / SUMMARY)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def summary(mined: MinedPairs) -> dict[str, Any]:
+    """The counts of a mining run as plain data; nothing in it depends on the machine."""
+    return {
+        "sources": dict(mined.sources),
+        "pairs": {side: {kind: len(pairs) for kind, pairs in mined.by_kind[side].items()} for side in SIDES},
+        "languages": {side: _sorted(_languages(mined, side)) for side in SIDES},
+        "filtered": _sorted(mined.filtered),
+        "files": {"read": mined.files.read, "skipped": _sorted(mined.files.skipped)},
+    }
+
+
+def summary_table(mined: MinedPairs) -> str:
+    """The counts of a mining run as tables of plain text."""
+    by_kind = {side: mined.by_kind[side] for side in SIDES}
+    rows: list[tuple[str, ...]] = [("pairs", "train", "held out")]
+    rows += [
+        (f"{kind} ({KINDS[kind].task})", *(f"{len(by_kind[side][kind]):,}" for side in SIDES))
+        for kind in by_kind["train"]
+    ]
+    rows += [("all", f"{len(mined.train):,}", f"{len(mined.heldout):,}")]
+    languages = Counter(pair.language for pair in (*mined.train, *mined.heldout))
+    counts = [
+        Counter(pair.language for side in SIDES for pair in by_kind[side][kind]) for kind in by_kind["train"]
+    ]
+    by_language: list[tuple[str, ...]] = [("language", *by_kind["train"])]
+    by_language += [
+        (language, *(f"{count[language]:,}" for count in counts)) for language, _ in _by_count(languages)
+    ]
+    parts = [_table(rows), _table(by_language)] if languages else [_table(rows)]
+    if mined.filtered:
+        left_out = [(name, f"{count:,}") for name, count in _by_count(mined.filtered)]
+        parts.append(_table([("left out", ""), *left_out]))
+    passed = [(name, f"{count:,}") for name, count in _by_count(mined.files.skipped)]
+    parts.append(_table([("files", ""), ("read", f"{mined.files.read:,}"), *passed]))
+    speed = f"{mined.files.read / mined.seconds:,.0f} files a second" if mined.seconds else ""
+    return "\n\n".join([*parts, f"{mined.seconds:,.1f} seconds, {speed}"])
+
+
+def _languages(mined: MinedPairs, side: str) -> Counter[str]:
+    return Counter(pair.language for pairs in mined.by_kind[side].values() for pair in pairs)
+
+
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: counts[name] for name in sorted(counts)}
+
+
+def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    first = max(len(row[0]) for row in rows)
+    lines = [row[0].ljust(first) + "".join(cell.rjust(12) for cell in row[1:]) for row in rows]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(line.rstrip() for line in lines)

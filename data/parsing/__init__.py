@@ -1,0 +1,1 @@
+"""The one reader of source trees: files, languages, definitions."""

@@ -1,0 +1,98 @@
+"""The one parser of source trees: which files there are, what they say, what they define.
+
+Mining and search both read code through here, so that both see the same functions.
+
+    report = SourceReport()
+    for source in read_tree(Path("my-checkout"), report):
+        for definition in source.definitions:
+            print(source.path, definition.start_line, definition.name)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from codequarry.data.parsing.definitions import Definition
+from codequarry.data.parsing.languages import language_of_text
+from codequarry.data.parsing.python import python_definitions
+from codequarry.data.parsing.source_files import SourceReport, list_sources, read_text
+from codequarry.data.parsing.tree_sitter import tree_sitter_definitions
+
+__all__ = [
+    "Definition",
+    "SourceFile",
+    "SourceReport",
+    "list_sources",
+    "parse_source",
+    "read_source",
+    "read_tree",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source tree.
+
+    path: relative to the root, with `/`.
+    language: in lower case, such as `python`, `typescript`, `markdown` or `text`.
+    text: without byte order mark, every line ending a single newline.
+    definitions: by first line, a class before its methods; () where the language has no grammar here.
+    """
+
+    path: str
+    language: str
+    text: str
+    definitions: tuple[Definition, ...]
+
+
+def read_source(root: Path, path: str, report: SourceReport) -> SourceFile | None:
+    """One file of a tree, or None when it is passed over; `report` counts either.
+
+    A file that does not parse comes back without definitions: it is read, and counted under
+    "does not parse" as well. Raises ImportError where a language's grammar package is missing.
+    """
+    text = read_text(root, path, report)
+    if text is None:
+        return None
+    language = language_of_text(path, text)
+    if language is None:
+        report.skipped["unknown kind"] += 1
+        return None
+    report.read += 1
+    definitions = _definitions(path, text)
+    if definitions is None:
+        report.skipped["does not parse"] += 1
+    return SourceFile(path, language.name, text, definitions or ())
+
+
+def parse_source(path: str, text: str) -> tuple[Definition, ...]:
+    """The functions, methods and classes of a text, its language told by the file's name.
+
+    Functions inside functions belong to the outer one. What does not parse, or has no grammar, gives ().
+    Raises ImportError where a language's grammar package is missing.
+    """
+    return _definitions(path, text) or ()
+
+
+def read_tree(root: Path, report: SourceReport, progress: bool = True) -> Iterator[SourceFile]:
+    """Every file of a tree that is worth reading, in the order of `list_sources`.
+
+    progress: show a bar once reading has taken two seconds.
+    """
+    paths = list_sources(root, report)
+    for path in tqdm(paths, "reading", unit=" files", delay=2, disable=not progress, leave=False):
+        source = read_source(root, path, report)
+        if source is not None:
+            yield source
+
+
+def _definitions(path: str, text: str) -> tuple[Definition, ...] | None:
+    """As `parse_source`, with None for what does not parse."""
+    language = language_of_text(path, text)
+    if language is not None and language.name == "python":
+        return python_definitions(text)
+    if language is not None and language.grammar is not None:
+        return tree_sitter_definitions(text, language.grammar)
+    return ()

@@ -1,1 +1,0 @@
-"""Public sources of training pairs and evaluation sets, as typed rows, and the code that reads them."""

@@ -1,1 +1,0 @@
-"""How the files of a training source become pairs: one module a family of sources."""

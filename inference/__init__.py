@@ -1,0 +1,1 @@
+"""A model folder in, vectors out."""

@@ -1,0 +1,210 @@
+"""A model as MTEB takes one, with the prompts of our five tasks on MTEB's tasks.
+
+    import codequarry, mteb
+    from codequarry.integrations.mteb import MtebEncoder
+
+    mteb.evaluate(MtebEncoder(codequarry.load("runs/mini")), mteb.get_tasks(["CosQA"]))
+
+MTEB's own wrapper ignores prompts that are not called by its names (`nl2code_query`) and would leave a model
+without any.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from codequarry.modules.tasks import PromptFamily, Side, family_of
+
+if TYPE_CHECKING:
+    from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.models.model_meta import ModelMeta
+    from mteb.types import PromptType
+    from sentence_transformers import SentenceTransformer
+
+Vectors = npt.NDArray[np.float32]
+
+Embed = Callable[[Sequence[str], str], Vectors]  # texts and their prompt, "" for none
+
+ChoosePrompt = Callable[[str, Side], str]  # benchmark task and side
+
+
+class MtebEncoder:
+    """MTEB's encoder protocol around a model.
+
+    Arguments:
+        model: embeds when `embed` is None.
+        prompt: what goes in front of a text; None for the prefix that the model's family has for the task in
+            the table of benchmark tasks.
+        embed: embeds texts behind a prompt, e.g. out of a cache; None for `model.encode`.
+        name, revision: of the folder that results are kept in; name is `owner/model`.
+
+    Raises ValueError for neither `prompt` nor a model with a prompt family, and, while encoding, for a
+    benchmark task that is not in the table.
+    """
+
+    def __init__(
+        self,
+        model: "SentenceTransformer | None" = None,
+        *,
+        prompt: ChoosePrompt | None = None,
+        embed: Embed | None = None,
+        name: str = "codequarry/model",
+        revision: str | None = None,
+    ) -> None:
+        if embed is None:
+            if model is None:
+                raise ValueError("MtebEncoder was given neither a model nor a way to embed: pass a model.")
+            embed = _embed_with(model)
+        if prompt is None:
+            if model is None:
+                raise ValueError("MtebEncoder was given neither a model nor its prompts: pass prompt=.")
+            prompt = partial(task_prompt, family_of(model.prompts))
+        self._embed = embed
+        self._prompt = prompt
+        self._name = name
+        self._revision = revision
+
+    def encode(
+        self,
+        inputs: Iterable[dict[str, Any]],
+        *,
+        task_metadata: "TaskMetadata",
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: "PromptType | None" = None,
+        **_: Any,
+    ) -> Vectors:
+        """Unit vectors `(texts, dim)` of MTEB's batches, each text behind its side's prompt."""
+        side: Side = "query" if prompt_type is None or prompt_type.value == "query" else "document"
+        texts = [text for batch in inputs for text in batch["text"]]
+        return self._embed(texts, self._prompt(task_metadata.name, side))
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Cosine similarity, `(first, second)`; the vectors are unit length already."""
+        return np.asarray(embeddings1) @ np.asarray(embeddings2).T
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Cosine similarity of each pair, `(pairs,)`."""
+        return (np.asarray(embeddings1) * np.asarray(embeddings2)).sum(axis=1)
+
+    @property
+    def mteb_model_meta(self) -> "ModelMeta":
+        """Name and revision, so that MTEB keeps the results under them."""
+        from mteb.models.model_meta import ModelMeta
+
+        return ModelMeta.create_empty({"name": self._name, "revision": self._revision})
+
+
+def task_prompt(family: PromptFamily, name: str, side: Side) -> str:
+    """The prefix of a benchmark task's side, by the table; ValueError for a task that is not in it.
+
+    >>> task_prompt(family, "CosQA", "document") == family.prefix("nl2code", "document")
+    True
+    """
+    return family.prefix(benchmark_task(name).task, side)
+
+
+def _embed_with(model: "SentenceTransformer") -> Embed:
+    def embed(texts: Sequence[str], prompt: str) -> Vectors:
+        vectors = model.encode(list(texts), prompt=prompt, normalize_embeddings=True, show_progress_bar=True)
+        return np.asarray(vectors, dtype=np.float32)
+
+    return embed
+
+
+Kind = Literal["official", "further", "local"]
+
+
+@dataclass(frozen=True)
+class BenchmarkTask:
+    """One set that a model can be scored on.
+
+    name: as MTEB, or the folder of a local set, spells it.
+    task: one of the five of `codequarry.modules.tasks`.
+    kind: `official` is one of the twelve of MTEB(Code, v1), `further` is in mteb beside them, `local` is
+        built by `codequarry data build eval`.
+    in_mean: False for a set on which every model scores so high that it only dilutes a mean.
+    """
+
+    name: str
+    task: str
+    kind: Kind
+    in_mean: bool = True
+
+
+_ROWS = (
+    BenchmarkTask("AppsRetrieval", "nl2code", "official"),
+    BenchmarkTask("CodeEditSearchRetrieval", "nl2code", "official"),
+    BenchmarkTask("CodeFeedbackMT", "qa", "official"),
+    BenchmarkTask("CodeFeedbackST", "qa", "official"),
+    BenchmarkTask("CodeSearchNetCCRetrieval", "code2completion", "official"),
+    BenchmarkTask("CodeSearchNetRetrieval", "nl2code", "official"),
+    BenchmarkTask("CodeTransOceanContest", "code2code", "official"),
+    BenchmarkTask("CodeTransOceanDL", "code2code", "official"),
+    BenchmarkTask("CosQA", "nl2code", "official"),
+    BenchmarkTask("COIRCodeSearchNetRetrieval", "code2nl", "official"),
+    BenchmarkTask("StackOverflowQA", "qa", "official"),
+    BenchmarkTask("SyntheticText2SQL", "nl2code", "official"),
+    BenchmarkTask("MBPPRetrieval", "nl2code", "further"),
+    BenchmarkTask("HumanEvalRetrieval", "nl2code", "further"),
+    BenchmarkTask("WikiSQLRetrieval", "nl2code", "further"),
+    BenchmarkTask("DS1000Retrieval", "qa", "further"),
+    BenchmarkTask("FreshStackRetrieval", "qa", "further"),
+    BenchmarkTask("SWEbenchCodeRetrieval", "nl2code", "further"),
+    BenchmarkTask("SWEbenchLiteRR", "nl2code", "further"),
+    BenchmarkTask("SWEbenchVerifiedRR", "nl2code", "further"),
+    BenchmarkTask("SWEbenchMultilingualRR", "nl2code", "further"),
+    BenchmarkTask("MultiSWEbenchRR", "nl2code", "further"),
+    BenchmarkTask("SWEPolyBenchRR", "nl2code", "further"),
+    BenchmarkTask("LocBenchRR", "nl2code", "further"),
+    BenchmarkTask("CorebT2CRetrieval", "nl2code", "further"),
+    BenchmarkTask("CorebC2CRetrieval", "code2code", "further"),
+    BenchmarkTask("CorebC2TRetrieval", "code2nl", "further"),
+    BenchmarkTask("CodeRAGProgrammingSolutions", "nl2code", "further"),
+    BenchmarkTask("CodeRAGLibraryDocumentationSolutions", "qa", "further"),
+    BenchmarkTask("CodeRAGOnlineTutorials", "qa", "further"),
+    BenchmarkTask("CodeRAGStackoverflowPosts", "qa", "further"),
+    BenchmarkTask("humaneval", "nl2code", "local"),
+    BenchmarkTask("mbpp", "nl2code", "local"),
+    BenchmarkTask("ds1000", "nl2code", "local"),
+    BenchmarkTask("conala", "nl2code", "local"),
+    BenchmarkTask("so_codenn", "nl2code", "local"),
+    BenchmarkTask("leetcode_p2s", "nl2code", "local"),
+    BenchmarkTask("codesearchnet_real", "nl2code", "local"),
+    BenchmarkTask("rosetta_py_cpp", "code2code", "local"),
+    BenchmarkTask("codexglue_java_cs", "code2code", "local", in_mean=False),
+    BenchmarkTask("mbxp_code2nl", "code2nl", "local"),
+    BenchmarkTask("docs_qa", "qa", "local"),
+    BenchmarkTask("completion_py", "code2completion", "local"),
+)
+
+BENCHMARK_TASKS: Mapping[str, BenchmarkTask] = MappingProxyType({row.name: row for row in _ROWS})
+
+
+def benchmark_task(name: str) -> BenchmarkTask:
+    """The row of a benchmark task.
+
+    Raises ValueError for a name that is not in the table, with the nearest that is.
+
+    >>> benchmark_task("CosQA").task
+    'nl2code'
+    """
+    if name in BENCHMARK_TASKS:
+        return BENCHMARK_TASKS[name]
+    near = difflib.get_close_matches(name, BENCHMARK_TASKS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"{name!r} is not in the table of benchmark tasks: {hint}Without its row nobody knows which of the "
+        "five tasks' prompts it takes; pass task=… to name one."
+    )
+
+
+def counts_in_mean(name: str) -> bool:
+    """Whether a set counts in means: all do but the saturated one."""
+    return name not in BENCHMARK_TASKS or BENCHMARK_TASKS[name].in_mean

@@ -1,0 +1,206 @@
+"""The one training objective: InfoNCE at every Matryoshka size, spread-out term, embedding matching."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer.losses import (
+    EmbedDistillLoss,
+    GlobalOrthogonalRegularizationLoss,
+)
+from sentence_transformers.sentence_transformer.losses.matryoshka import shrink
+from sentence_transformers.util import all_gather, get_world_size
+from torch import Tensor, nn
+
+from codequarry.modules.losses import Direction, Hardness, Partition
+from codequarry.modules.losses.false_negative_mask import false_negative_mask
+from codequarry.modules.losses.grad_cache import Features, MiniBatchLoss
+from codequarry.modules.losses.info_nce import InfoNCE
+
+
+class Objective(MiniBatchLoss):
+    """Learn to find the document of a query among all documents of the step.
+
+        Σ_dims [ InfoNCE + spread_out · GOR ]  +  matching · mean (1 - cos(vector, teacher's vector))
+
+    on vectors cut to each of `dims` and made unit length again (Matryoshka, arXiv 2205.13147). GOR is what
+    the second moment of the cosines within a column has above 1/dim, queries and positives added (arXiv
+    1708.06320); that it counts at every size and matching at the full one only is EmbeddingGemma's (arXiv
+    2509.20354). Closest to `MatryoshkaLoss(CachedMultipleNegativesRankingLoss)`,
+    which it equals with the last two terms and the masks off.
+
+    Every rank gathers all embeddings and computes the loss of the whole step, so the gradient does not
+    depend on the number of ranks; only embeddings travel, never activations. Ranks bring equally many pairs.
+    All of it is computed in float32 at least, whatever autocast says.
+
+    Arguments:
+        model: a `SentenceTransformer`, or what a trainer wraps around it.
+        temperature: divides the cosine similarity.
+        dims: numbers of a vector that are trained, the full size among them.
+        mini_batch_tokens, grad_cache_threshold: see `MiniBatchLoss`.
+        directions, partition, hardness: see `directions.py`.
+        hardness_strength: a wrong document's logit is raised by this times its cosine; 0 for none.
+        spread_out: weight of GOR; 0 leaves it out.
+        same_query, same_document, margin: what is no negative, see `false_negative_mask`. The margin is
+            judged once, at full size.
+        matching: weight of the matching term at the start; None leaves it out and needs no teacher.
+        final_matching: its weight at the end, straight between the two; None: as at the start.
+
+    progress: share of the run that is done, 0 to 1; the trainer sets it before a step.
+    last_terms: what each term added to the last loss, as tensors without gradient; they sum to it.
+
+    The batch: columns `query`, `document` and any number of mined negatives, tokenised, padded on the right
+    or packed. Beside the model's input a column holds `text_id (pairs,)`, equal for equal texts, where a
+    `same_…` is on, and `teacher (pairs, dim)` where matching is. Returns a scalar.
+
+    Raises ValueError for a single column, and where one of the two is missing or does not fit.
+
+    >>> loss = Objective(model, temperature=0.05, dims=(384, 128), mini_batch_tokens=8192)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        temperature: float,
+        dims: Sequence[int],
+        mini_batch_tokens: int,
+        grad_cache_threshold: int | None = 0,
+        directions: Sequence[Direction] = ("query_to_doc",),
+        partition: Partition = "joint",
+        hardness: Hardness = "none",
+        hardness_strength: float = 0.0,
+        spread_out: float = 0.0,
+        same_query: bool = True,
+        same_document: bool = True,
+        margin: float | None = None,
+        matching: float | None = None,
+        final_matching: float | None = None,
+    ) -> None:
+        super().__init__(
+            model, mini_batch_tokens=mini_batch_tokens, grad_cache_threshold=grad_cache_threshold
+        )
+        stock: Any = model  # the stock losses keep the model and, handed embeddings, never call it
+        self.info_nce = InfoNCE(
+            stock,
+            scale=1 / temperature,
+            directions=tuple(directions),
+            partition_mode=partition,
+            hardness_mode=None if hardness == "none" else hardness,
+            hardness_strength=hardness_strength,
+        )
+        self.gor = GlobalOrthogonalRegularizationLoss(stock, mean_weight=0.0, aggregation="sum")
+        self.distil = EmbedDistillLoss(stock, distance_metric="cosine")
+        self.dims = tuple(dims)
+        self.spread_out = spread_out
+        self.same_query, self.same_document, self.margin = same_query, same_document, margin
+        self.matching = matching
+        self.final_matching = matching if final_matching is None else final_matching
+        self.progress = 0.0
+        self.last_terms: dict[str, Tensor] = {}
+
+    def forward(self, sentence_features: Iterable[Features], labels: Any = None) -> Tensor:
+        """The loss of one batch; `labels` is what sentence-transformers' trainer passes, and not used."""
+        features = list(sentence_features)
+        if len(features) < 2:
+            raise ValueError(f"{len(features)} column of texts: at least a query and a document are needed.")
+        columns = [
+            {name: value for name, value in column.items() if name not in ("text_id", "teacher")}
+            for column in features
+        ]
+        return self.compute_loss(columns, self._known(features))
+
+    def loss_from_embeddings(self, embeddings: list[Tensor], known: "_Known") -> Tensor:
+        """The loss from one `(pairs, dim)` tensor a column."""
+        with torch.autocast(embeddings[0].device.type, enabled=False):
+            terms = self._contrastive(_gathered(embeddings), known.text_ids)
+            if self.matching is not None:
+                terms["matching"] = self.matching_weight * self._matching(embeddings, known.teachers)
+            self.last_terms = {name: term.detach() for name, term in terms.items()}
+            return torch.stack(list(terms.values())).sum()
+
+    @property
+    def matching_weight(self) -> float:
+        """The weight of the matching term at this point of the run; 0 without one."""
+        if self.matching is None or self.final_matching is None:
+            return 0.0
+        return self.matching + (self.final_matching - self.matching) * self.progress
+
+    def _contrastive(self, embeddings: list[Tensor], text_ids: list[Tensor] | None) -> dict[str, Tensor]:
+        struck = false_negative_mask(
+            embeddings,
+            text_ids,
+            directions=self.info_nce.directions,
+            same_query=self.same_query,
+            same_document=self.same_document,
+            margin=self.margin,
+        )
+        info_nce, spread_out = [], []
+        for dim in self.dims:
+            cut = [shrink(column, dim) for column in embeddings]
+            info_nce.append(self.info_nce.loss_from_embeddings(cut, struck))
+            if self.spread_out:
+                gor = self.gor.compute_loss_from_embeddings(cut[:2])["gor_second_moment"]
+                spread_out.append(self.spread_out * gor)
+        terms = {"info_nce": info_nce, "spread_out": spread_out}
+        return {name: torch.stack(sizes).sum() for name, sizes in terms.items() if sizes}
+
+    def _matching(self, embeddings: list[Tensor], teachers: list[Tensor] | None) -> Tensor:
+        assert teachers is not None
+        if teachers[0].shape[-1] != embeddings[0].shape[-1]:
+            raise ValueError(
+                f"the teacher's vectors have {teachers[0].shape[-1]} numbers and the model's "
+                f"{embeddings[0].shape[-1]}: choose a teacher whose vectors are as long."
+            )
+        loss: Tensor = self.distil.compute_loss_from_embeddings(embeddings, teachers)
+        return loss
+
+    def _known(self, features: list[Features]) -> "_Known":
+        text_ids = _column_by_column(
+            features,
+            "text_id",
+            self.same_query or self.same_document,
+            "same_query and same_document compare texts by it: use PairCollator, or switch both off",
+        )
+        teachers = _column_by_column(
+            features,
+            "teacher",
+            self.matching is not None,
+            "matching compares with it: store the teacher's vectors, or leave matching out",
+        )
+        return _Known(_gathered(text_ids) if text_ids is not None else None, teachers)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the texts beside their tokens."""
+
+    text_ids: list[Tensor] | None  # of all ranks
+    teachers: list[Tensor] | None  # of this one
+
+
+def _column_by_column(features: list[Features], name: str, needed: bool, why: str) -> list[Tensor] | None:
+    if not needed:
+        return None
+    if without := [str(number) for number, column in enumerate(features) if name not in column]:
+        raise ValueError(f"column {', '.join(without)} of the batch brings no {name!r}; {why}.")
+    return [column[name] for column in features]
+
+
+def _gathered(columns: list[Tensor]) -> list[Tensor]:
+    """The columns of all ranks, in the order of ranks; this rank's own rows keep their gradient.
+
+    All ranks compute the same loss from the same numbers, so what the other ranks would send back for these
+    rows is what this one finds itself: it is multiplied instead of sent. DDP then takes the mean over ranks.
+    """
+    ranks = get_world_size()
+    if ranks == 1:
+        return columns
+    gathered = []
+    for column in columns:
+        own = column.view_as(column)  # the hook must not reach other uses of the column
+        if own.requires_grad:
+            own.register_hook(lambda gradient: gradient * ranks)  # type: ignore[no-untyped-call]
+        gathered.append(all_gather(own))
+    return gathered

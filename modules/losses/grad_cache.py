@@ -1,0 +1,222 @@
+"""Give a loss the embeddings of a whole batch that was embedded a mini-batch at a time, gradients exact."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from sentence_transformers.base.losses import CachedLossMixin, RandContext
+from sentence_transformers.util import get_world_size
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Features = dict[str, Any]
+
+
+@dataclass
+class _MiniBatch:
+    """Texts `begin` to `end` of a column.
+
+    tokens: that a forward pass computes, padding included where texts are padded.
+    vectors: `(texts, dim)`, what the loss differentiates by; in a cached step cut off from the model.
+    graph: the same with the model's graph behind it, where that is kept; None where it is built again.
+    dice: random state and precision of the first pass, for the second.
+    """
+
+    column: int
+    begin: int
+    end: int
+    tokens: int
+    vectors: Tensor | None = None
+    graph: Tensor | None = None
+    dice: "_FirstPass | None" = None
+
+
+class MiniBatchLoss(CachedLossMixin, nn.Module):
+    """A loss on whole-batch embeddings; a subclass defines `loss_from_embeddings` and calls `compute_loss`.
+
+    A step whose tokens fit into `grad_cache_threshold` is embedded once, every mini-batch kept until the
+    backward pass. Of a larger one as many mini-batches as fit are kept so; the others go through GradCache (Gao
+    et al. 2021, arXiv 2101.06983): embedded without gradients, and again with them once the loss has been
+    differentiated by the embeddings. The gradient is the same.
+
+    Arguments:
+        model: what embeds; its output holds `sentence_embedding (texts, dim)`.
+        mini_batch_tokens: a mini-batch has at most so many tokens, each text counted as long as its longest
+            one; a longer text goes alone. So attention's cost, texts · longest², is bounded too.
+        grad_cache_threshold: tokens of a step that are kept for the backward pass; 0: none, None: all.
+    """
+
+    def __init__(self, model: nn.Module, *, mini_batch_tokens: int, grad_cache_threshold: int | None) -> None:
+        super().__init__()
+        if mini_batch_tokens < 1:
+            raise ValueError(f"mini_batch_tokens = {mini_batch_tokens}: at least 1.")
+        self.model = model
+        self.mini_batch_tokens = mini_batch_tokens
+        self.grad_cache_threshold = grad_cache_threshold
+        self.uses_gradient_cache = grad_cache_threshold == 0  # of the last batch
+
+    def loss_from_embeddings(self, embeddings: list[Tensor], known: Any) -> Tensor:
+        """The loss from one `(texts, dim)` tensor a column, and from what `over` was told beside them."""
+        raise NotImplementedError
+
+    def compute_loss(self, columns: Iterable[Features], known: Any = None) -> Tensor:
+        """The loss over columns of tokenised texts, ready for `backward`.
+
+        Arguments:
+            columns: what the model takes, one dictionary a column. Where one holds `place (texts,)`, row i of
+                its embeddings is that of its text number `place[i]`.
+            known: passed on to `loss_from_embeddings` as it is.
+        """
+        columns = list(columns)
+        places = [column.get("place") for column in columns]
+        columns = [{name: value for name, value in column.items() if name != "place"} for column in columns]
+        batches = [
+            batch
+            for number, column in enumerate(columns)
+            for batch in _mini_batches(number, column, self.mini_batch_tokens)
+        ]
+        self.uses_gradient_cache = (
+            self.grad_cache_threshold is not None and most_tokens(columns) > self.grad_cache_threshold
+        )
+        if self.uses_gradient_cache and torch.is_grad_enabled():
+            return self._cached(columns, places, batches, known)
+        for position, batch in enumerate(batches):
+            # DDP prepares for a backward pass, and exchanges buffers, at every forward that it may
+            # synchronise. Once is enough; twice, and ranks with unlike numbers of mini-batches would wait
+            # for each other for ever.
+            with self._unsynchronised() if position else nullcontext():
+                batch.vectors, _ = self._embed(columns, batch, with_grad=torch.is_grad_enabled())
+        return self.loss_from_embeddings(_whole(batches, places), known)
+
+    def _cached(
+        self,
+        columns: list[Features],
+        places: Sequence[Tensor | None],
+        batches: list[_MiniBatch],
+        known: Any,
+    ) -> Tensor:
+        assert self.grad_cache_threshold is not None
+        left = self.grad_cache_threshold
+        for batch in batches:
+            left -= batch.tokens
+            # The last one is always embedded again: in that pass DDP synchronises.
+            kept = left >= 0 and batch is not batches[-1]
+            with self._unsynchronised():
+                vectors, batch.dice = self._embed(columns, batch, with_grad=kept, remember=not kept)
+            batch.graph = vectors if kept else None
+            batch.vectors = vectors.detach().requires_grad_()
+        loss = self.loss_from_embeddings(_whole(batches, places), known)
+        loss.backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach().requires_grad_()
+        loss.register_hook(partial(self._through_the_model, columns=columns, batches=batches))  # type: ignore[no-untyped-call]
+        return loss
+
+    def _through_the_model(
+        self, factor: Tensor, *, columns: list[Features], batches: list[_MiniBatch]
+    ) -> None:
+        """Propagate the gradients of all vectors, times the outer backward pass's own, to the weights."""
+        with torch.enable_grad():
+            for batch in batches:
+                assert batch.vectors is not None
+                gradient = batch.vectors.grad
+                with nullcontext() if batch is batches[-1] else self._unsynchronised():
+                    vectors = batch.graph
+                    if vectors is None:
+                        vectors, _ = self._embed(columns, batch, with_grad=True)
+                    if vectors.requires_grad and gradient is not None:
+                        vectors.backward(gradient * factor)  # type: ignore[no-untyped-call]
+                batch.graph = batch.vectors = None  # what it kept is free for the next one
+
+    def _embed(
+        self, columns: list[Features], batch: _MiniBatch, *, with_grad: bool, remember: bool = False
+    ) -> tuple[Tensor, "_FirstPass | None"]:
+        """The vectors of a mini-batch, and with `remember` what it takes to embed it again in the same way.
+
+        Half-precision vectors leave as float32, so that gradients kept for a second pass are not rounded.
+        """
+        vectors, dice = self.embed_minibatch(
+            columns[batch.column],
+            batch.begin,
+            batch.end,
+            with_grad,
+            remember,
+            batch.dice,  # type: ignore[arg-type]
+        )
+        wide = torch.promote_types(vectors.dtype, torch.float32)
+        return vectors.to(wide), _FirstPass(dice, vectors.device.type) if dice else None
+
+    def _unsynchronised(self) -> Any:
+        return self.model.no_sync() if isinstance(self.model, DistributedDataParallel) else nullcontext()
+
+
+def _mini_batches(number: int, column: Features, limit: int) -> Iterator[_MiniBatch]:
+    """Neighbouring texts of a column, at most `limit` tokens together, counted texts · longest."""
+    is_packed = "cu_seq_lens_q" in column
+    lengths: list[int] = (
+        column["cu_seq_lens_q"].diff() if is_packed else column["attention_mask"].sum(dim=1)
+    ).tolist()
+
+    def of(begin: int, end: int) -> _MiniBatch:
+        own = lengths[begin:end]
+        return _MiniBatch(number, begin, end, sum(own) if is_packed else len(own) * max(own))
+
+    begin, longest = 0, 0
+    for end, length in enumerate(lengths):
+        longest = max(longest, length)
+        if end > begin and (end + 1 - begin) * longest > limit:
+            yield of(begin, end)
+            begin, longest = end, length
+    yield of(begin, len(lengths))
+
+
+def _whole(batches: Iterable[_MiniBatch], places: Sequence[Tensor | None]) -> list[Tensor]:
+    """The embeddings of each column, in the order of its pairs."""
+    parts: list[list[Tensor]] = [[] for _ in places]
+    for batch in batches:
+        assert batch.vectors is not None
+        parts[batch.column].append(batch.vectors)
+    return [
+        torch.cat(part) if place is None else torch.cat(part)[place]
+        for part, place in zip(parts, places, strict=True)
+    ]
+
+
+def most_tokens(columns: list[Features]) -> int:
+    """Tokens of the batch, padding counted, on the rank that has most.
+
+    Every rank must take the same way to the gradient: where one embeds twice and the other once, they wait
+    for each other for ever.
+    """
+    ids = [column["input_ids"] for column in columns]
+    tokens: int = sum(one.numel() for one in ids)
+    if get_world_size() == 1:
+        return tokens
+    most = torch.tensor(tokens, device=ids[0].device)
+    torch.distributed.all_reduce(most, op=torch.distributed.ReduceOp.MAX)
+    return int(most.item())
+
+
+class _FirstPass:
+    """The dice and the automatic precision of a first forward; within it, both are the same again.
+
+    A backward pass runs outside the autocast that the forward pass ran in. Left alone, GradCache's second
+    forward computes in float32 what the first computed in bfloat16: at twice the time, and with the
+    gradients of another function.
+    """
+
+    def __init__(self, dice: RandContext, device: str) -> None:
+        self.dice = dice
+        self.autocast = torch.autocast(
+            device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+        )
+
+    def __enter__(self) -> None:
+        self.dice.__enter__()
+        self.autocast.__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *failure: Any) -> None:
+        self.autocast.__exit__(*failure)
+        self.dice.__exit__(*failure)

@@ -1,0 +1,253 @@
+"""Fill a model card from a run folder and what was measured: results, decontamination, verification."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import codequarry
+from codequarry.common.files import write_text
+from codequarry.model_card.card import Card
+from codequarry.model_card.render import render
+from codequarry.model_card.tables import Row, own_rows
+from codequarry.modules.backbone import GGUF_BACKBONES, MINI, PACKAGED
+from codequarry.release.golden import GOLDEN
+from codequarry.release.manifest import check_manifest, file_sha256, write_manifest
+from codequarry.release.module_list import DENSE_WEIGHTS
+from codequarry.release.registry import licence_of
+from codequarry.release.trained_run import RunFolder, public_record
+from codequarry.release.weights import Dtype, dtype_in_memory, dtype_on_disk, stored_tensors
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+_TRAINED_ON = {row.name: row.trained_on for row in PACKAGED} | {MINI: PACKAGED[0].trained_on}
+
+# Told elsewhere in the card, or of no interest to its reader.
+_NOT_HYPERPARAMETERS = {"name", "backbone", "data", "prompts", "save_steps", "logging_steps"}
+
+
+def card_of(
+    run: RunFolder,
+    *,
+    load_as: str,
+    dtype: Dtype,
+    in_memory: Dtype | None,
+    results: Path | None = None,
+    decontamination: Path | None = None,
+    verification: Path | None = None,
+) -> Card:
+    """The card of `run`; what neither it nor the files say is left open.
+
+    load_as: what a user is to pass to `SentenceTransformer`.
+    dtype, in_memory: of the weights, as in `build`.
+    results: a file that `codequarry benchmark --out` wrote; None when nothing was measured.
+    decontamination: the report that `codequarry data clean` wrote of the run's training data; None for none.
+    verification: a file that `codequarry release verify --out` wrote; None when no runtime was checked.
+
+    Raises ValueError for a file that is not of its kind, and for a report of other training data.
+    """
+    recipe, record = run.recipe, run.training
+    backbone: dict[str, Any] = recipe.get("backbone") or {}
+    random_start = backbone.get("weights") == "random"
+    base = str(backbone.get("name", ""))
+    gguf = next((row for row in GGUF_BACKBONES if base in (row.name, row.repository)), None)
+    if gguf is not None:
+        base = gguf.repository
+    # A folder on the trainer's disk means nothing to a reader.
+    named = base == MINI or (_HUB_NAME.fullmatch(base) is not None and not Path(base).exists())
+    return Card(
+        name=str(recipe.get("name") or run.folder.name),
+        load_as=load_as,
+        version=codequarry.__version__,
+        dims=run.dims,
+        max_length=run.max_length,
+        pooling=run.pooling,
+        prompts=run.prompt_family.prompts(),
+        dtype=dtype,
+        in_memory=in_memory or dtype,
+        parameters=_parameters(run),
+        base_model=base if named and not random_start else None,
+        base_licence=gguf.licence if gguf is not None else licence_of(base),
+        base_trained_on=() if random_start else _TRAINED_ON.get(base, ()),
+        base_revision=gguf.revision if gguf is not None else backbone.get("revision"),
+        random_start=random_start,
+        training_data=tuple(record.get("data", ())),
+        decontamination=_report_of(record, decontamination) if decontamination is not None else None,
+        hyperparameters=dict(
+            _fields({name: value for name, value in recipe.items() if name not in _NOT_HYPERPARAMETERS})
+        ),
+        scores=(record.get("validation") or {}).get("model") or {},
+        steps=record.get("steps"),
+        seconds=record.get("seconds"),
+        hardware=record.get("hardware", {}),
+        versions=record.get("versions", {}),
+        results=_read(results, "codequarry benchmark") if results is not None else None,
+        verification=_read(verification, "codequarry release verify") if verification is not None else None,
+        datasets=tuple(
+            dict.fromkeys(name for row in record.get("data", ()) for name in row.get("datasets", ()))
+        ),
+    )
+
+
+def _fields(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field that is set, those of tables within by their names with dots, as `--set` takes them."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{above}{name}.")
+        elif value is not None:
+            yield f"{above}{name}", value
+
+
+def _parameters(run: RunFolder) -> int:
+    files = [*run.weight_files, *(run.folder / layer.path / DENSE_WEIGHTS for layer in run.dense)]
+    return sum(tensor.numbers for file in files for tensor in stored_tensors(file).values())
+
+
+def _read(path: Path, written_by: str) -> dict[str, Any]:
+    """A file of measurements, which are its `rows`."""
+    found = _json(path)
+    rows = found.get("rows") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} has no rows: pass a file that `{written_by}` wrote.")
+    return public_record(found)
+
+
+def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The report of cleaning in `path`, if it can be that of the training data in `record`."""
+    report = _json(path)
+    if not isinstance(report, dict) or not {"in", "out", "why", "eval_sets", "sources"} <= report.keys():
+        raise ValueError(f"{path} is no report of cleaning: pass one that `codequarry data clean` wrote.")
+    used, left = Counter[str](), Counter[str]()
+    for row in record.get("data", ()):
+        used[row["source"]] += int(row["pairs"])
+    for name, found in report["sources"].items():
+        (public_name,) = public_record({name: None})  # as the record has it, without folders
+        left[public_name] += int(found["out"])
+    for source, pairs in used.items():
+        if pairs > left[source]:
+            raise ValueError(
+                f"{path} is the report of other data: the run was trained on {pairs:,} pairs of {source}, "
+                f"and cleaning left {left[source]:,}. Pass the report that stands beside this run's data."
+            )
+    return public_record(report)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+
+
+CARD = "README.md"
+
+
+def renew_card(
+    folder: Path,
+    *,
+    load_as: str | None = None,
+    results: Path | None = None,
+    decontamination: Path | None = None,
+    verification: Path | None = None,
+) -> None:
+    """Write card, `.eval_results` and manifest of the release in `folder` anew; nothing else changes.
+
+    Arguments:
+        load_as: what users pass to `SentenceTransformer`, a Hub name; None: the folder's.
+        results, decontamination, verification: as in `card_of`; what is None becomes "not measured".
+
+    Raises ValueError for a folder that is not a release as it was built, and for the verification of another.
+
+    >>> renew_card(Path("releases/mini"), verification=Path("verification.json"))
+    """
+    # A card that was changed, or whose writing was cut short, is what this is for.
+    problems = [problem for problem in check_manifest(folder) if not problem.startswith((CARD, f"{FOLDER}/"))]
+    if problems:
+        raise ValueError(f"{folder} is not a release as it was built: {problems[0]}")
+    if verification is not None:
+        _refuse_another(folder, verification)
+    card = card_of(
+        RunFolder.read(folder),
+        load_as=load_as or f"path/to/{folder.resolve().name}",
+        dtype=dtype_on_disk(folder),
+        in_memory=dtype_in_memory(folder),
+        results=results,
+        decontamination=decontamination,
+        verification=verification,
+    )
+    rendered = render(card)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    if card.results is not None:
+        write_eval_results(folder, card.results)
+    write_text(folder / CARD, rendered)
+    write_manifest(folder)
+
+
+def _refuse_another(folder: Path, verification: Path) -> None:
+    try:
+        checked = json.loads(verification.read_text(encoding="utf-8")).get("golden_vectors")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{verification} cannot be read ({type(error).__name__}: {error}).") from error
+    if checked != file_sha256(folder / GOLDEN):
+        raise ValueError(
+            f"{verification} is of another release: its golden vectors are not those of {folder}. Give "
+            f"`codequarry release verify {folder} --out {verification}` first."
+        )
+
+
+FOLDER = ".eval_results"
+
+_DATASET = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
+    """Write the model's own scores in `results` below `folder`, and return the files; [] for none.
+
+    Only rows with a `dataset`, the Hub name of the set that was scored, are written: a set that is not on the
+    Hub has no page for its score to stand on. nDCG@10 is the value, between 0 and 1.
+
+    Arguments:
+        folder: of the release.
+        results: a results file of the benchmarks, as `Card.results` has it.
+
+    Raises ValueError for a `dataset` that is no Hub name, and for two scores of one set.
+
+    >>> write_eval_results(Path("releases/mini"), results)
+    [PosixPath('releases/mini/.eval_results/CosQA.yaml')]
+    """
+    rows: dict[str, Row] = {}
+    for row in own_rows(results):
+        if not row.get("dataset") or row.get("ndcg@10") is None:
+            continue
+        if not _DATASET.fullmatch(row["dataset"]):
+            raise ValueError(f"{row['dataset']!r} is no name of a data set on the Hub, as 'owner/name' is.")
+        name = re.sub(r"[^\w.-]", "_", row["set"])
+        if name in rows:
+            raise ValueError(f"The results hold two scores of {row['set']}: one file can hold only one.")
+        rows[name] = row
+    if rows:
+        (folder / FOLDER).mkdir(exist_ok=True)
+    written = []
+    for name, row in rows.items():
+        written.append(folder / FOLDER / f"{name}.yaml")
+        written[-1].write_text(_entry(row, results.get("date")), encoding="utf-8")
+    return written
+
+
+def _entry(row: Row, date: str | None) -> str:
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
+
+    entry = EvalResultEntry(
+        dataset_id=row["dataset"],
+        task_id=row["set"],
+        value=row["ndcg@10"],
+        dataset_revision=row.get("dataset_revision"),
+        date=date,
+        notes=f"nDCG@10, with the prompts of {row['task']}",
+    )
+    text: str = yaml_dump(eval_result_entries_to_yaml([entry]))
+    return text

@@ -1,0 +1,152 @@
+"""Tokenizer files that transformers 4, transformers 5 and `tokenizers` read alike.
+
+transformers 5 saves class names, lists and nulls that transformers 4 stumbles over, and the truncation of
+whichever call came last. What is written here is the small common set.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from codequarry.modules.attention import Attention
+from codequarry.release.golden import golden_texts
+
+# Fields both generations know and mean the same by; special tokens (`…_token`) come on top.
+_SHARED = (
+    "add_bos_token",
+    "add_eos_token",
+    "add_prefix_space",
+    "additional_special_tokens",
+    "clean_up_tokenization_spaces",
+    "padding_side",
+    "tokenizer_class",
+    "truncation_side",
+)
+
+# The generic class of transformers 5, by the name transformers 4 gave it; 5 still knows that name.
+_OLD_CLASS_NAMES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
+
+
+def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
+    """Write the tokenizer of the folder `run` into `out`.
+
+    max_length: tokens, special tokens included; what both generations truncate to by default.
+
+    A chat template is left behind, and `split_special_tokens` is always on: source code that spells out a
+    special token must not become one.
+    """
+    pipeline = json.loads((run / "tokenizer.json").read_text(encoding="utf-8"))
+    # A server that reads this file alone would cut or fill every text as the last call before saving did.
+    pipeline["truncation"] = pipeline["padding"] = None
+    text = json.dumps(pipeline, ensure_ascii=False, separators=(",", ":"))
+    (out / "tokenizer.json").write_text(text + "\n", encoding="utf-8")
+
+    saved = json.loads((run / "tokenizer_config.json").read_text(encoding="utf-8"))
+    # transformers 4 dies of a list under transformers 5's name; both read the old name.
+    extra = saved.get("extra_special_tokens")
+    if isinstance(extra, list) and extra:
+        saved["additional_special_tokens"] = extra
+    fields = {
+        key: value
+        for key, value in saved.items()
+        if value is not None and (key in _SHARED or (key.endswith("_token") and not key.startswith("add_")))
+    }
+    fields["tokenizer_class"] = _OLD_CLASS_NAMES.get(fields["tokenizer_class"], fields["tokenizer_class"])
+    fields |= _bert_normalizer(pipeline)
+    fields |= {"model_max_length": max_length, "split_special_tokens": True}
+    text = json.dumps(fields, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    (out / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+
+def _bert_normalizer(pipeline: dict[str, Any]) -> dict[str, Any]:
+    # transformers rebuilds BERT's normaliser from these three fields, whatever tokenizer.json says.
+    normalizer = pipeline.get("normalizer") or {}
+    if normalizer.get("type") != "BertNormalizer":
+        return {}
+    return {
+        "do_lower_case": normalizer["lowercase"],
+        "strip_accents": normalizer["strip_accents"],
+        "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+    }
+
+
+LONE_READER = "servers that read tokenizer.json alone (text-embeddings-inference)"
+
+
+def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
+    """(problems, exceptions) of the folder's tokenizer, each a sentence.
+
+    Raises what `tokenizers` and transformers raise on files they cannot read.
+    """
+    from transformers import AutoTokenizer
+
+    lone = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    full = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    config = _json(folder / "config.json")
+    problems = _truncation(folder) + _class(folder) + _rows(full.get_vocab(), config["vocab_size"])
+    problems += _end_of_sequence(lone, full.eos_token) if Attention.of(config).causal else []
+    prompts = _json(folder / "config_sentence_transformers.json")["prompts"]
+    forged = []
+    for text in golden_texts(full.model_max_length, tuple(full.all_special_tokens)):
+        joined = prompts[text.prompt_name] + text.text
+        # verbose=False: the text past the limit is meant to be past it.
+        same = lone.encode(joined).ids == full(joined, truncation=False, verbose=False)["input_ids"]
+        if not same and text.kind == "special_tokens":
+            forged.append(text.text.split("'")[1])
+        elif not same:
+            problems.append(
+                f"tokenizer.json read alone gives other ids than transformers for {text.text[:40]!r} "
+                f"(prompt {text.prompt_name})."
+            )
+    exceptions = []
+    if forged:
+        exceptions.append(
+            f"{LONE_READER}: tokenizer.json cannot carry split_special_tokens, so {', '.join(forged)} "
+            "inside a text becomes that special token there; transformers reads it as ordinary characters."
+        )
+    return problems, exceptions
+
+
+def _truncation(folder: Path) -> list[str]:
+    pipeline = _json(folder / "tokenizer.json")
+    return [
+        f"tokenizer.json carries {name}, which servers would apply to every text."
+        for name in ("truncation", "padding")
+        if pipeline.get(name) is not None
+    ]
+
+
+def _class(folder: Path) -> list[str]:
+    import transformers
+
+    name = _json(folder / "tokenizer_config.json").get("tokenizer_class")
+    if isinstance(name, str) and hasattr(transformers, name):
+        return []
+    return [f"tokenizer_config.json has tokenizer_class {name!r}, which transformers does not know."]
+
+
+def _rows(vocabulary: dict[str, int], rows: int) -> list[str]:
+    beyond = sorted(token for token, number in vocabulary.items() if number >= rows)
+    if not beyond:
+        return []
+    return [
+        f"The tokenizer has {len(beyond)} tokens, such as {beyond[0]!r}, past the {rows} rows of embeddings "
+        "that config.json names (vocab_size)."
+    ]
+
+
+def _end_of_sequence(lone: Tokenizer, eos: str | None) -> list[str]:
+    tokens = lone.encode("x").tokens
+    if eos is None or tokens[-1] != eos:
+        return [
+            f"tokenizer.json ends a text with {tokens[-1]!r}, not with the end-of-sequence {eos!r}, whose "
+            "vector is the embedding of a decoder."
+        ]
+    return []
+
+
+def _json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value

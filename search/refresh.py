@@ -1,0 +1,157 @@
+"""Bring the index's files and chunks in step with the checkout on disk."""
+
+import hashlib
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from codequarry.data.parsing.parse import SourceFile, SourceReport, list_sources, read_source
+from codequarry.search.chunk import Chunk, Kind
+from codequarry.search.code_chunks import code_chunks
+from codequarry.search.database import writing
+from codequarry.search.prose_chunks import PROSE_LANGUAGES, prose_chunks
+
+GROUP = 64  # files a transaction: a commit waits for the disk, a kill loses at most one group's parsing
+
+SETTLED = 2.0  # seconds; a file changed more recently may change again within one tick of its clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What one file was when it was read.
+
+    skipped: why it gave no chunks or no definitions, "" when it did.
+    chunks: None where the content is the one on record and only the stamp is new.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: bytes
+    skipped: str
+    chunks: list[Chunk] | None
+
+
+def read_changes(connection: sqlite3.Connection, root: Path, progress: bool) -> Counter[str]:
+    """Cut new and changed files into chunks, forget those that are gone; returns what was skipped, and why.
+
+    A file counts as unchanged when its size and modification time are those on record, or else its content
+    is. Vectors of texts that no chunk holds any more are deleted last, so that a renamed file keeps its own.
+    Raises ValueError when `root` is not a folder.
+    """
+    report = SourceReport()
+    paths = list_sources(root, report)
+    recorded = connection.execute("SELECT path, size, mtime_ns, sha256 FROM files")
+    known = {path: (size, mtime_ns, sha256) for path, size, mtime_ns, sha256 in recorded}
+    gone = known.keys() - set(paths)
+    readings: list[_Reading] = []
+    changed = [path for path in paths if path not in known or _stamp(root / path) != known[path][:2]]
+    for path in tqdm(changed, "reading", unit=" files", delay=1, disable=not progress, leave=False):
+        reading = _read(root, path, known[path][2] if path in known else b"")
+        if reading is None:
+            report.skipped["unreadable"] += 1
+            gone |= {path} & known.keys()
+            continue
+        readings.append(reading)
+        if len(readings) == GROUP:
+            _write(connection, readings)
+            readings.clear()
+    with writing(connection):
+        connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+    _write(connection, readings)
+    if gone or changed:
+        with writing(connection):
+            connection.execute("DELETE FROM vectors WHERE sha256 NOT IN (SELECT sha256 FROM chunks)")
+    skipped = connection.execute("SELECT skipped, COUNT(*) FROM files WHERE skipped != '' GROUP BY skipped")
+    return report.skipped + Counter(dict(skipped.fetchall()))
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(root: Path, path: str, known_sha256: bytes) -> _Reading | None:
+    """None for a file that cannot be read now: it is not remembered, so it is tried again next time.
+
+    The stamp is taken before the content. A file that changes in between is then read again next time.
+    """
+    stamp = _stamp(root / path)
+    if stamp is None:
+        return None
+    try:
+        sha256 = hashlib.sha256((root / path).read_bytes()).digest()
+    except OSError:
+        return None
+    size, mtime_ns = stamp
+    if time.time() - mtime_ns / 1e9 < SETTLED:
+        mtime_ns = -1
+    if sha256 == known_sha256:
+        return _Reading(path, size, mtime_ns, sha256, "", None)
+    report = SourceReport()
+    source = read_source(root, path, report)
+    if "unreadable" in report.skipped:
+        return None
+    reasons = ", ".join(report.skipped)
+    return _Reading(path, size, mtime_ns, sha256, reasons, chunk_file(source) if source else [])
+
+
+def _write(connection: sqlite3.Connection, readings: list[_Reading]) -> None:
+    with writing(connection):
+        for file in readings:
+            stamp = (file.size, file.mtime_ns)
+            if file.chunks is None:
+                # Only beside this very content: another process may have written a newer one meanwhile.
+                connection.execute(
+                    "UPDATE files SET size = ?, mtime_ns = ? WHERE path = ? AND sha256 = ?",
+                    (*stamp, file.path, file.sha256),
+                )
+                continue
+            connection.execute("DELETE FROM files WHERE path = ?", (file.path,))
+            connection.execute(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?)", (file.path, *stamp, file.sha256, file.skipped)
+            )
+            connection.executemany(
+                "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row, file.chunks)
+            )
+
+
+def _row(chunk: Chunk) -> tuple[str, str, int, int, int, str, str, bytes]:
+    sha256 = hashlib.sha256(chunk.text.encode()).digest()
+    lines = (chunk.start_line, chunk.end_line, chunk.unit_line)
+    return (chunk.path, chunk.kind, *lines, chunk.title, chunk.text, sha256)
+
+
+_COMMENT_KINDS: tuple[Kind, ...] = ("comment", "prose")
+
+
+def chunk_file(source: SourceFile) -> list[Chunk]:
+    """The chunks of one file, of all kinds.
+
+    A file in a programming language gives its code, and each docstring or comment above a definition twice:
+    as a comment (what code2nl searches) and as prose (what qa searches; the prefix differs, so the vector
+    does too). Documentation gives prose only.
+    """
+    if source.language in PROSE_LANGUAGES:
+        return prose_chunks(source)
+    return code_chunks(source) + [
+        Chunk(
+            kind,
+            source.path,
+            definition.comment_start_line,
+            definition.comment_end_line,
+            definition.comment_start_line,
+            definition.name,
+            definition.comment.strip(),
+        )
+        for definition in source.definitions
+        if any(map(str.isalnum, definition.comment))
+        for kind in _COMMENT_KINDS
+    ]

@@ -1,0 +1,21 @@
+import pytest
+
+from codequarry.common.tables import build_table, markdown_table
+
+
+def test_words_stand_on_the_left_and_numbers_on_the_right() -> None:
+    table = markdown_table(["model", "on", "seconds"], [["nano", "cpu", "1.5"]], words=("on",))
+    assert table.splitlines() == ["| model | on | seconds |", "| --- | --- | --: |", "| nano | cpu | 1.5 |"]
+
+
+def test_a_line_with_a_cell_too_many_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"3 cells under 2 heads: \['nano', '1', '2'\]"):
+        markdown_table(["model", "seconds"], [["nano", "1", "2"]])
+
+
+def test_counts_stand_to_the_right_and_lines_have_no_blanks_behind_them() -> None:
+    rows = [("set", "task", "queries", "documents", ""), ("completion", "qa", "9", "1,234,567", "kept")]
+    assert build_table(rows).split("\n") == [
+        "set         task  queries  documents",
+        "completion  qa          9  1,234,567  kept",
+    ]

@@ -1,0 +1,100 @@
+import re
+
+import pytest
+
+from codequarry.data.catalog.held_out import refuse
+from codequarry.data.catalog.registry import EVAL_SOURCES, SHARE_ALIKE_ROWS, TRAIN_SOURCES, get_eval_source
+from codequarry.data.catalog.schema import LICENCES, Distribution, EvalSource, Git, get_licence
+from codequarry.data.parsing.languages import BY_NAME
+from codequarry.modules.tasks import TASKS
+
+# The files that our first training data came in. Two of them held texts under several licences, and are
+# several rows here.
+FIRST_DATA = {
+    "cheatsheets": ["cheatsheets"],
+    "conala": ["conala"],
+    "concode": ["concode"],
+    "docs_techqa": ["docs_techqa", "symfony_techqa"],
+    "errors_techqa": ["errors_techqa"],
+    "gfg_code2code": ["gfg_code2code"],
+    "interview_techqa": ["interview_techqa"],
+    "leetcode_code2code": ["leetcode_code2code"],
+    "nl2bash": ["nl2bash"],
+    "powershell": ["powershell"],
+    "rosetta_code2code": ["rosetta_code2code"],
+    "rosetta_code2nl": ["rosetta_code2nl"],
+    "rosetta_nl2code": ["rosetta_nl2code"],
+    "snippets30": ["snippets30"],
+    "so_codenn": ["so_codenn"],
+    "sodocs_nl2code": ["sodocs_nl2code"],
+    "sodocs_techqa": ["sodocs_techqa"],
+    "text2sql_other": ["text2sql_advising", "text2sql_other", "spider"],
+    "tldr": ["tldr"],
+    "tldr_techqa": ["tldr_techqa"],
+    "wikisql": ["wikisql"],
+}
+
+
+def test_every_file_of_the_first_data_has_its_rows_and_no_row_is_left_over():
+    assert sorted(name for names in FIRST_DATA.values() for name in names) == sorted(TRAIN_SOURCES)
+
+
+@pytest.mark.parametrize("row", TRAIN_SOURCES.values(), ids=TRAIN_SOURCES)
+def test_a_row_is_complete(row):
+    assert row.licence in LICENCES
+    assert row.where
+    assert row.languages
+    assert row.note.endswith(".")
+    assert row.tasks
+    assert set(row.tasks) <= set(TASKS)
+    assert row.size is None or row.size > 0
+    assert re.fullmatch(r"[a-z0-9_]+", row.name)  # it becomes a file name
+    for place in row.where:
+        assert isinstance(place, Git)
+        assert re.fullmatch(r"[0-9a-f]{40}", place.commit)
+        assert place.paths, "a whole repository is never what is meant"
+        refuse(place.repository, parts=True)
+
+
+def test_share_alike_rows_and_only_those_are_share_alike():
+    listed = {row.name for row in SHARE_ALIKE_ROWS}
+    assert listed == {row.name for row in TRAIN_SOURCES.values() if LICENCES[row.licence].share_alike}
+
+
+@pytest.fixture(params=EVAL_SOURCES.values(), ids=lambda row: row.name)
+def row(request: pytest.FixtureRequest) -> EvalSource:
+    found: EvalSource = request.param
+    return found
+
+
+def test_every_row_names_a_task_a_licence_and_languages_that_exist(row: EvalSource) -> None:
+    assert row.task in TASKS
+    assert get_licence(row.licence)
+    assert set(row.languages) <= set(BY_NAME)
+
+
+def test_every_place_is_pinned(row: EvalSource) -> None:
+    assert row.where
+    for place in row.where:
+        if isinstance(place, Git):
+            assert re.fullmatch(r"[0-9a-f]{40}", place.commit)
+            assert place.paths
+            assert all(pattern.startswith(("/", "!")) for pattern in place.paths)
+        else:
+            assert isinstance(place, Distribution)
+            assert re.fullmatch(r"[0-9a-f]{64}", place.sha256)
+
+
+def test_every_row_says_how_far_its_scores_may_be_compared(row: EvalSource) -> None:
+    assert row.faithful.endswith(".")
+    assert row.queries
+    assert row.documents
+
+
+def test_every_task_has_a_set_that_counts() -> None:
+    assert {row.task for row in EVAL_SOURCES.values() if row.in_mean} == set(TASKS)
+
+
+def test_an_unknown_set_is_refused_with_the_list() -> None:
+    with pytest.raises(ValueError, match="'human_eval' is no evaluation set: the sets are humaneval, mbpp, "):
+        get_eval_source("human_eval")

@@ -1,0 +1,244 @@
+"""Batches of one source in which no text stands twice."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers.base.sampler import MultiDatasetDefaultBatchSampler
+from torch.utils.data import BatchSampler, ConcatDataset, SubsetRandomSampler
+from tqdm import tqdm
+
+from codequarry.common.files import text_ids
+
+ROWS_A_CHUNK = 10_000  # of a dataset in memory at once
+
+
+class NoTextTwice(BatchSampler):
+    """Draw a dataset's rows in random order, in full batches without a text that stands in two of its rows.
+
+    A row whose text is in the batch already waits for the next one. Rows that still wait when no full batch
+    is left are dropped until the next epoch, so a dataset with fewer different queries than `batch_size`
+    gives no batch at all. The same seed, epoch and texts give the same batches, whatever the machine.
+
+    Texts are hashed once, here (a million pairs in four seconds), and compared as numbers: a batch of 512
+    pairs then takes 0.2 to 0.7 ms. sentence-transformers' NoDuplicatesBatchSampler, which does the same,
+    reads each row from the dataset whenever it looks at it: 8 ms, also for each batch that a continued run
+    skips.
+
+    Arguments:
+        dataset: a `datasets.Dataset` whose columns are texts.
+        batch_size: rows, over all ranks.
+        seed: of the order, together with the epoch.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int, seed: int = 0) -> None:
+        super().__init__(dataset, batch_size, drop_last=True)
+        self.rows = len(dataset)
+        self.seed = seed
+        self.epoch = 0
+        self._shared = _shared_texts(_ids(dataset))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order: each epoch has its own."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches there would be if no text stood in two rows."""
+        return self.rows // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Indices of the rows, a batch at a time."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        fresh = iter(torch.randperm(self.rows, generator=generator).tolist())
+        # Rows in a queue share its text, so only its first can be in the next batch: a batch costs as many
+        # looks as there are texts that somebody waits for, not as there are rows waiting.
+        waiting: dict[int, deque[int]] = {}
+        while True:
+            taken: set[int] = set()
+            batch = self._from_waiting(waiting, taken)
+            while len(batch) < self.batch_size:
+                row = next(fresh, None)
+                if row is None:
+                    return
+                texts = self._shared.get(row, ())
+                blocking = next((text for text in texts if text in taken), None)
+                if blocking is None:
+                    batch.append(row)
+                    taken.update(texts)
+                else:
+                    waiting.setdefault(blocking, deque()).append(row)
+            yield batch
+
+    def _from_waiting(self, waiting: dict[int, deque[int]], taken: set[int]) -> list[int]:
+        batch: list[int] = []
+        for text in list(waiting):
+            if len(batch) == self.batch_size:
+                break
+            queue = waiting[text]
+            if taken.isdisjoint(self._shared[queue[0]]):
+                row = queue.popleft()
+                batch.append(row)
+                taken.update(self._shared[row])
+                del waiting[text]
+                if queue:
+                    waiting[text] = queue  # at the end: the others come first next time
+            else:
+                queue.rotate(-1)  # another text of this row is in the batch
+        return batch
+
+
+def chunks_of(dataset: Any) -> Iterator[tuple[int, dict[str, list[str]]]]:
+    """The texts of a dataset by column, `ROWS_A_CHUNK` rows at a time, and the number of the first row."""
+    plain = dataset.with_format(None)  # without the transform by which the trainer adds the source's name
+    chunks = range(0, len(dataset), ROWS_A_CHUNK)
+    for start in tqdm(chunks, desc="reading texts", delay=2, leave=False):
+        yield start, plain[start : start + ROWS_A_CHUNK]
+
+
+def _ids(dataset: Any) -> npt.NDArray[np.int64]:
+    """The texts of all rows as numbers, `(rows, columns)`."""
+    found = np.empty((len(dataset), len(dataset.column_names)), dtype=np.int64)
+    for start, columns in chunks_of(dataset):
+        for position, texts in enumerate(columns.values()):
+            found[start : start + ROWS_A_CHUNK, position] = text_ids(texts)
+    return found
+
+
+def _shared_texts(ids: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
+    """By row, its texts that stand elsewhere too; rows without one are left out."""
+    different, counts = np.unique(ids, return_counts=True)
+    shared = np.isin(ids, different[counts > 1])
+    texts: dict[int, tuple[int, ...]] = {}
+    rows = np.nonzero(shared)[0]
+    for row, text in zip(rows.tolist(), ids[shared].tolist(), strict=True):
+        texts[row] = (*texts.get(row, ()), text)
+    return texts
+
+
+_ROUNDS = 10_007  # a source is begun anew fewer times in an epoch, so no two rounds share a seed
+
+
+class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
+    """Deal each source's global batches out to the ranks, each source as often as its share says.
+
+    A source with a small share is left half-read at the end of an epoch; one with a large share is begun
+    anew, shuffled again, as often as it takes. A source that cannot fill one batch hands its turns to the
+    next one that can, so that an epoch is as long as it says.
+
+    Arguments:
+        dataset: the sources, one after the other.
+        batch_samplers: one a source, each yielding batches for all ranks together.
+        generator: shuffles the turns of the sources; seeded anew at each epoch.
+        seed: of the turns, together with the epoch.
+        ranks: processes that share a step. Consecutive batches of this sampler go to ranks 0, 1, …, which
+            is how accelerate hands them out.
+        shares: of the batches, one a source; they sum to 1. None gives each what its size says.
+        steps: optimiser steps in an epoch; None: as many as fill it with all sources together. Pass the
+            run's `max_steps` to make a run one epoch: shares are then exact in it, and a run that is
+            continued on several ranks keeps its order (transformers does not reach this sampler with the
+            epoch then, and would begin each continued epoch as the first one).
+
+    Raises ValueError, when drawn from, where no source fills a batch.
+    """
+
+    def __init__(
+        self,
+        dataset: ConcatDataset[object],
+        batch_samplers: Sequence[NoTextTwice],
+        generator: torch.Generator,
+        seed: int,
+        ranks: int,
+        shares: Sequence[float] | None = None,
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(dataset, [*batch_samplers], generator, seed)
+        self.sources = list(batch_samplers)
+        self.shuffle = generator
+        self.ranks = ranks
+        self.batch_size = batch_samplers[0].batch_size // ranks
+        sizes = [len(sampler) for sampler in batch_samplers]
+        total = sum(sizes)
+        self.turns = _apportioned(steps or total, shares or [size / total for size in sizes])
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Indices into the joined dataset, one rank's share at a time."""
+        self.shuffle.manual_seed(self.seed + self.epoch)
+        starts = [0, *accumulate(len(source) for source in self.dataset.datasets)]  # type: ignore[arg-type]
+        batches = [self._again_and_again(source) for source in range(len(self.sources))]
+        turns = [source for source, count in enumerate(self.turns) for _ in range(count)]
+        for turn in SubsetRandomSampler(turns, generator=self.shuffle):
+            source, batch = self._next_batch(batches, turn)
+            for rank in range(self.ranks):
+                share = batch[rank * self.batch_size : (rank + 1) * self.batch_size]
+                yield [index + starts[source] for index in share]
+
+    def __len__(self) -> int:
+        """Batches of one rank's size in an epoch, over all ranks."""
+        return sum(self.turns) * self.ranks
+
+    def drawn_rows(self, steps: int) -> list[int]:
+        """Indices into the joined dataset that the first optimiser steps of a run draw, each once, sorted.
+
+        For what is computed only for texts that will be seen. Epochs begin where the trainer's begin; the
+        sampler is left as it was.
+        """
+        rows: set[int] = set()
+        before, epoch, left = self.epoch, 0, steps * self.ranks
+        while left > 0:
+            self.set_epoch(epoch)
+            rows.update(row for batch in islice(self, left) for row in batch)
+            epoch, left = epoch + 1, left - len(self)
+        self.set_epoch(before)
+        return sorted(rows)
+
+    def drawn_texts(self, steps: int) -> list[str]:
+        """The texts of all columns that the first optimiser steps of a run draw, each once."""
+        drawn = np.zeros(len(self.dataset), dtype=bool)
+        drawn[self.drawn_rows(steps)] = True
+        texts: dict[str, None] = {}
+        start = 0
+        for source in self.dataset.datasets:
+            chosen = drawn[start : start + len(source)]  # type: ignore[arg-type]
+            start += len(chosen)
+            for position, columns in chunks_of(source):
+                rows = np.flatnonzero(chosen[position : position + ROWS_A_CHUNK]).tolist()
+                for found in columns.values():
+                    texts.update((found[row], None) for row in rows)
+        return list(texts)
+
+    def _next_batch(self, batches: Sequence[Iterator[list[int]]], turn: int) -> tuple[int, list[int]]:
+        for source in (*range(turn, len(batches)), *range(turn)):
+            # A source that gets no turns is none that may stand in for another.
+            batch = next(batches[source], None) if self.turns[source] else None
+            if batch is not None:
+                return source, batch
+        raise ValueError(
+            f"no source has {self.batch_size * self.ranks} pairs without a text in common, so not one batch "
+            "can be filled: lower batch_size."
+        )
+
+    def _again_and_again(self, source: int) -> Iterator[list[int]]:
+        """A source's batches, in a new order each time they are used up; none where it fills none."""
+        sampler = self.sources[source]
+        for again in range(_ROUNDS):
+            sampler.set_epoch(self.epoch * _ROUNDS + again)
+            empty = True
+            for batch in sampler:
+                empty = False
+                yield batch
+            if empty:
+                return
+
+
+def _apportioned(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers that sum to `total` and are as near to their shares as they can be."""
+    exact = [share * total for share in shares]
+    counts = [int(count) for count in exact]
+    by_rest = sorted(range(len(exact)), key=lambda source: (counts[source] - exact[source], source))
+    for source in by_rest[: total - sum(counts)]:
+        counts[source] += 1
+    return counts

@@ -1,0 +1,206 @@
+"""The vectors of a teacher for the texts of a run: the model to match (`objective.matching`)."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from codequarry.common.environment import fast_autocast
+from codequarry.common.files import cache_folder, text_sha256, write_json
+from codequarry.modules.backbone import resolve_backbone
+from codequarry.modules.embedder import CodeEmbedder
+
+Vectors = npt.NDArray[np.float32]
+
+
+class TeacherVectors:
+    """The vectors in a folder that `write_teacher_vectors` has filled, held in memory.
+
+    A million texts of 384 numbers take 0.77 GB for the vectors and 0.04 GB to find them. A forked
+    dataloader worker shares them; one that is sent a copy reads the files again.
+
+    fingerprint, dim: of the teacher.
+
+    Raises ValueError for a folder without vectors, and for a damaged file.
+
+    >>> TeacherVectors(Path("runs/teacher")).of(["def f(): ..."]).shape
+    (1, 384)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        record, files = _record(folder), _files(folder)
+        if record is None or not files:
+            raise ValueError(f"{folder} holds no teacher's vectors: write_teacher_vectors makes them.")
+        self.folder = folder
+        self.fingerprint: str = record["teacher"]
+        self.dim: int = record["dim"]
+        parts = [_read(file) for file in files]
+        digests = np.array([digest for found, _ in parts for digest in found], dtype=f"S{_HASH}")
+        self._vectors = np.concatenate([vectors for _, vectors in parts])
+        self._order = np.argsort(digests, kind="stable")
+        self._digests = digests[self._order]
+
+    def __reduce__(self) -> tuple[type["TeacherVectors"], tuple[Path]]:
+        return TeacherVectors, (self.folder,)
+
+    def __len__(self) -> int:
+        """Texts with a vector."""
+        return len(self._digests)
+
+    def of(self, texts: Sequence[str]) -> Vectors:
+        """The vectors of these texts, `(texts, dim)`. Raises ValueError where one is missing."""
+        wanted = np.array([text_sha256(text) for text in texts], dtype=f"S{_HASH}")
+        found = np.minimum(np.searchsorted(self._digests, wanted), len(self._digests) - 1)
+        missing = np.flatnonzero(self._digests[found] != wanted)
+        if len(missing):
+            raise ValueError(
+                f"{len(missing)} of {len(texts)} texts have no vector in {self.folder}, the first is "
+                f"{texts[missing[0]][:60]!r}: write_teacher_vectors adds them."
+            )
+        return self._vectors[self._order[found]].astype(np.float32)
+
+
+def vectors_of(name: str, texts: Sequence[str], device: str) -> TeacherVectors:
+    """What the teacher makes of these texts, without prefixes; computed once for all runs of this machine.
+
+    Arguments: `name`, a folder, a packaged model or a Hub name. Raises ValueError when it cannot be found.
+    """
+    teacher = CodeEmbedder(str(resolve_backbone(name)), device=device)
+
+    def embed(texts: Sequence[str]) -> Any:
+        with fast_autocast(device):
+            return teacher.encode(list(texts), prompt="", normalize_embeddings=True)
+
+    folder = teacher_folder(teacher.fingerprint)
+    write_teacher_vectors(folder, texts, embed, teacher.fingerprint)
+    return TeacherVectors(folder)
+
+
+_PART = 4096  # texts in a file: what a kill costs at most
+
+_RECORD = "teacher.json"
+
+_HASH = 32  # bytes
+
+
+def teacher_folder(fingerprint: str) -> Path:
+    """Where the vectors of a teacher are kept for all runs of this machine: see `cache_folder`."""
+    return cache_folder("teachers") / fingerprint[:32]
+
+
+def write_teacher_vectors(
+    folder: Path,
+    texts: Iterable[str],
+    embed: Callable[[Sequence[str]], Vectors],
+    teacher_fingerprint: str,
+    *,
+    progress: bool = True,
+) -> None:
+    """Compute the vectors that `folder` lacks, and keep them there.
+
+    Arguments:
+        folder: made where there is none. Vectors it holds already are left as they are, so that the same
+            call continues one that was killed, and a new one adds texts.
+        texts: bare, without prefixes; each is embedded once, however often it occurs.
+        embed: the teacher: texts in, `(texts, dim)` finite numbers out.
+        teacher_fingerprint: what tells this teacher from any other, e.g. `CodeEmbedder.fingerprint`.
+        progress: show a bar with the time left once it has taken two seconds.
+
+    Raises ValueError where the folder holds another teacher's vectors, or the teacher gives something else
+    than one row of finite numbers a text, each smaller than 65,504.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = _record(folder)
+    if record is not None and record["teacher"] != teacher_fingerprint:
+        raise ValueError(
+            f"{folder} holds the vectors of teacher {record['teacher']}, not of {teacher_fingerprint}: "
+            "delete it, or name another folder."
+        )
+    known = {digest for file in _files(folder) for digest in _read(file)[0]} if record else set()
+    wanted = {text_sha256(text): text for text in texts}
+    # The longest first, so that a part holds texts of one length and the time left is never too short.
+    missing = sorted(wanted.keys() - known, key=lambda digest: (-len(wanted[digest]), digest))
+    characters = sum(len(wanted[digest]) for digest in missing)
+    with tqdm(
+        total=characters,
+        desc=f"the teacher embeds {len(missing):,} texts",
+        unit=" characters",
+        unit_scale=True,
+        delay=2,
+        disable=not progress,
+        leave=False,
+    ) as bar:
+        for start in range(0, len(missing), _PART):
+            part = missing[start : start + _PART]
+            vectors = _checked(embed([wanted[digest] for digest in part]), len(part), record)
+            if record is None:
+                record = {"teacher": teacher_fingerprint, "dim": vectors.shape[1]}
+                write_json(folder / _RECORD, record)
+            _write(folder, part, vectors)
+            bar.update(sum(len(wanted[digest]) for digest in part))
+
+
+def _checked(vectors: Any, texts: int, record: dict[str, Any] | None) -> npt.NDArray[np.float16]:
+    given = np.asarray(vectors, dtype=np.float32)
+    dim = record["dim"] if record else given.shape[-1]
+    if given.shape != (texts, dim):
+        raise ValueError(f"the teacher gave numbers of shape {given.shape} for {texts} texts of dim {dim}.")
+    with np.errstate(over="ignore"):
+        stored = given.astype(np.float16)
+    if not np.isfinite(stored).all():
+        raise ValueError("the teacher gave a number that is not finite, or past 65,504, as float16 ends.")
+    return stored
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    path = folder / _RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))  # not `.x.parquet.123`, which a kill leaves
+
+
+def _write(folder: Path, digests: Sequence[bytes], vectors: npt.NDArray[np.float16]) -> None:
+    pyarrow, parquet = _pyarrow()
+    table = pyarrow.table(
+        {
+            "sha256": pyarrow.array(digests, pyarrow.binary(_HASH)),
+            "vector": pyarrow.FixedSizeListArray.from_arrays(vectors.reshape(-1), vectors.shape[1]),
+        }
+    )
+    # Named after what is in it: of two runs that compute the same part at once, either may come last.
+    file = folder / f"{text_sha256(b''.join(digests).hex()).hex()[:24]}.parquet"
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        parquet.write_table(table, beside, compression="none", use_dictionary=False)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> tuple[list[bytes], npt.NDArray[np.float16]]:
+    pyarrow, parquet = _pyarrow()
+    try:
+        table = parquet.read_table(file).combine_chunks()
+        vector = table["vector"].chunk(0)
+        numbers = vector.flatten().to_numpy(zero_copy_only=False)
+        return table["sha256"].to_pylist(), numbers.reshape(len(table), -1)
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{file} is damaged ({error}): delete it, and its texts are embedded again."
+        ) from error
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ValueError("a teacher's vectors need pyarrow: pip install 'codequarry[train]'") from None
+    return pyarrow, parquet

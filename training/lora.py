@@ -1,0 +1,203 @@
+"""Train a LoRA adapter on a frozen backbone, keep it, resume it, and merge it into plain weights.
+
+LoRA (arXiv 2106.09685) adds alpha / rank · B · A to the weight of a linear layer and trains A and B only, so
+the optimiser keeps two moments for about a hundredth of the weights. The backbone may then be in bf16, which
+halves its memory; A and B stay in float32, where small steps are not rounded away.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from codequarry.common.files import write_json
+from codequarry.modules.embedder import CodeEmbedder
+
+_ALL_LINEAR = "all-linear"
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# BERT's pooler is loaded and never used: what is trained there gets no gradient, and DDP waits for one.
+_UNUSED = ("pooler",)
+
+
+def add_adapter(
+    model: CodeEmbedder,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    targets: Sequence[str] = (_ALL_LINEAR,),
+) -> None:
+    """Freeze the backbone and put a LoRA adapter of float32 weights on it.
+
+    Cached losses need nothing more: the adapter's own weights carry the gradient through both passes, so
+    `enable_input_require_grads` is not called. A pooling with weights of its own trains on, in float32.
+
+    Arguments:
+        rank, alpha, dropout: as in a recipe's `[lora]` table.
+        targets: names of linear layers (`q_proj`) or the ends of their paths (`mlp.up_proj`);
+            `("all-linear",)` for all.
+
+    Raises ValueError when peft is missing, the model has an adapter, or no layer has a target's name.
+
+    >>> add_adapter(model, rank=16, alpha=32.0, targets=("q_proj", "v_proj"))
+    """
+    if find_spec("peft") is None:
+        raise ValueError("LoRA needs peft: pip install 'codequarry[train]'")
+    if has_adapter(model):
+        raise ValueError("this model has an adapter already: merge it first, or build the model anew.")
+    from peft import LoraConfig, inject_adapter_in_model
+
+    backbone: Any = model.transformers_model
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft says int and divides
+        lora_dropout=dropout,
+        target_modules=_layers(backbone, targets),
+    )
+    # Not transformers' add_adapter: it does this too, and refuses every peft older than the newest it knows.
+    # 5.24.0 asks for peft 0.22, which was not published when 5.24.0 was.
+    inject_adapter_in_model(config, backbone)
+    # What add_adapter sets (read in 5.23.0 and 5.24.0): gradient checkpointing asks it whether the inputs
+    # need gradients.
+    backbone._hf_peft_config_loaded = True
+    # sentence-transformers saves a model through this method. transformers' own writes the adapter alone as
+    # well, behind the same check of peft's version.
+    backbone.save_pretrained = partial(_write, backbone)
+    for name, module in model.named_children():
+        if name != "0":
+            module.float()
+    for weights in model.parameters():
+        if weights.requires_grad:
+            weights.data = weights.data.float()
+
+
+def has_adapter(model: nn.Module) -> bool:
+    """Whether `model` is a `CodeEmbedder` with an adapter on its backbone."""
+    return bool(getattr(getattr(model, "transformers_model", None), "peft_config", None))
+
+
+def save_adapter(model: CodeEmbedder, folder: Path, *, base: str, revision: str | None = None) -> None:
+    """Write the adapter alone, as peft reads it.
+
+    Arguments: `folder` holds `adapter_model.safetensors` and `adapter_config.json` afterwards; `base` and
+    `revision` name the backbone there, for `PeftModel.from_pretrained(base, folder)`.
+    """
+    _write(model.transformers_model, folder, base=base, revision=revision)
+
+
+def read_adapter(model: CodeEmbedder, folder: Path) -> None:
+    """Put the trained weights of a checkpoint into a model that has the same adapter, bit by bit.
+
+    sentence-transformers would load the backbone a second time, in the format it has on disk; an adapter on
+    a backbone stored in bf16 comes out of that rounded to bf16.
+
+    Raises ValueError when the checkpoint holds the adapter of another model or another `[lora]` table.
+    """
+    from safetensors.torch import load_file
+
+    if not (folder / _WEIGHTS).is_file():
+        raise ValueError(f"{folder} holds no adapter: {_WEIGHTS} is missing.")
+    saved = load_file(folder / _WEIGHTS)
+    own = _weights(model.transformers_model)
+    for name in sorted({*saved, *own}):
+        there, here = (tuple(found[name].shape) if name in found else None for found in (saved, own))
+        if there != here:
+            raise ValueError(
+                f"{folder} holds another adapter: {name} is {there or 'missing'} there and "
+                f"{here or 'missing'} in this model. Give the recipe whose [lora] table wrote it."
+            )
+    with torch.no_grad():
+        for name, weights in own.items():
+            weights.copy_(saved[name])
+    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    others: list[Any] = list(model.children())[1:]
+    for module, row in zip(others, rows[1:], strict=True):
+        if next(module.parameters(), None) is not None:  # a pooling with weights of its own
+            module.load_torch_weights(str(folder), subfolder=row["path"], model=module)
+
+
+def merge_adapter(model: CodeEmbedder) -> CodeEmbedder:
+    """The same model with the adapter added into plain weights, in float32; `model` itself is changed.
+
+    float32 also where the backbone was in bf16: a sum in bf16 would round most of the adapter away.
+
+    Raises ValueError when there is no adapter.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if not has_adapter(model):
+        raise ValueError("this model has no adapter to merge.")
+    backbone: Any = model.transformers_model
+    model.float()
+    for name, layer in list(backbone.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+            backbone.set_submodule(name, layer.get_base_layer())
+    del backbone.peft_config
+    backbone._hf_peft_config_loaded = False
+    vars(backbone).pop("save_pretrained", None)  # absent where sentence-transformers read the adapter
+    for weights in model.parameters():
+        weights.requires_grad_(True)
+    return model
+
+
+def _weights(backbone: Any) -> dict[str, torch.Tensor]:
+    """The adapter's weights under the names that peft gives them in a file."""
+    from peft import get_peft_model_state_dict
+
+    # By default it would ask the Hub whether the vocabulary has grown.
+    own = get_peft_model_state_dict(backbone, save_embedding_layers=False)
+    return {f"base_model.model.{name}": weights for name, weights in own.items()}
+
+
+def _write(
+    backbone: Any,
+    folder: str | Path,
+    *,
+    base: str | None = None,
+    revision: str | None = None,
+    safe_serialization: bool = True,
+) -> None:
+    """Write the adapter of `backbone` as peft reads it.
+
+    Arguments: `base` None is the folder or name that the backbone was read from; `safe_serialization` is what
+    sentence-transformers passes to every `save_pretrained`, and is always on here.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in _weights(backbone).items()}
+    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    config = backbone.peft_config["default"].to_dict() | {"revision": revision, "inference_mode": True}
+    config["base_model_name_or_path"] = base or backbone.name_or_path
+    # peft keeps the targets as a set, whose order changes from one process to the next.
+    config["target_modules"] = sorted(config["target_modules"])
+    write_json(folder / _CONFIG, config)
+
+
+def _layers(backbone: Any, targets: Sequence[str]) -> list[str]:
+    """The full names of the linear layers that the targets name, sorted."""
+    linear = [
+        name
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear) and not set(name.split(".")) & set(_UNUSED)
+    ]
+    if tuple(targets) == (_ALL_LINEAR,):
+        return sorted(linear)
+    chosen: set[str] = set()
+    for target in targets:
+        found = {name for name in linear if name == target or name.endswith(f".{target}")}
+        if not found:
+            known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear))
+            raise ValueError(
+                f"lora: no linear layer of this backbone is called {target!r}: it has {known}. "
+                f'Name some of these, or write targets = ["{_ALL_LINEAR}"].'
+            )
+        chosen |= found
+    return sorted(chosen)

@@ -1,0 +1,226 @@
+"""A training run's folder: whose it is, and how the finished model gets into it whole."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from codequarry.common.errors import full_disk_is_told
+from codequarry.common.files import write_json
+from codequarry.recipes.read import recipe_from_record
+from codequarry.recipes.schema import Recipe
+from codequarry.training.checkpoints import newest_complete, step_of, writing_folder
+
+_RUN = "recipe.json"
+_CHOICES = "choices.json"
+_CHECKPOINTS = "checkpoints"
+_CONFIG = "config_sentence_transformers.json"
+_MADE_ONCE = ("backbone", "negatives")  # random weights and mined negatives, as a run began with them
+_REMOVING = ".removing"
+_SAVING = ".saving"
+# How a step is computed, not what: with another value the same run goes on.
+_MAY_CHANGE = ("mini_batch_tokens", "grad_cache", "memory_gb")
+
+
+class Savable(Protocol):
+    """A model that writes itself into a folder."""
+
+    def save(self, path: str) -> None: ...
+
+
+def open_run(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -> None:
+    """Make `out` the folder of this recipe on this data, or keep it so.
+
+    Arguments: `data_fingerprint` identifies the pairs; `fresh` throws away what the folder holds of an
+    earlier run.
+
+    A run resumes with another `mini_batch_tokens`, `grad_cache` or `memory_gb`, as it must where memory ran
+    out.
+
+    Raises ValueError when the folder belongs to another recipe or other pairs (both are named), or holds
+    files that no run wrote.
+    """
+    mine = {"recipe": dataclasses.asdict(recipe), "data_sha256": data_fingerprint}
+    shutil.rmtree(out / _REMOVING, ignore_errors=True)
+    if (out / _RUN).is_file():
+        if fresh:
+            _empty(out)
+        elif _same(out, recipe, mine):
+            return
+    elif out.is_dir() and any(not file.name.startswith(f".{_RUN}.") for file in out.iterdir()):
+        raise ValueError(f"{out} is not empty and holds no {_RUN}, so no run wrote it: choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    for begun in out.glob(f".{_RUN}.*"):  # a kill came while it was being written
+        begun.unlink()
+    write_json(out / _RUN, mine)
+
+
+def pin_setting(out: Path, name: str, choice: int) -> int:
+    """What was chosen when the run in `out` began: `choice` the first time, and the same ever after.
+
+    For what is decided by the machine, such as how much fits into the memory that is free: a run that goes on
+    must compute as it did before, or its losses differ in their last digits.
+    """
+    file = out / _CHOICES
+    choices: dict[str, int] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if name not in choices:
+        choices[name] = choice
+        write_json(file, choices)
+    return choices[name]
+
+
+def recipe_of(out: Path) -> Recipe:
+    """The recipe of the run in `out`. Raises ValueError for a folder that no run wrote."""
+    file = out / _RUN
+    if not file.is_file():
+        raise ValueError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
+    return recipe_from_record(json.loads(file.read_text(encoding="utf-8"))["recipe"])
+
+
+def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
+    """The recipe that ends a run of `recipe` in `steps` steps after a checkpoint, and that checkpoint.
+
+    The rate falls to 0 over the steps, as `scheduler = "warmup_stable_decay"` says; the warm-up is as it was.
+
+    Arguments: `start`, a run's folder, whose newest checkpoint is taken, or one of its checkpoints.
+
+    Raises ValueError for a folder that is neither, a run of another recipe, and a checkpoint that lies in the
+    warm-up or in a decay.
+    """
+    in_run = start.parent.name == _CHECKPOINTS
+    run = start.parent.parent if in_run else start
+    checkpoint = start if in_run else newest_complete(start / _CHECKPOINTS, check=False)
+    if checkpoint is None or not (checkpoint / "trainer_state.json").is_file():
+        raise ValueError(
+            f"{start} holds no checkpoint: pass a run's folder or RUN/{_CHECKPOINTS}/checkpoint-N."
+        )
+    if recipe_of(run) != recipe:
+        raise ValueError(
+            f"{run} is a run of another recipe: give the recipe and --set options that it was started with."
+        )
+    done, warm = step_of(checkpoint), recipe.warmup_steps
+    if recipe.scheduler not in ("warmup_stable_decay", "constant_with_warmup"):
+        raise ValueError(
+            f"the rate of {run} changes at every step (scheduler = {recipe.scheduler!r}): only runs with "
+            "'warmup_stable_decay' or 'constant_with_warmup' can be ended anywhere."
+        )
+    if not warm <= done <= recipe.max_steps - (recipe.decay_steps or 0):
+        raise ValueError(
+            f"{checkpoint} lies in the warm-up or the decay of its run: pass one between the two."
+        )
+    ended = dataclasses.replace(
+        recipe,
+        max_steps=done + steps,
+        scheduler="warmup_stable_decay",
+        decay_steps=steps,
+        warmup_ratio=warm / (done + steps),
+    )
+    return ended, checkpoint
+
+
+def adopt(out: Path, checkpoint: Path) -> None:
+    """Let the run in `out` begin at a checkpoint of another run, unless it has one of its own already."""
+    run = checkpoint.parent.parent
+    if (
+        json.loads((run / _RUN).read_text("utf-8"))["data_sha256"]
+        != (json.loads((out / _RUN).read_text("utf-8"))["data_sha256"])
+    ):
+        raise ValueError(f"{run} was trained on other pairs than the recipe's data folder holds now.")
+    target = out / _CHECKPOINTS / checkpoint.name
+    if newest_complete(out / _CHECKPOINTS, check=False) is not None:
+        return
+    for name in (_CHOICES, *_MADE_ONCE):
+        if (run / name).is_dir():
+            shutil.copytree(run / name, out / name, dirs_exist_ok=True)
+        elif (run / name).is_file():
+            shutil.copy2(run / name, out / name)
+    written = writing_folder(out / _CHECKPOINTS) / checkpoint.name
+    shutil.rmtree(written.parent, ignore_errors=True)
+    shutil.copytree(checkpoint, written)
+    written.rename(target)
+    written.parent.rmdir()
+
+
+def is_finished(out: Path) -> bool:
+    """Whether `out` holds a finished model; `config.json` is put there last."""
+    return (out / "config.json").is_file()
+
+
+def finish(
+    out: Path, model: Savable, record: dict[str, Any], *, prompts: Mapping[str, str] | None = None
+) -> None:
+    """Put the model and `training.json` into `out`, so that a kill leaves it unfinished, never half-written.
+
+    Everything is written into a folder beside and moved, `config.json` last: no loader reads a model
+    without it.
+
+    Arguments: `prompts`, those that the model was trained with; None for a model without.
+
+    Raises ValueError when the disk is full, and when the model saves other prompts than those: the run is
+    then left unfinished.
+    """
+    beside = out / _SAVING
+    shutil.rmtree(beside, ignore_errors=True)
+    advice = "The last checkpoint is whole: make room, and the same command writes the model."
+    with full_disk_is_told(out, "the model", advice):
+        model.save(str(beside))
+        write_json(beside / "training.json", record)
+    if prompts is not None:
+        _check_prompts(out, json.loads((beside / _CONFIG).read_text("utf-8")).get("prompts"), prompts)
+    for file in sorted(beside.iterdir(), key=lambda file: file.name == "config.json"):
+        target = out / file.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        file.replace(target)
+    beside.rmdir()
+
+
+def _check_prompts(out: Path, saved: Mapping[str, str] | None, trained: Mapping[str, str]) -> None:
+    saved = saved or {}
+    if wrong := sorted(name for name in saved.keys() | trained if saved.get(name) != trained.get(name)):
+        raise ValueError(
+            f"the model of {out} was trained with other prompts than it saves, at {', '.join(wrong)}: its "
+            f"vectors would be looked up with the wrong words. {out} is left unfinished, its checkpoints as "
+            "they are; undo what changed model.prompts, and the same command writes the model."
+        )
+
+
+def _empty(out: Path) -> None:
+    """Remove all of `out` but its recipe, so that a kill on the way leaves an unfinished run, no half model.
+
+    Each entry is moved away whole before anything of it is removed, `config.json` first.
+    """
+    removing = out / _REMOVING
+    removing.mkdir()
+    kept = {_RUN, _REMOVING}
+    for entry in sorted(out.iterdir(), key=lambda entry: entry.name != "config.json"):
+        if entry.name not in kept:
+            entry.replace(removing / entry.name)
+    shutil.rmtree(removing)
+
+
+def _same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> bool:
+    """Whether the folder's record says what `mine` does; False where only what may change has changed.
+
+    Raises ValueError for another recipe or other pairs.
+    """
+    theirs = json.loads((out / _RUN).read_text(encoding="utf-8"))
+    other = recipe_from_record(theirs["recipe"])
+    advice = "Choose another --out, or pass --fresh to throw that run away and start over."
+    changeable = {name: getattr(recipe, name) for name in _MAY_CHANGE}
+    if dataclasses.replace(other, **changeable) != recipe:
+        before, now = dataclasses.asdict(other), dataclasses.asdict(recipe)
+        changed = ", ".join(
+            f"{name} {before[name]!r} there and {now[name]!r} here"
+            for name in now
+            if name != "name" and before[name] != now[name]
+        )
+        raise ValueError(
+            f"{out} belongs to recipe {other.name!r}; this is recipe {recipe.name!r}: "
+            f"{changed or 'only the name differs'}. {advice}"
+        )
+    if theirs["data_sha256"] != mine["data_sha256"]:
+        raise ValueError(f"{out} was started on other pairs than {recipe.data} holds now. {advice}")
+    return other == recipe

@@ -1,0 +1,170 @@
+"""Token ids of prefixed texts, each tokenised once: later steps, epochs and runs read them from the disk.
+
+One SQLite file for each tokenizer and limit. Dataloader workers, ranks and other runs may use a file at the
+same time: writes are transactions, a reader sees whole ones only, and a connection lives no longer than one
+batch, so that none is ever carried into a forked worker. A row has a checksum of its key and ids: what a
+failing disk or a power cut has changed is tokenised again, never believed.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+import sqlite3
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from codequarry.common.files import cache_folder, text_sha256
+from codequarry.modules.instruction_prefix import InstructionPrefix
+
+Ids = npt.NDArray[np.uint32]
+
+_WAIT = 60.0  # seconds for another process to finish writing; a write takes milliseconds
+_FORMAT = 1  # raise it when what is stored changes
+_KEYS_A_QUERY = 30_000  # SQLite takes 32,766 values in one statement
+_CHECKSUM = 4  # bytes
+
+logger = logging.getLogger(__name__)
+
+
+class TokenCache:
+    """What `InstructionPrefix.preprocess` makes of texts, from the disk where it has been made before.
+
+    Arguments:
+        transformer: the model's first module. Its guards speak as ever; its tokenizer and `max_seq_length`
+            must not be changed afterwards, for they are what the file is named after. Weights are not kept:
+            the cache can be sent to a dataloader's worker.
+        folder: where the files are kept; None for `tokens` in the environment variable CODEQUARRY_CACHE, or
+            else in the user's cache folder.
+
+    Nothing is ever removed: a million texts of 200 tokens take 1.1 GB. Delete the folder when it is too
+    much. A file that is damaged or cannot be written costs one warning, and the texts are tokenised.
+
+    >>> cache = TokenCache(model[0])
+    >>> [len(ids) for ids in cache.token_ids(["def f(): ..."], prompt="passage: ")]
+    [12]
+    """
+
+    def __init__(self, transformer: InstructionPrefix, folder: Path | None = None) -> None:
+        self._transformer = _without_weights(transformer)
+        self.path = (folder or cache_folder("tokens")).expanduser() / f"{_identity(transformer)}.sqlite"
+        self._checked: set[str] = set()  # prompts that the transformer accepts
+        self._usable = True
+
+    def token_ids(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
+        """The ids of each text behind `prompt`, special tokens included, without padding.
+
+        Raises ValueError as `InstructionPrefix.preprocess` does: for an empty text, a prompt that leaves no
+        room, a tokenizer that is not set right.
+        """
+        if prompt not in self._checked:
+            self._tokenise(["x"], prompt)  # where all texts are known, nobody else would ask the guards
+            self._checked.add(prompt)
+        keys = [text_sha256(f"{prompt}\0{text}") for text in texts]
+        known = self._read(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            found = self._tokenise(list(missing.values()), prompt)
+            new = dict(zip(missing, found, strict=True))
+            self._write(new)
+            known |= new
+        return [known[key] for key in keys]
+
+    def _tokenise(self, texts: list[str], prompt: str) -> list[Ids]:
+        features = self._transformer.preprocess(texts, prompt=prompt or None)
+        ids = features["input_ids"].numpy().astype(np.uint32)
+        if "cu_seq_lens_q" in features:  # flash attention: the texts stand one after the other
+            return np.split(ids[0], features["cu_seq_lens_q"].numpy()[1:-1])
+        return [row[mask] for row, mask in zip(ids, features["attention_mask"].numpy() == 1, strict=True)]
+
+    def _read(self, keys: Sequence[bytes]) -> dict[bytes, Ids]:
+        different = list(dict.fromkeys(keys))
+        rows: list[tuple[bytes, bytes]] = []
+
+        def select(connection: sqlite3.Connection) -> None:
+            for start in range(0, len(different), _KEYS_A_QUERY):
+                part = different[start : start + _KEYS_A_QUERY]
+                marks = ",".join("?" * len(part))
+                rows.extend(connection.execute(f"SELECT key, ids FROM texts WHERE key IN ({marks})", part))
+
+        self._connected(select)
+        return {
+            key: np.frombuffer(stored, dtype="<u4", count=(len(stored) - _CHECKSUM) // 4)
+            for key, stored in rows
+            if stored == _stored(key, stored[:-_CHECKSUM])
+        }
+
+    def _write(self, new: dict[bytes, Ids]) -> None:
+        rows = [(key, _stored(key, ids.astype("<u4").tobytes())) for key, ids in new.items()]
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?)", rows)
+            connection.execute("COMMIT")
+
+        self._connected(insert)
+
+    def _connected(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Do what can be done with the file. After the first failure, which is told, that is nothing."""
+        if not self._usable:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)) as connection:
+                # What a power cut spoils is found out by its checksums; a killed process spoils nothing.
+                connection.execute("PRAGMA synchronous = OFF")
+                if connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
+                    _make_table(connection)
+                work(connection)
+        except (OSError, sqlite3.Error) as error:
+            self._usable = False
+            logger.warning(
+                "the token cache %s cannot be used (%s): texts are tokenised at every step, which is slower. "
+                "Delete the file, free some space, or set CODEQUARRY_CACHE to a folder that you can write.",
+                self.path,
+                error,
+            )
+
+
+def _make_table(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # at once: two that upgrade a read lock refuse each other
+    # Not WITHOUT ROWID: a row of more than 250 tokens would then take a page of its own, twice the space.
+    connection.execute("CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, ids BLOB NOT NULL)")
+    connection.execute(f"PRAGMA user_version = {_FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _stored(key: bytes, ids: bytes) -> bytes:
+    return ids + zlib.crc32(key + ids).to_bytes(_CHECKSUM, "little")
+
+
+def _without_weights(transformer: InstructionPrefix) -> InstructionPrefix:
+    """The module as far as `preprocess` needs it: a worker that is sent one should not get the weights."""
+    light = copy.copy(transformer)
+    light._modules = {}
+    light.__dict__["model"] = SimpleNamespace(config=transformer.model.config)
+    return light
+
+
+def _identity(transformer: InstructionPrefix) -> str:
+    """sha256 over all that decides a text's ids."""
+    tokenizer: Any = transformer.tokenizer
+    file = json.loads(tokenizer.backend_tokenizer.to_str())
+    decisive = {
+        "format": _FORMAT,
+        # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to it.
+        "tokenizer": file | {"padding": None, "truncation": None},
+        "split_special_tokens": tokenizer.split_special_tokens,
+        "max_seq_length": transformer.max_seq_length,
+        "processing_kwargs": transformer.processing_kwargs,
+        "tokenizers": tokenizers.__version__,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=repr).encode()).hexdigest()
