@@ -1,4 +1,4 @@
-"""TODO."""
+"""Scores as rows: what one model has on one set, means over sets, and tables of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

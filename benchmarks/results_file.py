@@ -1,4 +1,4 @@
-"""TODO."""
+"""Where results are written, and the one summary a model: `<model>.json`."""
 
 import argparse
 from collections.abc import Mapping, Sequence

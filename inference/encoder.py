@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -233,9 +232,6 @@ def _in_groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (texts[start : start + size] for start in range(0, len(texts), size))
 
 
-Vectors_encoder = npt.NDArray[np.float32]
-
-
 @dataclass(frozen=True)
 class Served:
     """What clients may know of the model that answers them.
@@ -252,20 +248,20 @@ class Served:
     dtype: str
 
 
-class Encoder_encoder(Protocol):
+class TextEncoder(Protocol):
     """What the batches are handed to, in one thread that is not the event loop's."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text at its full length, special tokens included."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> Vectors_encoder:
-        """Vectors_encoder `(texts, dim)` of full size; texts that are too long are cut on the right."""
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors `(texts, dim)` of full size; texts that are too long are cut on the right."""
         ...
 
 
 class ModelEncoder:
-    """`Encoder_encoder` over a loaded model. Prompts already stand in front of the texts."""
+    """`TextEncoder` over a loaded model. Prompts already stand in front of the texts."""
 
     def __init__(self, model: "CodeEmbedder", *, batch_texts: int) -> None:
         self._model = model
@@ -275,7 +271,7 @@ class ModelEncoder:
         tokenizer: Any = self._model.tokenizer
         return [len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
 
-    def encode(self, texts: Sequence[str]) -> Vectors_encoder:
+    def encode(self, texts: Sequence[str]) -> Vectors:
         vectors = self._model.encode(
             list(texts),
             prompt="",
@@ -298,7 +294,7 @@ def served(model: "CodeEmbedder", name: str) -> Served:
     )
 
 
-def cut(vectors: Vectors_encoder, dims: int, *, normalize: bool) -> Vectors_encoder:
+def cut(vectors: Vectors, dims: int, *, normalize: bool) -> Vectors:
     """The first `dims` numbers of each vector, brought back to length 1 if `normalize`."""
     first = vectors[:, :dims]
     lengths = np.linalg.norm(first, axis=1, keepdims=True)

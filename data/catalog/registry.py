@@ -1,4 +1,4 @@
-"""TODO."""
+"""Every data set by name: training sources, evaluation sets, and the licences of their texts."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -462,7 +462,7 @@ _CODEXGLUE = "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9"
 
 _MBXP = ("cpp", "csharp", "java", "javascript", "kotlin", "php", "python", "ruby", "typescript")
 
-_ROWS_eval_rows = (
+_EVAL_ROWS = (
     EvalSource(
         name="humaneval",
         task="nl2code",
@@ -715,7 +715,7 @@ _ROWS_eval_rows = (
     ),
 )
 
-EVAL_SOURCES: Mapping[str, EvalSource] = MappingProxyType({row.name: row for row in _ROWS_eval_rows})
+EVAL_SOURCES: Mapping[str, EvalSource] = MappingProxyType({row.name: row for row in _EVAL_ROWS})
 
 
 def get_eval_source(name: str) -> EvalSource:

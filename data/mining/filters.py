@@ -138,7 +138,7 @@ _OTHER = _words(
     " bu ile yang untuk dengan dari adalah"
 )
 
-_WORD_english = re.compile(r"[^\W\d_]+")
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 def is_english(text: str) -> bool:
@@ -150,7 +150,7 @@ def is_english(text: str) -> bool:
     letters = [letter for letter in text if letter.isalpha()]
     if sum(letter.isascii() for letter in letters) < _MIN_ASCII * len(letters):
         return False
-    words = _WORD_english.findall(text.lower())
+    words = _LETTERS.findall(text.lower())
     return sum(word in _OTHER for word in words) <= sum(word in _ENGLISH for word in words)
 
 

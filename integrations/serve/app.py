@@ -16,9 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
-from codequarry.inference.encoder import Encoder_encoder as Encoder
-from codequarry.inference.encoder import Served, cut
-from codequarry.inference.encoder import Vectors_encoder as Vectors
+from codequarry.inference.encoder import Served, TextEncoder, Vectors, cut
 from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded
 from codequarry.integrations.serve.limits import Limits
@@ -71,7 +69,7 @@ class Service:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: TextEncoder,
         served: Served,
         *,
         limits: Limits | None = None,

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from codequarry.inference.encoder import Encoder_encoder as Encoder
-from codequarry.inference.encoder import Vectors_encoder as Vectors
+from codequarry.inference.encoder import TextEncoder, Vectors
 from codequarry.integrations.serve.limits import Limits
 from codequarry.integrations.serve.schemas import RequestError
 
@@ -58,7 +57,7 @@ class Batcher:
     went through the model: false before the first.
     """
 
-    def __init__(self, encoder: Encoder, limits: Limits, max_tokens: int | None) -> None:
+    def __init__(self, encoder: TextEncoder, limits: Limits, max_tokens: int | None) -> None:
         self.healthy = False
         self._encoder = encoder
         self._limits = limits

@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 
-from codequarry.inference.encoder import Served
-from codequarry.inference.encoder import Vectors_encoder as Vectors
+from codequarry.inference.encoder import Served, Vectors
 from codequarry.integrations.serve.limits import Limits
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 

@@ -38,8 +38,8 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
     """A loss on whole-batch embeddings; a subclass defines `loss_from_embeddings` and calls `compute_loss`.
 
     A step whose tokens fit into `grad_cache_threshold` is embedded once, every mini-batch kept until the
-    backward pass. Of a larger one as many mini-batches as fit are kept so; the others go through GradCache (Gao
-    et al. 2021, arXiv 2101.06983): embedded without gradients, and again with them once the loss has been
+    backward pass. Of a larger one as many mini-batches as fit are kept so; the others go through GradCache
+    (Gao et al. 2021, arXiv 2101.06983): embedded without gradients, and again with them once the loss is
     differentiated by the embeddings. The gradient is the same.
 
     Arguments:

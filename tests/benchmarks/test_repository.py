@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.benchmarks.repository import FunctionSet, add_arguments, function_set, own_sets, run
+from codequarry.benchmarks.repository import FunctionSet, function_set, own_sets, run
+from codequarry.cli.benchmark import add_arguments
 from codequarry.data.mining.checkout import open_tree
 from codequarry.data.mining.split import held_out_files
 
@@ -144,7 +145,7 @@ def test_no_model_is_a_sentence(checkout: Path) -> None:
 SAME = "Answer the same question as two other functions."
 
 
-def source_function_sets(verb: str, thing: str) -> str:
+def source_of(verb: str, thing: str) -> str:
     return (
         f'def {verb}_{thing}(values):\n    """{verb.capitalize()} all of the {thing} that were given."""\n'
         f"    found = []\n    for value in values:\n        found.append({verb}(value, '{thing}'))\n"
@@ -153,23 +154,23 @@ def source_function_sets(verb: str, thing: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder_function_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder_function_sets = tmp_path_factory.mktemp("functions")
+def sources_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sources_folder = tmp_path_factory.mktemp("functions")
     for verb in VERBS:
         for thing in THINGS:
-            (folder_function_sets / f"{verb}_{thing}.py").write_text(source_function_sets(verb, thing))
-    return folder_function_sets
+            (sources_folder / f"{verb}_{thing}.py").write_text(source_of(verb, thing))
+    return sources_folder
 
 
-def made(folder_function_sets: Path, **caps: int) -> FunctionSet:
-    with open_tree(folder_function_sets, history=False) as tree:
-        return function_set(str(folder_function_sets), tree, "functions", progress=False, **caps)
+def made(sources_folder: Path, **caps: int) -> FunctionSet:
+    with open_tree(sources_folder, history=False) as tree:
+        return function_set(str(sources_folder), tree, "functions", progress=False, **caps)
 
 
 def test_only_docstrings_of_held_out_files_are_asked_and_all_functions_are_searched(
-    folder_function_sets: Path,
+    sources_folder: Path,
 ) -> None:
-    found = made(folder_function_sets)
+    found = made(sources_folder)
     outside = held_out_files([f"{verb}_{thing}.py" for verb in VERBS for thing in THINGS], 0.2)
     answers = {document for right in found.found.relevant.values() for document in right}
     assert {document.partition(":")[0] for document in answers} == outside
@@ -183,9 +184,9 @@ def test_only_docstrings_of_held_out_files_are_asked_and_all_functions_are_searc
         assert found.found.queries[query] == f"{verb.capitalize()} all of the {thing} that were given."
 
 
-def test_every_function_under_one_docstring_answers_it(folder_function_sets: Path, tmp_path: Path) -> None:
+def test_every_function_under_one_docstring_answers_it(sources_folder: Path, tmp_path: Path) -> None:
     outside = sorted(held_out_files([f"{verb}_{thing}.py" for verb in VERBS for thing in THINGS], 0.2))
-    for file in folder_function_sets.iterdir():
+    for file in sources_folder.iterdir():
         text = file.read_text()
         if file.name in (outside[0], "parse_dates.py", "draw_lines.py"):
             first, _, rest = text.partition('"""')
@@ -197,11 +198,11 @@ def test_every_function_under_one_docstring_answers_it(folder_function_sets: Pat
     assert named == {outside[0], "parse_dates.py", "draw_lines.py"}
 
 
-def test_caps_choose_the_same_ones_every_time_and_keep_the_answers(folder_function_sets: Path) -> None:
-    whole, few = made(folder_function_sets), made(folder_function_sets, queries=3, documents=10)
+def test_caps_choose_the_same_ones_every_time_and_keep_the_answers(sources_folder: Path) -> None:
+    whole, few = made(sources_folder), made(sources_folder, queries=3, documents=10)
     assert (len(few.found.queries), len(few.found.documents)) == (3, 10)
     assert set(few.found.queries.values()) < set(whole.found.queries.values())
-    assert few == made(folder_function_sets, queries=3, documents=10)
+    assert few == made(sources_folder, queries=3, documents=10)
     assert (few.docstrings, few.functions) == (len(whole.found.queries), len(whole.found.documents))
 
 

@@ -241,7 +241,7 @@ def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
     assert torch.allclose(by_flash, in_blocks, atol=1e-6)
 
 
-TEXTS_token_features = [[5, 6, 7], [8], [9, 10]]
+SOME_TEXTS = [[5, 6, 7], [8], [9, 10]]
 
 
 @pytest.mark.parametrize("offset", [0, 2])
@@ -249,10 +249,10 @@ def test_packed_texts_are_what_transformers_makes_of_them(offset: int) -> None:
     stock = DataCollatorWithFlattening(
         return_position_ids=True, return_seq_idx=True, return_flash_attn_kwargs=True
     )
-    expected = dict(stock([{"input_ids": text} for text in TEXTS_token_features]))
+    expected = dict(stock([{"input_ids": text} for text in SOME_TEXTS]))
     del expected["labels"]
     expected["position_ids"] = expected["position_ids"] + offset
-    found = packed(TEXTS_token_features, offset)
+    found = packed(SOME_TEXTS, offset)
     assert found.pop("modality") == "text"
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -260,6 +260,6 @@ def test_packed_texts_are_what_transformers_makes_of_them(offset: int) -> None:
 
 
 def test_padding_stands_on_the_right_and_is_masked() -> None:
-    found = padded(TEXTS_token_features, pad_id=1)
+    found = padded(SOME_TEXTS, pad_id=1)
     assert found["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1], [9, 10, 1]]
     assert found["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]

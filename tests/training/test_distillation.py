@@ -41,7 +41,7 @@ def test_a_teacher_that_is_nowhere_is_named() -> None:
         vectors_of("no/such-teacher", TEXTS, "cpu")
 
 
-TEXTS_teacher_vectors = [f"text {n} \r\n ü \ud800" for n in range(300)]
+STORED_TEXTS = [f"text {n} \r\n ü \ud800" for n in range(300)]
 
 
 def vector(text: str) -> npt.NDArray[np.float32]:
@@ -66,10 +66,10 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_text_gets_its_own_vector_back_to_half_precision(tmp_path: Path) -> None:
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, Teacher(), "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS, Teacher(), "teacher")
     stored = TeacherVectors(tmp_path)
     assert (len(stored), stored.dim, stored.fingerprint) == (300, 24, "teacher")
-    asked = [TEXTS_teacher_vectors[n] for n in (7, 299, 0, 7, 123)]
+    asked = [STORED_TEXTS[n] for n in (7, 299, 0, 7, 123)]
     found = stored.of(asked)
     assert found.dtype == np.float32
     wanted = np.stack([vector(text) for text in asked])
@@ -81,29 +81,29 @@ def test_each_text_gets_its_own_vector_back_to_half_precision(tmp_path: Path) ->
 def test_the_files_can_be_read_by_any_reader_of_parquet(tmp_path: Path) -> None:
     from pyarrow import parquet
 
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:3], Teacher(), "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:3], Teacher(), "teacher")
     (file,) = tmp_path.glob("*.parquet")
     rows = parquet.read_table(file).to_pylist()
-    assert {row["sha256"] for row in rows} == {text_sha256(text) for text in TEXTS_teacher_vectors[:3]}
-    of = {text_sha256(text): vector(text) for text in TEXTS_teacher_vectors[:3]}
+    assert {row["sha256"] for row in rows} == {text_sha256(text) for text in STORED_TEXTS[:3]}
+    of = {text_sha256(text): vector(text) for text in STORED_TEXTS[:3]}
     assert all(np.allclose(np.array(row["vector"]), of[row["sha256"]], atol=1e-3) for row in rows)
 
 
 def test_only_what_is_missing_is_computed_each_text_once_the_longest_first(tmp_path: Path) -> None:
     teacher = Teacher()
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:100] * 2, teacher, "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:100] * 2, teacher, "teacher")
     assert [len(part) for part in teacher.asked] == [64, 36]
     lengths = [len(text) for part in teacher.asked for text in part]
     assert lengths == sorted(lengths, reverse=True)
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:130], teacher, "teacher")
-    assert set(teacher.asked[2]) == set(TEXTS_teacher_vectors[100:130])
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:130], teacher, "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:130], teacher, "teacher")
+    assert set(teacher.asked[2]) == set(STORED_TEXTS[100:130])
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:130], teacher, "teacher")
     assert len(teacher.asked) == 3
     assert len(TeacherVectors(tmp_path)) == 130
 
 
 def test_the_same_texts_give_the_same_bytes(tmp_path: Path) -> None:
-    for name, texts in (("one", TEXTS_teacher_vectors), ("two", TEXTS_teacher_vectors[::-1])):
+    for name, texts in (("one", STORED_TEXTS), ("two", STORED_TEXTS[::-1])):
         write_teacher_vectors(tmp_path / name, texts, Teacher(), "teacher")
     one, two = (
         {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "two")
@@ -120,8 +120,8 @@ def test_a_run_that_fails_keeps_its_whole_parts_and_goes_on_from_there(tmp_path:
         return teacher(texts)
 
     with pytest.raises(KeyboardInterrupt):
-        write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, fails_at_the_third, "teacher")
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, teacher, "teacher")
+        write_teacher_vectors(tmp_path, STORED_TEXTS, fails_at_the_third, "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS, teacher, "teacher")
     assert [len(part) for part in teacher.asked] == [64, 64, 64, 64, 44]
     assert len(TeacherVectors(tmp_path)) == 300
 
@@ -158,16 +158,16 @@ def test_a_writer_killed_at_a_bad_moment_leaves_whole_files(tmp_path: Path) -> N
 
 
 def test_missing_texts_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:10], Teacher(), "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:10], Teacher(), "teacher")
     with pytest.raises(ValueError, match=r"2 of 12 texts have no vector in .*, the first is 'text 10 "):
-        TeacherVectors(tmp_path).of(TEXTS_teacher_vectors[:12])
+        TeacherVectors(tmp_path).of(STORED_TEXTS[:12])
 
 
 def test_another_teachers_vectors_are_refused_before_the_teacher_is_asked(tmp_path: Path) -> None:
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:10], Teacher(), "this one")
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:10], Teacher(), "this one")
     other = Teacher()
     with pytest.raises(ValueError, match="vectors of teacher this one, not of another"):
-        write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, other, "another")
+        write_teacher_vectors(tmp_path, STORED_TEXTS, other, "another")
     assert not other.asked
 
 
@@ -183,37 +183,35 @@ def test_another_teachers_vectors_are_refused_before_the_teacher_is_asked(tmp_pa
 def test_what_is_no_vector_a_text_is_refused_and_nothing_is_kept(
     answer: npt.NDArray[np.float64], message: str, tmp_path: Path
 ) -> None:
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors[:10], Teacher(), "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS[:10], Teacher(), "teacher")
     with pytest.raises(ValueError, match=message):
-        write_teacher_vectors(
-            tmp_path, TEXTS_teacher_vectors[:20], lambda _: answer.astype(np.float32), "teacher"
-        )
+        write_teacher_vectors(tmp_path, STORED_TEXTS[:20], lambda _: answer.astype(np.float32), "teacher")
     assert len(TeacherVectors(tmp_path)) == 10
 
 
 def test_a_folder_without_vectors_and_a_damaged_file_are_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no teacher's vectors"):
         TeacherVectors(tmp_path)
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, Teacher(), "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS, Teacher(), "teacher")
     file = sorted(tmp_path.glob("*.parquet"))[0]
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ValueError, match=rf"{file.name} is damaged"):
         TeacherVectors(tmp_path)
     file.unlink()
     teacher = Teacher()
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, teacher, "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS, teacher, "teacher")
     assert sum(map(len, teacher.asked)) in (44, 64), "only that file's texts"
 
 
 def test_a_worker_reads_the_files_again(tmp_path: Path) -> None:
-    write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, Teacher(), "teacher")
+    write_teacher_vectors(tmp_path, STORED_TEXTS, Teacher(), "teacher")
     stored = TeacherVectors(tmp_path)
     sent = pickle.dumps(stored)
     assert len(sent) < 500
-    assert np.array_equal(pickle.loads(sent).of(TEXTS_teacher_vectors), stored.of(TEXTS_teacher_vectors))
+    assert np.array_equal(pickle.loads(sent).of(STORED_TEXTS), stored.of(STORED_TEXTS))
 
 
 def test_a_missing_pyarrow_names_its_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"pip install 'codequarry\[train\]'"):
-        write_teacher_vectors(tmp_path, TEXTS_teacher_vectors, Teacher(), "teacher")
+        write_teacher_vectors(tmp_path, STORED_TEXTS, Teacher(), "teacher")

@@ -214,7 +214,7 @@ def _rst_plain(lines: list[str]) -> str:
     return re.sub(r"\n[ \t]*(?:\n[ \t]*)+\n", "\n\n", text).strip()
 
 
-_SHORTEST_documentation, _LONGEST_documentation = 200, 7000  # characters of a section; a longer one is a page
+_SHORTEST_SECTION, _LONGEST_SECTION = 200, 7000  # characters of a section; a longer one is a page
 
 _CUT = 2500  # characters that are kept
 
@@ -227,13 +227,13 @@ _TAGS = re.compile(
     re.I,
 )
 
-_FRONT_MATTER_documentation = re.compile(r"---\n(.*?)\n---\n", re.S)
+_FRONT_MATTER_BLOCK = re.compile(r"---\n(.*?)\n---\n", re.S)
 
 _TITLE_FIELD = re.compile(r"^title:\s*(.*)$", re.M)
 
-_HEADING_documentation = re.compile(r"(#{1,6})\s+(.*)")
+_ANY_HEADING = re.compile(r"(#{1,6})\s+(.*)")
 
-_LINK_documentation = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 _Part = tuple[int, str, list[str]]  # level and words of a heading, and the lines below it
 
@@ -253,7 +253,7 @@ def question_sections(page: str) -> Iterator[tuple[str, str]]:
 
     The question is the heading, with the page's title in parentheses unless the heading asks or says it.
     """
-    front = _FRONT_MATTER_documentation.match(page)
+    front = _FRONT_MATTER_BLOCK.match(page)
     parts = list(_split(page[front.end() :] if front else page))
     title = _title(front[1] if front else "", parts)
     for level, heading, lines in parts:
@@ -261,7 +261,7 @@ def question_sections(page: str) -> Iterator[tuple[str, str]]:
         if len(question.split()) < 2 or level > _DEEPEST or question.lower() in _EMPTY_HEADINGS:
             continue
         section = _plain_section("\n".join(lines))
-        if _SHORTEST_documentation <= len(section) <= _LONGEST_documentation:
+        if _SHORTEST_SECTION <= len(section) <= _LONGEST_SECTION:
             named = not title or question.endswith("?") or title.lower() in question.lower()
             yield question if named else f"{question} ({title})", section[:_CUT].rstrip("\n")
 
@@ -282,7 +282,7 @@ def _split(text: str) -> Iterator[_Part]:
                 fence = mark[1][:3]
             elif line.strip().startswith(fence):
                 fence = ""
-        heading = None if fence else _HEADING_documentation.match(line)
+        heading = None if fence else _ANY_HEADING.match(line)
         if heading:
             if current:
                 yield current
@@ -294,7 +294,7 @@ def _split(text: str) -> Iterator[_Part]:
 
 
 def _plain_heading(heading: str) -> str:
-    text = _LINK_documentation.sub(r"\1", re.sub(r"\s*\{.*?\}", "", heading))
+    text = _MARKDOWN_LINK.sub(r"\1", re.sub(r"\s*\{.*?\}", "", heading))
     return html.unescape(_TAGS.sub("", text.replace("`", ""))).strip(" #")
 
 
@@ -303,5 +303,5 @@ def _plain_section(text: str) -> str:
     text = re.sub(r":::.*", "", text)  # VitePress's and Microsoft's containers
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text)
     text = re.sub(r"\[![^\]]*\]", "", text)  # [!NOTE], [!VIDEO …]
-    text = html.unescape(_TAGS.sub("", _LINK_documentation.sub(r"\1", text)))
+    text = html.unescape(_TAGS.sub("", _MARKDOWN_LINK.sub(r"\1", text)))
     return re.sub(r"\n\s*\n\s*\n", "\n\n", text).strip()

@@ -86,9 +86,9 @@ def _lot(*words: str) -> int:
     return zlib.crc32(" ".join(words).encode())
 
 
-_SHORTEST_leetcode, _LONGEST_leetcode = 80, 3000  # characters of a solution
+_SHORTEST_SOLUTION, _LONGEST_SOLUTION = 80, 3000  # characters of a solution
 
-_FOLDER_leetcode = re.compile(r"/solution/[^/]+/(\d+)\.[^/]+/(README_EN\.md|Solution\.py)$")
+_SOLUTION_PATH = re.compile(r"/solution/[^/]+/(\d+)\.[^/]+/(README_EN\.md|Solution\.py)$")
 
 _STATEMENT = re.compile(r"<!-- description:start -->(.*?)<!-- description:end -->", re.S)
 
@@ -100,12 +100,12 @@ def read_leetcode_p2s(files: Files) -> EvalSet:
     statements: dict[int, str] = {}
     solutions: dict[int, str] = {}
     for path, content in files:
-        found = _FOLDER_leetcode.search(path)
+        found = _SOLUTION_PATH.search(path)
         if not found:
             continue
         number, text = int(found[1]), content.decode("utf-8", "replace").replace("\r\n", "\n")
         if found[2] == "Solution.py":
-            if _SHORTEST_leetcode <= len(text) <= _LONGEST_leetcode:
+            if _SHORTEST_SOLUTION <= len(text) <= _LONGEST_SOLUTION:
                 solutions[number] = text.strip()
         elif is_held_out_problem(number) and (statement := plain_statement(text)):
             statements[number] = statement

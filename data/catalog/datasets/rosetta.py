@@ -122,7 +122,7 @@ def _lot(*words: str) -> int:
     return zlib.crc32(" ".join(words).encode())
 
 
-_SHORTEST_rosetta, _LONGEST_rosetta = 60, 3500  # characters of a file
+_SHORTEST_FILE, _LONGEST_FILE = 60, 3500  # characters of a file
 
 _HELD_OUT = 42  # percent of the tasks
 
@@ -136,7 +136,7 @@ def read_rosetta_py_cpp(files: Files) -> EvalSet:
     for path, content in sorted(files):
         task, language = path.split("/")[-3:-1]
         text = content.decode("utf-8", "replace")
-        if _SHORTEST_rosetta <= len(text) <= _LONGEST_rosetta and text.strip():
+        if _SHORTEST_FILE <= len(text) <= _LONGEST_FILE and text.strip():
             solutions[language].setdefault(task, text.strip("\n").rstrip())
     cpp, python = solutions["C++"], solutions["Python"]
     pairs = (

@@ -66,7 +66,7 @@ _INSIDE = re.compile(r"#(\s|$)")
 
 _SHORTEST = 10  # characters of a comment
 
-_FEWEST_WORDS_cheat_sheets = 2
+_FEWEST_COMMENT_WORDS = 2
 
 _LONGEST = 1_200  # characters of lines: what is longer is a table of keys
 
@@ -92,7 +92,7 @@ def read_cheat_sheets(files: Files) -> Iterator[Pair]:
             comment = " ".join(word for line in lines[:body] for word in line.strip().lstrip("#").split())
             comment = comment.rstrip(":").strip()
             code = "\n".join(lines[body:]).strip()
-            if len(comment) < _SHORTEST or len(comment.split()) < _FEWEST_WORDS_cheat_sheets:
+            if len(comment) < _SHORTEST or len(comment.split()) < _FEWEST_COMMENT_WORDS:
                 continue
             if 0 < len(code) <= _LONGEST and not any(_INSIDE.match(line) for line in lines[body:]):
                 yield Pair("nl2code", comment, code, "cheatsheets", language)
@@ -106,11 +106,11 @@ _PROMPT = re.compile(r"PS(?: [^>]*)?>+ ?")
 
 _NOT_INPUT = ("output", "console")
 
-_FEWEST_WORDS_powershell_examples = 4  # of a title that stands without the sentence below it
+_FEWEST_TITLE_WORDS = 4  # of a title that stands without the sentence below it
 
-_SHORTEST_powershell_examples = 11  # characters of a query
+_SHORTEST_TITLE = 11  # characters of a query
 
-_LONGEST_powershell_examples = 2_500  # characters of commands
+_LONGEST_COMMANDS = 2_500  # characters of commands
 
 
 def read_powershell(files: Files) -> Iterator[Pair]:
@@ -131,13 +131,10 @@ def read_powershell(files: Files) -> Iterator[Pair]:
             commands = _commands(inputs[0]) if inputs else ""
             found = _TITLE.match(section.heading)
             title = found[1].strip() if found else section.heading
-            if len(title.split()) < _FEWEST_WORDS_powershell_examples:
+            if len(title.split()) < _FEWEST_TITLE_WORDS:
                 prose = plain(_FENCE.sub("", section.text)).partition("\n\n")[0]
                 title = " ".join(f"{title} {prose}".split())
-            if (
-                len(title) >= _SHORTEST_powershell_examples
-                and 0 < len(commands) <= _LONGEST_powershell_examples
-            ):
+            if len(title) >= _SHORTEST_TITLE and 0 < len(commands) <= _LONGEST_COMMANDS:
                 yield Pair("nl2code", title, commands, "powershell", "powershell")
 
 

@@ -87,7 +87,7 @@ def _longest_block(text: str) -> tuple[str, bool]:
 
 _LANGUAGES = ("csharp", "sql", "python")
 
-_SHORTEST_so_codenn, _LONGEST_so_codenn = 15, 1000  # characters of code
+_SHORTEST_CODE, _LONGEST_CODE = 15, 1000  # characters of code
 
 _WORDS = 3  # of a title
 
@@ -126,7 +126,7 @@ def rows(content: bytes) -> Iterator[tuple[str, str, str]]:
             continue
         title = cells[2].strip()
         code = cells[3].replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"').strip()
-        if len(title.split()) >= _WORDS and _SHORTEST_so_codenn <= len(code) <= _LONGEST_so_codenn:
+        if len(title.split()) >= _WORDS and _SHORTEST_CODE <= len(code) <= _LONGEST_CODE:
             yield cells[0], title, code
 
 
@@ -142,7 +142,7 @@ _FEWEST_WORDS = 4  # of a CONCODE comment: "getter for percentage" describes no 
 
 _FEWEST_CHARACTERS = 30  # of a CONCODE method: an empty body is shorter
 
-_SHORTEST_intents_and_snippets = 15  # characters of a question and of an answer on Stack Overflow
+_SHORTEST_TEXT = 15  # characters of a question and of an answer on Stack Overflow
 
 
 def read_nl2bash(files: Files) -> Iterator[Pair]:
@@ -184,7 +184,7 @@ def read_codenn(files: Files) -> Iterator[Pair]:
                 continue
             title = cells[2].strip()
             code = cells[3].replace("\\n", "\n").replace("\\t", "\t").strip()
-            if len(title) >= _SHORTEST_intents_and_snippets and len(code) >= _SHORTEST_intents_and_snippets:
+            if len(title) >= _SHORTEST_TEXT and len(code) >= _SHORTEST_TEXT:
                 yield Pair("nl2code", title, code, "so_codenn", language)
 
 

@@ -91,7 +91,7 @@ LONG = "def work(a, b):\n" + "\n".join(f"    step_{n} = a.compute(b, {n})" for n
 CHANGED = LONG.replace("step_3 ", "third ")
 
 
-def found_repeats(query, document, kind="docstring", origin=None):
+def pair_of(query, document, kind="docstring", origin=None):
     pair = Pair(KINDS[kind].task, query, document, "here", "python")
     return MinedPair(kind, "a.py", (origin or document,), pair)
 
@@ -99,9 +99,9 @@ def found_repeats(query, document, kind="docstring", origin=None):
 def test_of_pairs_that_say_the_same_the_first_is_kept():
     filtered = Counter()
     pairs = [
-        found_repeats("Adds one.", "x + 1"),
-        found_repeats("adds  ONE.", "x+1"),
-        found_repeats("Adds one.", "x + 1", "comment"),
+        pair_of("Adds one.", "x + 1"),
+        pair_of("adds  ONE.", "x+1"),
+        pair_of("Adds one.", "x + 1", "comment"),
     ]
     assert unique(pairs, filtered) == [pairs[0], pairs[2]]
     assert +filtered == {DUPLICATE.name: 1}
@@ -109,31 +109,31 @@ def test_of_pairs_that_say_the_same_the_first_is_kept():
 
 def test_a_query_that_stands_on_many_documents_describes_none():
     filtered = Counter()
-    some = [found_repeats("Runs it.", f"code {n}") for n in range(MAX_REPEATS)]
-    many = [found_repeats("Is called.", f"code {n}") for n in range(MAX_REPEATS + 1)]
-    turned = [found_repeats(one.pair.document, one.pair.query, "comment") for one in many]
+    some = [pair_of("Runs it.", f"code {n}") for n in range(MAX_REPEATS)]
+    many = [pair_of("Is called.", f"code {n}") for n in range(MAX_REPEATS + 1)]
+    turned = [pair_of(one.pair.document, one.pair.query, "comment") for one in many]
     assert unique([*some, *many, *turned], filtered) == some
     assert filtered[COMMON.name] == len(many) + len(turned)
 
 
 def test_training_loses_what_occurs_on_the_other_side_blind_to_spaces_and_case():
     filtered = Counter()
-    heldout = [found_repeats("Adds one.", "def add(x):\n    return x + 1")]
+    heldout = [pair_of("Adds one.", "def add(x):\n    return x + 1")]
     leaks = [
-        found_repeats("adds  ONE.", "another document"),
-        found_repeats("another query", "def add(x): return x+1"),
-        found_repeats("DEF add(x):\n\treturn x + 1", "the other way round"),
+        pair_of("adds  ONE.", "another document"),
+        pair_of("another query", "def add(x): return x+1"),
+        pair_of("DEF add(x):\n\treturn x + 1", "the other way round"),
     ]
-    rest = [found_repeats("quite another", "pair")]
+    rest = [pair_of("quite another", "pair")]
     assert apart([*leaks, *rest], heldout, filtered, progress=False) == (rest, heldout)
     assert +filtered == {LEAK.name: 3}
 
 
 def test_training_loses_what_nearly_repeats_the_other_side_with_all_that_was_cut_from_it():
     filtered = Counter()
-    heldout = [found_repeats("Works on it.", LONG)]
-    halves = found_repeats(CHANGED[:200], CHANGED[200:], "completion", CHANGED)
-    train, kept = apart([found_repeats("Does more.", CHANGED), halves], heldout, filtered, progress=False)
+    heldout = [pair_of("Works on it.", LONG)]
+    halves = pair_of(CHANGED[:200], CHANGED[200:], "completion", CHANGED)
+    train, kept = apart([pair_of("Does more.", CHANGED), halves], heldout, filtered, progress=False)
     assert (train, kept) == ([], heldout)
     assert +filtered == {NEAR_LEAK.name: 2}
 
@@ -142,9 +142,9 @@ def test_of_near_duplicates_on_one_side_the_first_is_kept():
     for train_side in (True, False):
         filtered = Counter()
         pairs = [
-            found_repeats("Works on it.", LONG),
-            found_repeats("Does more.", CHANGED),
-            found_repeats("Is other.", "x + 1"),
+            pair_of("Works on it.", LONG),
+            pair_of("Does more.", CHANGED),
+            pair_of("Is other.", "x + 1"),
         ]
         sides = (pairs, []) if train_side else ([], pairs)
         train, heldout = apart(*sides, filtered, progress=False)

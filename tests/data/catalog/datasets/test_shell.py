@@ -104,7 +104,7 @@ def test_files_about_the_sheets_and_broken_text_are_passed_over():
     )
 
 
-PAGE_powershell_examples = b"""---
+POWERSHELL_PAGE = b"""---
 title: Get-AzContainerAppAuthToken
 ---
 # Get-AzContainerAppAuthToken
@@ -148,7 +148,7 @@ not an example
 
 
 def test_only_examples_are_read_and_only_what_is_typed():
-    first, second = read_powershell([("p.md", PAGE_powershell_examples)])
+    first, second = read_powershell([("p.md", POWERSHELL_PAGE)])
     assert first.query == "Get auth token for a container app."
     assert first.document == "Get-AzContainerAppAuthToken -ContainerAppName azps-2"
     assert second.query == "This command names a process."
