@@ -6,10 +6,8 @@ What SWE-bench asks of an agent first, with the commit's text in place of the is
 never mined for training (`data.sources.never_mined`), and pinned, so that scores can be compared for years.
 """
 
-import argparse
 import hashlib
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,49 +79,6 @@ def agentic_sets(
             holdout=1,  # nothing of them is ever trained on
             progress=progress,
         )
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """`codequarry benchmark MODEL… --agentic`: score, print and write, a file a model and MTEB's tree."""
-    started = time.perf_counter()
-    from transformers.utils.logging import disable_progress_bar
-
-    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN, contenders, score_files
-    from codequarry.benchmarks.results import Row, score_table, with_means
-    from codequarry.benchmarks.results_file import out_folder, summary_name, vectors_folder, write_results
-    from codequarry.common.environment import written_command
-
-    if not arguments.models:
-        raise ValueError("no model was named: codequarry benchmark MODEL… --agentic, e.g. all-MiniLM-L6-v2.")
-    disable_progress_bar()
-    models = contenders(arguments.models)
-    out = out_folder(arguments)
-    rows: list[Row] = []
-    notes: list[str] = []
-    for one in agentic_sets(
-        queries=arguments.queries, passages=arguments.documents, mirrors=arguments.mirrors
-    ):
-        rows += score_files(one, models, out=out, cache=vectors_folder(arguments), compute=arguments.compute)
-        notes.append(
-            f"{one.found.name}: {len(one.found.queries)} one, {one.oldest} to "
-            f"{one.newest}; {one.naming:.0%} of the messages name a file they changed."
-        )
-    names = list(dict.fromkeys(row.name for row in rows))
-    rows = with_means(sorted(rows, key=lambda row: names.index(row.name)))
-    print(f"Commit message → files it changed\n\n{score_table(rows)}\n")
-    print("\n".join(notes))
-    for model in models:
-        path = out / f"agentic__{summary_name(model.label)}"
-        own = [row for row in rows if row.model in (BM25, PLAIN, model.label, f"{model.label}{FUSED}")]
-        write_results(
-            path,
-            own,
-            benchmark="commit message to the files it changed, four pinned repositories",
-            command=written_command(),
-            more={"commits": {one.repository: one.commit for one in AGENTIC}, "notes": notes},
-        )
-        print(f"wrote {path}")
-    print(f"{time.perf_counter() - started:.0f} s")
 
 
 TASK = "nl2code"

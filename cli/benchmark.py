@@ -1,6 +1,7 @@
 """`codequarry benchmark`: score models beside BM25."""
 
 import argparse
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -119,9 +120,7 @@ def run(arguments: argparse.Namespace) -> None:
 
         repository.run(arguments)
     elif arguments.agentic:
-        from codequarry.benchmarks import commit_retrieval
-
-        commit_retrieval.run(arguments)
+        run_agentic(arguments)
     else:
         _score(arguments)
 
@@ -183,8 +182,51 @@ def _score(arguments: argparse.Namespace) -> None:
         print(f"wrote {path}")
 
 
+def run_agentic(arguments: argparse.Namespace) -> None:
+    """`codequarry benchmark MODEL… --agentic`: score, print and write, a file a model and MTEB's tree."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from codequarry.benchmarks.commit_retrieval import AGENTIC, agentic_sets
+    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN, contenders, score_files
+    from codequarry.benchmarks.results import Row, score_table, with_means
+    from codequarry.benchmarks.results_file import out_folder, summary_name, vectors_folder, write_results
+
+    started = time.perf_counter()
+    if not arguments.models:
+        raise ValueError("no model was named: codequarry benchmark MODEL… --agentic, e.g. all-MiniLM-L6-v2.")
+    disable_progress_bar()
+    models = contenders(arguments.models)
+    out = out_folder(arguments)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for one in agentic_sets(
+        queries=arguments.queries, passages=arguments.documents, mirrors=arguments.mirrors
+    ):
+        rows += score_files(one, models, out=out, cache=vectors_folder(arguments), compute=arguments.compute)
+        notes.append(
+            f"{one.found.name}: {len(one.found.queries)} commits, {one.oldest} to "
+            f"{one.newest}; {one.naming:.0%} of the messages name a file they changed."
+        )
+    names = list(dict.fromkeys(row.name for row in rows))
+    rows = with_means(sorted(rows, key=lambda row: names.index(row.name)))
+    print(f"Commit message → files it changed\n\n{score_table(rows)}\n")
+    print("\n".join(notes))
+    for model in models:
+        path = out / f"agentic__{summary_name(model.label)}"
+        own = [row for row in rows if row.model in (BM25, PLAIN, model.label, f"{model.label}{FUSED}")]
+        write_results(
+            path,
+            own,
+            benchmark="commit message to the files it changed, four pinned repositories",
+            command=written_command(),
+            more={"commits": {one.repository: one.commit for one in AGENTIC}, "notes": notes},
+        )
+        print(f"wrote {path}")
+    print(f"{time.perf_counter() - started:.0f} s")
+
+
 def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]":
-    from codequarry.benchmarks.evaluate import local_sets, sets_of_pairs, suite
+    from codequarry.benchmarks.mteb_tasks import local_sets, sets_of_pairs, suite
 
     only = [name.strip() for name in (arguments.tasks or "").split(",") if name.strip()]
     if arguments.pairs is not None:

@@ -32,7 +32,7 @@ CARD_MORE = (
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser what building needs."""
-    parser.add_argument("run_publish", type=Path, help="the folder that training left")
+    parser.add_argument("run", type=Path, help="the folder that training left")
     parser.add_argument("--out", type=Path, required=True, help="the release folder")
     parser.add_argument(
         "--dtype",
@@ -77,7 +77,7 @@ def run_build(arguments: argparse.Namespace) -> None:
 
     refuse_missing_gguf(arguments.gguf)
     beside = arguments.out.with_name(f"{arguments.out.name}-GGUF")
-    if arguments.gguf and (arguments.run / "config.json").is_file():  # `build` tells what is no run_publish
+    if arguments.gguf and (arguments.run / "config.json").is_file():  # `build` tells what is no run
         refuse_unwritable(arguments.run)
         refuse_existing(beside, replace=arguments.replace, mark=MANIFEST)
     build(
@@ -100,7 +100,7 @@ def run_build(arguments: argparse.Namespace) -> None:
 
 def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser what packing an adapter needs."""
-    parser.add_argument("run_publish", type=Path, help="the folder that training with a [lora] table left")
+    parser.add_argument("run", type=Path, help="the folder that training with a [lora] table left")
     parser.add_argument("--out", type=Path, required=True, help="the adapter's folder")
     parser.add_argument(
         "--load-as", metavar="NAME", help="what users pass to codequarry.load (default: the folder)"
@@ -250,4 +250,4 @@ def run_publish(arguments: argparse.Namespace) -> None:
         print(f'published as {done.tag}: SentenceTransformer("{done.repo_id}", revision="{done.tag}")')
     else:
         stale = " Stale files are refused without --delete-stale." if done.plan.stale else ""
-        print(f"Nothing was sent: this was a dry run_publish.{stale} Add --really to publish.")
+        print(f"Nothing was sent: this was a dry run.{stale} Add --really to publish.")

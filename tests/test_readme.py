@@ -7,7 +7,7 @@ from codequarry.__main__ import _parser
 from codequarry.benchmarks.report import read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.serving_load import serving_table
-from codequarry.benchmarks.training_speed import speed_table
+from codequarry.benchmarks.training_tables import speed_table
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 ROOT = Path(__file__).parents[1]

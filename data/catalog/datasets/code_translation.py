@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from codequarry.data.catalog.datasets.python_problems import set_of_pairs
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -66,3 +66,54 @@ def read_codexglue_java_cs(files: Files) -> EvalSet:
         raise ValueError(f"The Java file has {len(java)} lines and the C# file {len(csharp)}: not a pair.")
     pairs = ((a.strip(), b.strip(), "java") for a, b in zip(java, csharp, strict=True) if a.strip())
     return set_of_pairs("codexglue_java_cs", "code2code", pairs)
+
+
+_CODEXGLUE = "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9"
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="gfg_code2code",
+        tasks=("code2code",),
+        where=(
+            Git(
+                "facebookresearch/CodeGen",
+                "e3e8855c4abbd7d19c8fec36b49d7e7fe7479dbf",
+                tuple(
+                    f"/data/transcoder_evaluation_gfg/{language}/**"
+                    for language in ("c", "cpp", "go", "java", "python", "rust")
+                ),
+            ),
+        ),
+        licence="MIT",
+        languages=("c", "cpp", "go", "java", "python", "rust"),
+        read=read_transcoder,
+        size=6_144,
+        note="TransCoder's evaluation functions, Lachaux et al. 2020, from problems of GeeksforGeeks. "
+        "Differs from our first data, where 546 pairs had the same text on both sides; Rust "
+        "differs in its types.",
+    ),
+)
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="codexglue_java_cs",
+        task="code2code",
+        where=(
+            Git(
+                "microsoft/CodeXGLUE",
+                _CODEXGLUE,
+                (
+                    "/Code-Code/code-to-code-trans/data/test.java-cs.txt.java",
+                    "/Code-Code/code-to-code-trans/data/test.java-cs.txt.cs",
+                ),
+            ),
+        ),
+        licence="MIT",
+        languages=("java", "csharp"),
+        read=read_codexglue_java_cs,
+        faithful="Our own retrieval set; saturated, so it is a sanity check and left out of means.",
+        in_mean=False,
+        queries=997,
+        documents=995,
+    ),
+)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from codequarry.data.catalog.datasets.documentation import plain, sections
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
 
 _QUOTE = re.compile(r"(?:>.*(?:\n|\Z))+")
@@ -35,3 +35,20 @@ def read_errors(files: Files) -> Iterator[Pair]:
         query = f"{code}: {printed}" if printed else code
         if len(answer) >= _SHORTEST:
             yield Pair("qa", query, answer[:_LONGEST].rstrip(), "errors_techqa", "cpp")
+
+
+_CPP = ("MicrosoftDocs/cpp-docs", "a2e592a8fc391b6aff8d1323f5b58696abdc5d57")
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="errors_techqa",
+        tasks=("qa",),
+        where=(Git(*_CPP, ("/docs/error-messages/**/*.md", "!/docs/error-messages/includes/")),),
+        licence="CC-BY-4.0",
+        languages=("cpp",),
+        read=read_errors,
+        size=2_471,
+        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in pages "
+        "that only list others, left out here.",
+    ),
+)

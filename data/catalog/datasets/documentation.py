@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from codequarry.data.catalog.datasets.python_problems import set_of_pairs
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -305,3 +305,81 @@ def _plain_section(text: str) -> str:
     text = re.sub(r"\[![^\]]*\]", "", text)  # [!NOTE], [!VIDEO …]
     text = html.unescape(_TAGS.sub("", _MARKDOWN_LINK.sub(r"\1", text)))
     return re.sub(r"\n\s*\n\s*\n", "\n\n", text).strip()
+
+
+_AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
+
+_CPP = ("MicrosoftDocs/cpp-docs", "a2e592a8fc391b6aff8d1323f5b58696abdc5d57")
+
+_POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="docs_techqa",
+        tasks=("qa",),
+        where=(
+            Git(*_CPP, ("/docs/**/*.md", "!/docs/error-messages/")),
+            Git(*_POWERSHELL, ("/reference/docs-conceptual/**/*.md",)),
+            Git(*_AZURE, ("/docs-conceptual/azps-16.2.0/**/*.md", "!release-notes*", "!migrate-az-*")),
+            Git(
+                "dotnet/EntityFramework.Docs",
+                "16e474b58151684c890eb0041ef84f38e59610d3",
+                ("/entity-framework/**/*.md",),
+            ),
+            Git(
+                "reactjs/react.dev",
+                "12d692da47e77cdc558b928fcfbaf4e71c6d0cec",
+                ("/src/content/**/*.md", "!/src/content/blog/"),
+            ),
+        ),
+        licence="CC-BY-4.0",
+        languages=("cpp", "csharp", "javascript", "powershell"),
+        read=read_documentation("docs_techqa"),
+        size=11_056,
+        note="Microsoft, Meta and contributors, with attribution; Microsoft's code in it is MIT. "
+        "Differs from our first data in markup: includes, alerts and reference links go whole "
+        "here.",
+    ),
+    TrainSource(
+        name="symfony_techqa",
+        tasks=("qa",),
+        where=(Git("symfony/symfony-docs", "3e03b46811863dab6aa8d2948c601082688441d1", ("*.rst",)),),
+        licence="CC-BY-SA-3.0",
+        languages=("php",),
+        read=read_documentation("symfony_techqa"),
+        size=1_963,
+        note="Symfony and contributors. Apart from docs_techqa because its licence is share-alike.",
+    ),
+)
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="docs_qa",
+        task="qa",
+        where=(
+            Git(
+                "vuejs/docs",
+                "01e098a967951ea92d09b100b8e7d82c7a3369a2",
+                ("/src/**/*.md", "!releases.md"),
+            ),
+            Git(
+                "MicrosoftDocs/WSL",
+                "8842def77a852af26318b9ebec78063a94b068ed",
+                ("/WSL/**/*.md", "!*release-notes.md"),
+            ),
+            Git(
+                "microsoft/TypeScript-Website",
+                "1f8e642574ce992bfd573a96b5e3de43d8ac044a",
+                ("/packages/documentation/copy/en/**/*.md", "!**/release-notes/*.md"),
+            ),
+            Git("rust-lang/book", "917544888a55e4da7109bdba8c88c893c0da70f4", ("/src/**/*.md",)),
+            Git("rust-lang/rust-by-example", "898f0ac1479223d332309e0fce88d44b39927d28", ("/src/**/*.md",)),
+        ),
+        licence="CC-BY-4.0",
+        languages=(),
+        read=read_docs_qa,
+        faithful="Our own set; MTEB's CodeFeedback tasks hold answers that a model wrote.",
+        queries=2069,
+        documents=2085,
+    ),
+)

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 from codequarry.data.catalog.datasets.documentation import page_title, plain, sections
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
 
 _NUMBERED = re.compile(r"^[ \t]*\d+\.[ \t]+(?=#)", re.MULTILINE)
@@ -65,3 +65,40 @@ def _folded(page: str) -> Answers:
 
 def _quizzed(page: str) -> Answers:
     yield from _QUIZ.findall(page)
+
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="interview_techqa",
+        tasks=("qa",),
+        where=(
+            Git("FAQGURU/FAQGURU", "52f6a1092c388309676d149db379e4c3b7f63771", ("/topics/en/*.md",)),
+            Git(
+                "sudheerj/reactjs-interview-questions",
+                "4c355593498bb1878953b6b7f23c20c02848909e",
+                ("/README.md",),
+            ),
+            Git(
+                "trimstray/test-your-sysadmin-skills",
+                "d566322e4f6a656fb835bf34712a67db269d5f2d",
+                ("/README.md",),
+            ),
+            Git(
+                "lydiahallie/javascript-questions",
+                "a8b427b9f7f94f1a2965144ba544b475c5f65829",
+                ("/README.md",),
+            ),
+            Git(
+                "yangshun/front-end-interview-handbook",
+                "e9a6824b5eee1ae943baf3814cb97879b8372e0a",
+                ("/packages/quiz/questions/*/en-US.mdx",),
+            ),
+        ),
+        licence="MIT",
+        languages=("angular", "c", "html", "java", "javascript", "linux", "react", "ruby", "sql"),
+        read=read_interviews,
+        size=2_406,
+        note="Five lists of questions. Differs from our first data in indentation; of the handbook the "
+        "quiz questions alone are read.",
+    ),
+)

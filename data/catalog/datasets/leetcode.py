@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import permutations
 
 from codequarry.data.catalog.datasets.python_problems import set_of_pairs
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -130,3 +130,47 @@ def plain_statement(readme: str) -> str:
         return ""
     text = html.unescape(_TAG.sub("", found[1].replace("<sup>", "^"))).replace("\xa0", " ")
     return re.sub(r"\n\s*\n+", "\n", re.sub(r"[ \t]+", " ", text)).strip()
+
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="leetcode_code2code",
+        tasks=("code2code",),
+        where=(
+            Git("doocs/leetcode", "b6ee4f59f28bcf325b7ec535d0a0e12b409e70f4", ("/solution/*/*/Solution.*",)),
+            Git(
+                "kamyu104/LeetCode-Solutions",
+                "a42318b19416b86d301d01db278172da59490a69",
+                ("/Python/*.py", "/C++/*.cpp"),
+            ),
+        ),
+        licence="CC-BY-SA-4.0",
+        languages=("c", "cpp", "csharp", "go", "java", "javascript", "php", "python", "rust", "typescript"),
+        read=read_leetcode,
+        size=24_906,
+        note="doocs/leetcode is CC-BY-SA-4.0, kamyu104/LeetCode-Solutions MIT. Solutions only, without "
+        "the problems evaluated on. Differs from our first data in which pairs of languages the "
+        "lot takes.",
+    ),
+)
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="leetcode_p2s",
+        task="nl2code",
+        where=(
+            Git(
+                "doocs/leetcode",
+                "b6ee4f59f28bcf325b7ec535d0a0e12b409e70f4",
+                ("/solution/*/*/README_EN.md", "/solution/*/*/Solution.py"),
+            ),
+        ),
+        licence="LicenseRef-LeetCode",
+        languages=("python",),
+        read=read_leetcode_p2s,
+        mirrors="AppsRetrieval",
+        faithful="The same shape, long statement to Python solution, other problems: do not compare scores.",
+        queries=916,
+        documents=3447,
+    ),
+)

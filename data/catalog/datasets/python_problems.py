@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git
 from codequarry.data.eval_set import EvalSet
 
 _DOCSTRING = re.compile(r'"""(.*?)"""|\'\'\'(.*?)\'\'\'', re.DOTALL)
@@ -123,3 +123,100 @@ def set_of_pairs(
         relevant,
         languages,
     )
+
+
+_MBXP = ("cpp", "csharp", "java", "javascript", "kotlin", "php", "python", "ruby", "typescript")
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="humaneval",
+        task="nl2code",
+        where=(
+            Git(
+                "openai/human-eval",
+                "6d43fb980f9fee3c892a914eda09951f772ad10d",
+                ("/data/HumanEval.jsonl.gz",),
+            ),
+        ),
+        licence="MIT",
+        languages=("python",),
+        read=read_human_eval,
+        mirrors="HumanEvalRetrieval",
+        faithful="The same problems; MTEB's queries hold the examples too: compare with care.",
+        queries=164,
+        documents=164,
+    ),
+    EvalSource(
+        name="mbpp",
+        task="nl2code",
+        where=(
+            Git(
+                "deepseek-ai/DeepSeek-Coder",
+                "2f9fd85927c669dae3c0fbb2d607274023af243e",
+                ("/Evaluation/MBPP/data/mbpp.jsonl",),
+            ),
+        ),
+        licence="CC-BY-4.0",
+        languages=("python",),
+        read=read_mbpp,
+        mirrors="MBPPRetrieval",
+        faithful=(
+            "The same texts: scores may be compared. MTEB keeps all 974 rows apart; here equal texts are "
+            "one, so that a twin is no wrong answer."
+        ),
+        queries=970,
+        documents=972,
+    ),
+    EvalSource(
+        name="ds1000",
+        task="nl2code",
+        where=(
+            Git(
+                "yassine-turin/ds1000-codegen-eval",
+                "1eea362fa5eb7bc862eb6022e53df3a9d391ac2b",
+                ("/ds1000_data/data/ds1000.jsonl",),
+            ),
+        ),
+        licence="CC-BY-SA-4.0",
+        languages=("python",),
+        read=read_ds1000,
+        mirrors="DS1000Retrieval",
+        faithful="The same problems, but MTEB's documents are longer: do not compare scores.",
+        queries=996,
+        documents=915,
+    ),
+    EvalSource(
+        name="conala",
+        task="nl2code",
+        where=(
+            Git(
+                "shilliscmu/TranxConalaBaseline",
+                "5520285387d946e826f4cc5a4a0a1bf7361355e5",
+                ("/conala-test.json",),
+            ),
+        ),
+        licence="CC-BY-SA-4.0",
+        languages=("python",),
+        read=read_conala,
+        faithful="Our own retrieval set, from CoNaLa's test split; MTEB has none.",
+        queries=472,
+        documents=490,
+    ),
+    EvalSource(
+        name="mbxp_code2nl",
+        task="code2nl",
+        where=(
+            Git(
+                "amazon-science/mxeval",
+                "e09974f990eeaf0c0e8f2b5eaff4be66effb2c86",
+                ("/data/mbxp/*_release_v*.jsonl",),
+            ),
+        ),
+        licence="Apache-2.0",
+        languages=_MBXP,
+        read=read_mbxp_code2nl,
+        faithful="Our own set; MTEB has no task from code to its description.",
+        queries=1999,
+        documents=1227,
+    ),
+)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import permutations
 
 from codequarry.data.catalog.datasets.python_problems import set_of_pairs
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -150,3 +150,68 @@ def read_rosetta_py_cpp(files: Files) -> EvalSet:
 def is_held_out_task(task: str) -> bool:
     """Whether a task is evaluated on, told by its folder's name; no solution of it may be trained on."""
     return zlib.crc32(task.encode()) % 100 < _HELD_OUT
+
+
+_ROSETTA = ("bgloyer/RosettaCodeData", "88f62ba8313782006d9684f95b4174011802f640")
+
+_ROSETTA_CODE = tuple(f"/Task/*/{folder}/*" for folder in LANGUAGES)
+
+_ROSETTA_LANGUAGES = tuple(sorted(LANGUAGES.values()))
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="rosetta_nl2code",
+        tasks=("nl2code",),
+        where=(Git(*_ROSETTA, ("/Task/*/00DESCRIPTION", *_ROSETTA_CODE)),),
+        licence="GFDL-1.2-or-later",
+        languages=_ROSETTA_LANGUAGES,
+        read=read_descriptions,
+        size=9_782,
+        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from "
+        "our first data in the markup of descriptions, and leaves out tasks held out that have no "
+        "Python or C++.",
+    ),
+    TrainSource(
+        name="rosetta_code2code",
+        tasks=("code2code",),
+        where=(Git(*_ROSETTA, _ROSETTA_CODE),),
+        licence="GFDL-1.2-or-later",
+        languages=_ROSETTA_LANGUAGES,
+        read=read_translations,
+        size=21_106,
+        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from "
+        "our first data in which pairs of languages the lot takes.",
+    ),
+    TrainSource(
+        name="rosetta_code2nl",
+        tasks=("code2nl",),
+        where=(Git(*_ROSETTA, ("/Task/*/00DESCRIPTION", *_ROSETTA_CODE)),),
+        licence="GFDL-1.2-or-later",
+        languages=_ROSETTA_LANGUAGES,
+        read=read_explanations,
+        size=1_284,
+        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from "
+        "our first data in which programs the lot takes.",
+    ),
+)
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="rosetta_py_cpp",
+        task="code2code",
+        where=(
+            Git(
+                "bgloyer/RosettaCodeData",
+                "88f62ba8313782006d9684f95b4174011802f640",
+                ("/Task/*/C++/*", "/Task/*/Python/*"),
+            ),
+        ),
+        licence="GFDL-1.2-or-later",
+        languages=("python", "cpp"),
+        read=read_rosetta_py_cpp,
+        mirrors="CodeTransOceanContest",
+        faithful="The same shape, Python to C++ of one task, from the same site: do not compare scores.",
+        queries=195,
+        documents=526,
+    ),
+)

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 from codequarry.data.catalog.datasets.documentation import plain, sections
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
 
 _EXAMPLE = re.compile(r"^- (.*?):?\n\n`(.*)`$", re.MULTILINE)
@@ -142,3 +142,62 @@ def _commands(block: str) -> str:
     lines = block.strip().split("\n")
     typed = [line[found.end() :] for line in lines if (found := _PROMPT.match(line))]
     return "\n".join(typed or lines).strip()
+
+
+_AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
+
+_POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
+
+_TLDR = Git("tldr-pages/tldr", "08e345f42639f67d99282813247ac670dc6e87cb", ("/pages/**/*.md",))
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="tldr",
+        tasks=("nl2code",),
+        where=(_TLDR,),
+        licence="CC-BY-4.0",
+        languages=("bash", "powershell/cmd"),
+        read=read_commands,
+        size=31_891,
+        note="The tldr-pages contributors. Every command line of our first data is here; which "
+        "descriptions bear the name differs.",
+    ),
+    TrainSource(
+        name="tldr_techqa",
+        tasks=("qa",),
+        where=(_TLDR,),
+        licence="CC-BY-4.0",
+        languages=("bash",),
+        read=read_pages,
+        size=7_421,
+        note="The tldr-pages contributors. Every pair of our first data is here, and 410 more.",
+    ),
+    TrainSource(
+        name="powershell",
+        tasks=("nl2code",),
+        where=(
+            Git(*_POWERSHELL, ("/reference/5.1/**/*.md", "/reference/7.7/**/*.md")),
+            Git(*_AZURE, ("/azps-16.2.0/**/*.md",)),
+        ),
+        licence="CC-BY-4.0",
+        languages=("powershell",),
+        read=read_powershell,
+        size=16_597,
+        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in blocks "
+        "that show output behind a prompt.",
+    ),
+    TrainSource(
+        name="cheatsheets",
+        tasks=("nl2code",),
+        where=(
+            Git("chubin/cheat.sheets", "0bcedfb1d218d1218bbc0e9cf809ebca0d367e6d", ("/sheets/**",)),
+            Git("cheat/cheatsheets", "36bdb99dcfadde210503d8c2dcf94b34ee950e1d", ("/*", "!/.*")),
+        ),
+        licence="MIT",
+        languages=("bash", "perl", "python", "redis", "ruby", "rust"),
+        read=read_cheat_sheets,
+        size=5_172,
+        note="chubin/cheat.sheets is MIT, cheat/cheatsheets CC0-1.0. All but eight pairs of our first "
+        "data, and 238 more.",
+    ),
+)

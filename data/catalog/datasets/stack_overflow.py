@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from codequarry.data.catalog.datasets.documentation import page_title
 from codequarry.data.catalog.datasets.python_problems import set_of_pairs
-from codequarry.data.catalog.schema import Files
+from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -197,3 +197,145 @@ def read_thirty_seconds(files: Files) -> Iterator[Pair]:
         sentence = re.sub(r"[`*]", "", " ".join(sentence.split())).strip()
         if code and sentence:
             yield Pair("nl2code", sentence, code[2].strip(), "snippets30", "javascript")
+
+
+_PROSE_LANGUAGES = ("android", "csharp", "ios", "java", "javascript", "php", "python", "ruby", "sql")
+
+_WIKIOD = Git("wikiod-com/wikiod", "9c05f416f46d3cd6f219611ce64f5dc30f29a298", ("/en/docs/**/*.md",))
+
+TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="nl2bash",
+        tasks=("nl2code",),
+        where=(
+            Git(
+                "TellinaTool/nl2bash",
+                "466c5fe873ab08c7cc0112ea1521cc6ad9c20992",
+                ("/data/bash/all.nl", "/data/bash/all.cm"),
+            ),
+        ),
+        licence="MIT",
+        languages=("bash",),
+        read=read_nl2bash,
+        size=12_607,
+        note="NL2Bash, Lin et al. 2018. data/bash is MIT; the rest is GPL-3.0 and not read.",
+    ),
+    TrainSource(
+        name="concode",
+        tasks=("nl2code",),
+        where=(
+            Git(
+                "microsoft/CodeXGLUE",
+                "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9",
+                ("/Text-Code/text-to-code/dataset/concode/dev.json",),
+            ),
+        ),
+        licence="C-UDA-1.0",
+        languages=("java",),
+        read=read_concode,
+        size=1_879,
+        note="CONCODE, Iyer et al. 2018, its development split, as tokens. CodeXGLUE's code is MIT; "
+        "its data licence permits computational use, commercial too. Every pair of our first data, and "
+        "four more.",
+    ),
+    TrainSource(
+        name="snippets30",
+        tasks=("nl2code",),
+        where=(
+            Git(
+                "30-seconds/30-seconds-of-code",
+                "c16c7cb135c77fc11c88fe6772a39db34d0d98ad",
+                ("/snippets/*.md",),
+            ),
+        ),
+        licence="CC0-1.0",
+        languages=("javascript",),
+        read=read_thirty_seconds,
+        size=536,
+        note="As of 2021; later versions are articles, and CC-BY-4.0.",
+    ),
+    TrainSource(
+        name="so_codenn",
+        tasks=("nl2code",),
+        where=(
+            Git(
+                "sriniiyer/codenn",
+                "0f7fbb8b298a84faf4a14a8f76199e39af685e4a",
+                tuple(
+                    f"/data/stackoverflow/{language}/{split}.txt"
+                    for language in ("csharp", "sql", "python")
+                    for split in ("valid", "test")
+                ),
+            ),
+        ),
+        licence="CC-BY-SA-3.0",
+        languages=("csharp", "python", "sql"),
+        read=read_codenn,
+        size=23_066,
+        note="CodeNN, Iyer et al. 2016; the texts are of Stack Overflow's users. Validation and test "
+        "files without what is evaluated on; the training files hold the same in volume. Differs "
+        "from our first data where a quote was escaped in the code: it stays so.",
+    ),
+    TrainSource(
+        name="sodocs_nl2code",
+        tasks=("nl2code",),
+        where=(_WIKIOD,),
+        licence="CC-BY-SA-3.0",
+        languages=_PROSE_LANGUAGES,
+        read=read_code,
+        size=9_112,
+        note="The archived Stack Overflow Documentation, by its users. Differs from our first data in "
+        "which half of the examples is asked for its code.",
+    ),
+    TrainSource(
+        name="sodocs_techqa",
+        tasks=("qa",),
+        where=(_WIKIOD,),
+        licence="CC-BY-SA-3.0",
+        languages=_PROSE_LANGUAGES,
+        read=read_text,
+        size=18_665,
+        note="The archived Stack Overflow Documentation, by its users. Differs from our first data in "
+        "which examples are not asked for their code, and in links.",
+    ),
+    TrainSource(
+        name="conala",
+        tasks=("nl2code",),
+        where=(
+            Git(
+                "shilliscmu/TranxConalaBaseline",
+                "5520285387d946e826f4cc5a4a0a1bf7361355e5",
+                ("/conala-train.json",),
+            ),
+        ),
+        licence="CC-BY-SA-4.0",
+        languages=("python",),
+        read=read_conala_pairs,
+        size=2_366,
+        note="CoNaLa, Yin et al. 2018, its annotated training split; the test split is evaluated on.",
+    ),
+)
+
+EVAL_SOURCES: tuple[EvalSource, ...] = (
+    EvalSource(
+        name="so_codenn",
+        task="nl2code",
+        where=(
+            Git(
+                "sriniiyer/codenn",
+                "0f7fbb8b298a84faf4a14a8f76199e39af685e4a",
+                tuple(f"/data/stackoverflow/{language}/test.txt" for language in ("csharp", "python", "sql")),
+            ),
+        ),
+        licence="CC-BY-SA-3.0",
+        languages=("csharp", "sql", "python"),
+        read=read_so_codenn,
+        mirrors="StackOverflowQA",
+        faithful=(
+            "Only the kind of question is the same: titles and short, noisy snippets here, whole posts "
+            "there. Do not compare scores."
+        ),
+        queries=1868,
+        documents=1868,
+    ),
+)

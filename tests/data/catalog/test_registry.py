@@ -3,7 +3,7 @@ import re
 import pytest
 
 from codequarry.data.catalog.held_out import refuse
-from codequarry.data.catalog.registry import EVAL_SOURCES, SHARE_ALIKE_ROWS, TRAIN_SOURCES, get_eval_source
+from codequarry.data.catalog.registry import EVAL_SOURCES, TRAIN_SOURCES, get_eval_source
 from codequarry.data.catalog.schema import LICENCES, Distribution, EvalSource, Git, get_licence
 from codequarry.data.parsing.languages import BY_NAME
 from codequarry.modules.tasks import TASKS
@@ -54,11 +54,6 @@ def test_a_row_is_complete(row):
         assert re.fullmatch(r"[0-9a-f]{40}", place.commit)
         assert place.paths, "a whole repository is never what is meant"
         refuse(place.repository, parts=True)
-
-
-def test_share_alike_rows_and_only_those_are_share_alike():
-    listed = {row.name for row in SHARE_ALIKE_ROWS}
-    assert listed == {row.name for row in TRAIN_SOURCES.values() if LICENCES[row.licence].share_alike}
 
 
 @pytest.fixture(params=EVAL_SOURCES.values(), ids=lambda row: row.name)
