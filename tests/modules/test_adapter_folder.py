@@ -103,7 +103,7 @@ def change(folder: Path, name: str, fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "fields", "sentence"),
     [
-        (BASE, {"pooling": "cls"}, "pooling is 'cls'"),
+        (BASE, {"pooling": "max"}, "pooling is 'max'"),
         (BASE, {"max_length": "64"}, "'max_length' is missing or of another type"),
         (BASE, {"dims": "gone"}, "'dims' is missing"),
         (BASE, {"prompts": "cod"}, "'cod' is not a prompt family"),

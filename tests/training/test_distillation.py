@@ -130,7 +130,7 @@ WRITER = """
 import sys
 import numpy as np
 from pathlib import Path
-from codequarry.modules import teacher_vectors
+from codequarry.training import distillation
 distillation._PART = 3
 embed = lambda texts: np.full((len(texts), 8), len(texts[0]), dtype=np.float32)
 texts = [f"text {n}" for n in range(int(sys.argv[2]))]
