@@ -77,7 +77,14 @@ def card_of(
         training_data=tuple(record.get("data", ())),
         decontamination=_report_of(record, decontamination) if decontamination is not None else None,
         hyperparameters=dict(
-            _fields({name: value for name, value in recipe.items() if name not in _NOT_HYPERPARAMETERS})
+            _fields(
+                {
+                    name: value
+                    for name, value in recipe.items()
+                    if name not in _NOT_HYPERPARAMETERS
+                    and value != []  # a list of none, such as of projections
+                }
+            )
         ),
         scores=(record.get("validation") or {}).get("model") or {},
         steps=record.get("steps"),

@@ -32,6 +32,12 @@ def file(tmp_path, value):
     return path
 
 
+def test_a_list_of_none_is_no_row(run):
+    fields = card(with_recipe(run, projections=[], dims=[64, 32])).hyperparameters
+    assert "projections" not in fields
+    assert fields["dims"] == [64, 32]
+
+
 def test_fields_of_tables_have_their_names_with_dots_and_none_is_left_out(run):
     objective = {"spread_out": 0.0, "matching": {"teacher": "a/b", "final_weight": None}}
     fields = card(with_recipe(run, objective=objective, lora=None)).hyperparameters
