@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,6 @@ from codequarry.benchmarks.bootstrap import Scores, interval, mean_of
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 from codequarry.modules.tasks import TASKS
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

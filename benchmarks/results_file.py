@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from codequarry.benchmarks.bootstrap import ROUNDS, SEED
 from codequarry.benchmarks.models import BenchmarkModel, place_of
@@ -14,9 +14,6 @@ from codequarry.benchmarks.results import Measured, Row
 from codequarry.benchmarks.significance import Comparison
 from codequarry.common.environment import origin
 from codequarry.common.files import cache_folder, write_json
-
-if TYPE_CHECKING:
-    pass
 
 _CHECKOUT = Path("benchmarks/results")
 

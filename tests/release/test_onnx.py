@@ -63,10 +63,6 @@ def test_a_missing_package_names_its_installation(monkeypatch):
 
 INT8 = f"{onnx_export.FOLDER}/{onnx_export.FILES['int8']}"
 
-pytestmark = pytest.mark.skipif(
-    not onnx_export.is_installed(), reason="ONNX is an extra: pip install 'codequarry[onnx]'"
-)
-
 
 @pytest.fixture
 def table():
@@ -77,6 +73,7 @@ def table():
     return rows
 
 
+@needs_onnx
 def test_a_small_row_is_rounded_by_itself(table, tmp_path):
     write_lookup(tmp_path / "model.onnx", table)
     write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
@@ -87,6 +84,7 @@ def test_a_small_row_is_rounded_by_itself(table, tmp_path):
     assert not answer[1].any()
 
 
+@needs_onnx
 def test_the_file_is_a_quarter_and_nothing_else_is_left(table, tmp_path):
     write_lookup(tmp_path / "model.onnx", table)
     write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
@@ -95,6 +93,7 @@ def test_the_file_is_a_quarter_and_nothing_else_is_left(table, tmp_path):
     assert rounded < whole / 4 + 4 * len(table) + 2_000  # and a scale a row
 
 
+@needs_onnx
 def test_a_table_that_is_looked_up_twice_is_held_once(table, tmp_path):
     write_lookup(tmp_path / "twice.onnx", table, times=2)
     write_int8(tmp_path / "twice.onnx", tmp_path / "int8.onnx")
@@ -102,6 +101,7 @@ def test_a_table_that_is_looked_up_twice_is_held_once(table, tmp_path):
     assert (tmp_path / "int8.onnx").stat().st_size < 1.2 * table.size + 4 * len(table)
 
 
+@needs_onnx
 def test_a_matrix_is_rounded_a_column_at_a_time(tmp_path):
     """Columns of unlike size, some with all their numbers on one side of zero."""
     matrix = np.random.default_rng(0).normal(size=(48, 40)) * np.logspace(-4, 0, 40) + np.linspace(-2, 2, 40)
@@ -114,6 +114,7 @@ def test_a_matrix_is_rounded_a_column_at_a_time(tmp_path):
     assert (np.abs((rounded.astype(int) - zero_points) * scales - matrix) <= 1.01 * step).all()
 
 
+@needs_onnx
 def test_no_processor_can_saturate(with_onnx):
     """Some add two products with signed weights in 16 bits; unsigned weights are widened first on all."""
     for rounded, *_ in rounded_matrices(with_onnx / INT8):
@@ -121,6 +122,7 @@ def test_no_processor_can_saturate(with_onnx):
         assert rounded.dtype == np.uint8 or 255 * pairs.max() < 2**15
 
 
+@needs_onnx
 def test_int8_is_within_its_tolerance_where_no_processor_has_a_part_in_it(with_onnx):
     evaluate = oracle(with_onnx / INT8)
     texts, expected = golden_texts(with_onnx)
@@ -129,6 +131,7 @@ def test_int8_is_within_its_tolerance_where_no_processor_has_a_part_in_it(with_o
     assert cosines.min() >= TOLERANCES["int8"].cosine
 
 
+@needs_onnx
 def test_onnx_runtime_multiplies_here_as_integers_do(with_onnx, tmp_path):
     """Each multiplication by itself, with what the oracle put into it.
 

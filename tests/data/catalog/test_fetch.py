@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -22,7 +23,9 @@ from codequarry.data.catalog.fetch import (
 )
 from codequarry.data.catalog.schema import Distribution, Git, Hub
 
-pytest.importorskip("datasets")
+needs_datasets = pytest.mark.skipif(
+    find_spec("datasets") is None, reason="the Hub is read with an extra: pip install 'codequarry[train]'"
+)
 
 
 @pytest.fixture
@@ -53,6 +56,7 @@ def layout(tmp_path):
     return tuple(Hub(str(folder), split, f"python-{name}") for name, split in splits.items())
 
 
+@needs_datasets
 def test_records_come_in_order_and_say_where_from(layout, tmp_path):
     records = list(records_of(layout, tmp_path / "lock.json"))
     assert [record["_config"] for record in records] == (
@@ -62,6 +66,7 @@ def test_records_come_in_order_and_say_where_from(layout, tmp_path):
     assert not (tmp_path / "lock.json").exists()  # a folder has no revision to lock
 
 
+@needs_datasets
 def test_judgements_become_pairs(layout, tmp_path):
     read = mteb_retrieval("nl2code", "own", "mixed")
     pairs = list(read(records_of(layout, tmp_path / "lock.json")))
@@ -71,6 +76,7 @@ def test_judgements_become_pairs(layout, tmp_path):
     ]
 
 
+@needs_datasets
 def test_parquet_is_read_by_the_same_code(tmp_path):
     import pyarrow
     from pyarrow import parquet
@@ -101,6 +107,7 @@ def with_hub(monkeypatch, revision):
     return asked, seen
 
 
+@needs_datasets
 def test_a_revision_nobody_has_seen_is_asked_once_and_written_down(monkeypatch, tmp_path):
     asked, seen = with_hub(monkeypatch, "a" * 40)
     lock = tmp_path / "new" / "lock.json"
@@ -112,6 +119,7 @@ def test_a_revision_nobody_has_seen_is_asked_once_and_written_down(monkeypatch, 
     assert list(lock.parent.iterdir()) == [lock]
 
 
+@needs_datasets
 def test_a_revision_in_the_row_needs_no_lock(monkeypatch, tmp_path):
     asked, seen = with_hub(monkeypatch, "a" * 40)
     list(records_of([Hub("some/set", revision="b" * 40)], tmp_path / "lock.json"))
@@ -119,6 +127,7 @@ def test_a_revision_in_the_row_needs_no_lock(monkeypatch, tmp_path):
     assert seen[0][3] == "b" * 40
 
 
+@needs_datasets
 @pytest.mark.parametrize("content", ["{", '["a"]', '{"some/set": 3}'])
 def test_a_broken_lock_is_a_sentence(monkeypatch, tmp_path, content):
     with_hub(monkeypatch, "a" * 40)
@@ -127,6 +136,7 @@ def test_a_broken_lock_is_a_sentence(monkeypatch, tmp_path, content):
         list(records_of([Hub("some/set")], tmp_path / "lock.json"))
 
 
+@needs_datasets
 def test_a_hub_that_does_not_answer_is_a_sentence(monkeypatch, tmp_path):
     def refuse_connection(self, dataset):
         raise ConnectionError("no route")
