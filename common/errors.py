@@ -1,12 +1,13 @@
 """How a program of ours ends when something is wrong: with a sentence and an exit code, not a traceback."""
 
 import argparse
+import difflib
 import errno
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def exit_on_user_error() -> Iterator[None]:
         if str(stop):
             print(stop, file=sys.stderr)
         sys.exit(_INTERRUPTED)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The sentence that suggests the nearest of the `known` names, after a space; empty if none is near.
+
+    >>> did_you_mean("nl2cod", ["nl2code", "qa"])
+    " Did you mean 'nl2code'?"
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def run_program(

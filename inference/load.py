@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from codequarry.common.errors import did_you_mean
 from codequarry.modules.adapter_folder import BASE, load_adapter_folder
 from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
@@ -68,8 +69,10 @@ def _check_folder(name: str) -> None:
     if not folder.exists():
         looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
         if looks_local:
+            known = [MINI, *ADAPTERS]
             raise ValueError(
-                f"{name!r} is not here. Pass 'mini', a model folder, or a Hub name 'owner/model'."
+                f"{name!r} is not a folder here.{did_you_mean(name, known)} Pass {', '.join(known)}, a model "
+                "folder, or a Hub name 'owner/model'."
             )
         return
     missing = [file for file in ("config.json", "modules.json") if not (folder / file).is_file()]

@@ -1,7 +1,8 @@
 """A model as MTEB takes one, with the prompts of our five tasks on MTEB's tasks.
 
     import codequarry, mteb
-    from codequarry.integrations.mteb import MtebEncoder
+    from codequarry.common.errors import did_you_mean
+from codequarry.integrations.mteb import MtebEncoder
 
     mteb.evaluate(MtebEncoder(codequarry.load("runs/mini")), mteb.get_tasks(["CosQA"]))
 
@@ -9,7 +10,6 @@ MTEB's own wrapper ignores prompts that are not called by its names (`nl2code_qu
 without any.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from codequarry.common.errors import did_you_mean
 from codequarry.modules.tasks import PromptFamily, Side, family_of
 
 if TYPE_CHECKING:
@@ -197,11 +198,9 @@ def benchmark_task(name: str) -> BenchmarkTask:
     """
     if name in BENCHMARK_TASKS:
         return BENCHMARK_TASKS[name]
-    near = difflib.get_close_matches(name, BENCHMARK_TASKS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(
-        f"{name!r} is not in the table of benchmark tasks: {hint}Without its row nobody knows which of the "
-        "five tasks' prompts it takes; pass task=… to name one."
+        f"{name!r} is not in the table of benchmark tasks.{did_you_mean(name, BENCHMARK_TASKS)} Its row "
+        "would say which task's prompts it takes: pass task=… to name one."
     )
 
 

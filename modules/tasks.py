@@ -6,11 +6,12 @@ model: its prompt family, saved as sentence-transformers' `prompts` dictionary u
 `<task>_query` and `<task>_document`. `FAMILIES` is the only place where a prefix is written.
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
+
+from codequarry.common.errors import did_you_mean
 
 Side = Literal["query", "document"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -48,9 +49,7 @@ def get_task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    near = difflib.get_close_matches(name, TASKS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"{name!r} is not a task: {hint}The tasks are {', '.join(TASKS)}.")
+    raise ValueError(f"{name!r} is not a task.{did_you_mean(name, TASKS)} The tasks are {', '.join(TASKS)}.")
 
 
 def prompt_name(task: str, side: Side) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import difflib
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from codequarry.common.errors import did_you_mean
 from codequarry.recipes.schema import Recipe
 
 
@@ -88,9 +88,8 @@ def _build(schema: type[Any], table: dict[str, Any], where: str) -> Any:
     known = {field.name: field for field in dataclasses.fields(schema)}
     for name in table:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(known)}."
-            raise ValueError(f"{where}: {name!r} is not a field: {hint}")
+            hint = did_you_mean(name, known) or f" The fields are {', '.join(known)}."
+            raise ValueError(f"{where}: {name!r} is not a field.{hint}")
     missing = [
         name
         for name, field in known.items()

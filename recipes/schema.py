@@ -1,10 +1,10 @@
 """What a recipe says: every field with its unit and special values, frozen once read."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from codequarry.common.errors import did_you_mean
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.losses import Direction, Hardness, Partition
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
@@ -160,9 +160,10 @@ class Validation:
             )
         names = score_names(self.dims)
         if self.metric not in names:
-            near = difflib.get_close_matches(self.metric, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the scores are {', '.join(names)}."
-            raise ValueError(f"validation: metric = {self.metric!r} with dims = {list(self.dims)}: {hint}")
+            hint = did_you_mean(self.metric, names) or f" The scores are {', '.join(names)}."
+            raise ValueError(
+                f"validation: metric = {self.metric!r} is not a score with dims = {list(self.dims)}.{hint}"
+            )
 
     def check(self, *, save_steps: int, matryoshka_dims: tuple[int, ...]) -> None:
         """Raise ValueError where the rest of the recipe does not go with this.

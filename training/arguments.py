@@ -1,11 +1,11 @@
 """What the trainer is given for a recipe: checks of the machine, its arguments, its collator."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.errors import did_you_mean
 from codequarry.data.mixture import column_prompts
 from codequarry.recipes.schema import Recipe
 
@@ -31,9 +31,9 @@ def chosen_logs(named: Sequence[str] = ()) -> tuple[str, ...]:
     """
     for name in named:
         if name not in RUN_LOGS:
-            near = difflib.get_close_matches(name, RUN_LOGS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{name!r} is not a log: {hint}Pass some of {', '.join(RUN_LOGS)}.")
+            raise ValueError(
+                f"{name!r} is not a log.{did_you_mean(name, RUN_LOGS)} Pass some of {', '.join(RUN_LOGS)}."
+            )
         if name != "none" and not _installed(name):
             raise ValueError(f"{name} was asked for and is not installed: pip install {name}")
     if "none" in named and len(set(named)) > 1:

@@ -124,7 +124,7 @@ def test_the_summary_is_mean_and_deviation_over_seeds_with_the_best_first() -> N
         ([["pooling=mean"], ["pooling=mean"]], "'pooling=mean' is given twice"),
         ([[], []], r"'\(unchanged\)' is given twice"),
         ([["seed=4"]], "seed is not a setting of an ablation: pass --seeds"),
-        ([["pooling=mean"], ["temprature=1"]], "did you mean 'temperature'"),
+        ([["pooling=mean"], ["temprature=1"]], "Did you mean 'temperature'"),
     ],
 )
 def test_variants_that_cannot_be_compared_are_refused_before_anything_is_trained(

@@ -243,7 +243,7 @@ def test_one_that_fails_says_why_and_the_next_one_trains_to_its_end(
         between=turns.append,
     )
     assert failing.failed is not None
-    assert "did you mean 'temperature'" in failing.failed
+    assert "Did you mean 'temperature'" in failing.failed
     assert failing.steps == []
     assert turns == [0, 1, 0, 1]
 

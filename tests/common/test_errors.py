@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from codequarry.common.errors import (
+    did_you_mean,
     disk_is_full,
     exit_on_user_error,
     full_disk_is_told,
@@ -146,3 +147,11 @@ def test_memory_that_this_machine_cannot_give_is_recognised() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes differ"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("nl2cod", " Did you mean 'nl2code'?"), ("zzz", ""), ("", ""), (7, "")],
+)
+def test_the_nearest_name_is_suggested_and_only_a_near_one(name: object, hint: str) -> None:
+    assert did_you_mean(name, ["nl2code", "code2code", "qa"]) == hint

@@ -121,7 +121,7 @@ def test_a_pickled_loaded_model_has_its_weights(decoder: Any, texts: list[str]) 
 
 
 def test_an_unknown_task_is_refused_with_the_list(decoder: Any) -> None:
-    with pytest.raises(ValueError, match=r"did you mean 'nl2code'\? The tasks are nl2code, qa, code2code"):
+    with pytest.raises(ValueError, match=r"Did you mean 'nl2code'\? The tasks are nl2code, qa, code2code"):
         TaskEmbedder(decoder, task="nl2cod")
 
 

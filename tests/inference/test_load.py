@@ -76,5 +76,5 @@ def test_a_hub_name_without_a_network_is_answered_with_a_sentence() -> None:
 
 
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_hub() -> None:
-    with pytest.raises(ValueError, match="is not here"):
+    with pytest.raises(ValueError, match="is not a folder here"):
         codequarry.load("./runs/absent")

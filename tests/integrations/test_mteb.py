@@ -120,5 +120,5 @@ def test_the_saturated_set_alone_is_left_out_of_means() -> None:
 
 
 def test_an_unknown_name_is_a_sentence_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"'CoSQA' is not in the table.*did you mean 'CosQA'"):
+    with pytest.raises(ValueError, match=r"'CoSQA' is not in the table.*Did you mean 'CosQA'"):
         benchmark_task("CoSQA")

@@ -45,7 +45,7 @@ def test_a_task_without_a_side_is_refused_with_the_two_that_exist(model: CodeEmb
         model.encode(TEXTS, task="qa")
     with pytest.raises(ValueError, match="'garbage' is not a task"):
         model.encode(TEXTS, task="garbage")
-    with pytest.raises(ValueError, match="'nl2cod' is not a task: did you mean 'nl2code'"):
+    with pytest.raises(ValueError, match=r"'nl2cod' is not a task\. Did you mean 'nl2code'"):
         model.encode_query(TEXTS, task="nl2cod")
 
 

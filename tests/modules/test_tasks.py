@@ -45,7 +45,7 @@ def test_plain_query_and_document_are_those_of_the_default_task() -> None:
 
 
 def test_an_unknown_task_side_or_family_is_answered_with_the_right_ones() -> None:
-    with pytest.raises(ValueError, match=r"did you mean 'code2code'\?"):
+    with pytest.raises(ValueError, match=r"Did you mean 'code2code'\?"):
         get_task("code2cod")
     with pytest.raises(ValueError, match="is not a side"):
         prompt_name("qa", "passage")  # type: ignore[arg-type]

@@ -70,9 +70,9 @@ def test_a_mixture_with_weights_and_negatives_survives_json(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("max_step=3", "'max_step' is not a field: did you mean 'max_steps'?"),
-        ("backbone.revison=x", "backbone: 'revison' is not a field: did you mean 'revision'?"),
-        ("zzz=1", "the fields are name, backbone, data"),
+        ("max_step=3", "'max_step' is not a field. Did you mean 'max_steps'?"),
+        ("backbone.revison=x", "backbone: 'revison' is not a field. Did you mean 'revision'?"),
+        ("zzz=1", "The fields are name, backbone, data"),
         ("batch_size=big", "batch_size = 'big' is str; int is expected"),
         ("batch_size=true", "batch_size = True is bool; int is expected"),
         ("batch_size=1", "batch_size = 1 in recipe mini: at least 2"),

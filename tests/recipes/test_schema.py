@@ -128,8 +128,8 @@ def test_the_defaults_stand() -> None:
         ({"every_steps": 0}, "every_steps = 0: at least 1"),
         ({"patience": 0}, "patience = 0: at least 1"),
         ({"share": 1.0}, "above 0 and below 1"),
-        ({"metric": "nl2cod_ndcg@10"}, "did you mean 'nl2code_ndcg@10'?"),
-        ({"metric": "mean_64_ndcg@10", "dims": (128,)}, "with dims = [128]: did you mean"),
+        ({"metric": "nl2cod_ndcg@10"}, "Did you mean 'nl2code_ndcg@10'?"),
+        ({"metric": "mean_64_ndcg@10", "dims": (128,)}, "with dims = [128]. Did you mean"),
     ],
 )
 def test_a_bad_field_is_named(fields: dict[str, object], sentence: str) -> None:

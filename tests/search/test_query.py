@@ -197,7 +197,7 @@ def test_a_property_and_its_setter_are_two_answers(encoder: Encoder, tmp_path: P
     ("options", "sentence"),
     [
         ({"query": " \n"}, "the query is blank"),
-        ({"task": "nl2cod"}, "did you mean 'nl2code'"),
+        ({"task": "nl2cod"}, "Did you mean 'nl2code'"),
         ({"top": 0}, "top is 0: ask for at least 1"),
     ],
 )

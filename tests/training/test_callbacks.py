@@ -299,7 +299,7 @@ def test_only_files_beside_the_model_are_written_unasked(monkeypatch: pytest.Mon
     ("named", "sentence"),
     [
         (["trackio"], "trackio was asked for and is not installed: pip install trackio"),
-        (["wanbd"], "did you mean 'wandb'?"),
+        (["wanbd"], "Did you mean 'wandb'?"),
         (["none", "tensorboard"], "none and tensorboard were both asked for"),
     ],
 )
