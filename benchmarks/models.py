@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from codequarry.benchmarks.quantization import CompressedDocuments, Precision, Ranges
-from codequarry.inference.vector_cache import Compute, StoredVectors, Vectors, truncated
+from codequarry.inference.encoder import Vectors, truncate
+from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import MtebEncoder
 from codequarry.modules.backbone import EMBEDDED_BASE, resolve_backbone
 from codequarry.modules.tasks import TASKS, Side, prompt_name, wrong_prompts
@@ -185,7 +186,7 @@ def dense_search(
 
     def embed(texts: Sequence[str], before: str) -> Vectors:
         found = vectors.embed(texts, before)
-        return found if variant.dims is None else truncated(found, variant.dims)
+        return found if variant.dims is None else truncate(found, variant.dims)
 
     place = place_of(model)
     index = CompressedDocuments(variant.precision, ranges) if variant.precision != "float32" else None

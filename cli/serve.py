@@ -110,14 +110,14 @@ def run(arguments: argparse.Namespace) -> None:
     bound = bind(arguments.host, arguments.port)  # before seconds are spent on loading a model
     from transformers.utils.logging import disable_progress_bar
 
-    from codequarry.inference.encoder import ModelEncoder, served
+    from codequarry.inference.encoder import Encoder, served
     from codequarry.inference.load import load
 
     disable_progress_bar()
     model = load(arguments.model, revision=arguments.revision, device=arguments.device)
     name = arguments.name or name_of(arguments.model)
     service = Service(
-        ModelEncoder(model, batch_texts=limits.batch_texts),
+        Encoder(model, batch_size=limits.batch_texts),
         served(model, name),
         limits=limits,
         default_prompt=arguments.default_prompt,

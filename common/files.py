@@ -14,14 +14,31 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`: beside it first, then in one rename, so that no reader meets a half."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, for a file or a folder, renamed to `path` at the end.
+
+    No reader ever sees a half-written `path`; what a failed block wrote is removed. For a folder, `path` must
+    be absent or empty by then.
+
+    >>> with atomic_path(Path("table.json")) as temporary:
+    ...     temporary.write_text("{}")
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, record: Any) -> None:

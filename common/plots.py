@@ -6,12 +6,13 @@ the reader's page is dark. The same figures give the same bytes.
 
 import html
 import io
-import os
 import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from codequarry.common.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,12 +112,8 @@ def write_picture(path: Path, figure: "Figure") -> None:
     with styled():
         figure.savefig(held, format=kind, dpi=200, metadata=metadata)
     content = _for_a_page(held.getvalue(), figure) if kind == "svg" else held.getvalue()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _for_a_page(svg: bytes, figure: "Figure") -> bytes:

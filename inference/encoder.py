@@ -1,7 +1,8 @@
-"""Documents into unit vectors, at the precision this processor is fast in."""
+"""Texts into vectors: the one place where a model encodes for search, server, integrations and benchmarks."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,14 +17,14 @@ from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import DEFAULT_TASK, PromptFamily, Side, get_task
 
 if TYPE_CHECKING:
-    from codequarry.modules.embedder import CodeEmbedder
+    from sentence_transformers import SentenceTransformer
 
 Vectors = NDArray[np.float32]
 
 BATCH = 32  # texts
 
 
-class Encoder(Protocol):
+class TaskModel(Protocol):
     """What search needs of a model; `codequarry.load` returns one."""
 
     truncate_dim: int | None
@@ -39,18 +40,16 @@ class Encoder(Protocol):
 
     def get_embedding_dimension(self) -> int | None: ...
 
-    def encode_query(self, inputs: Any, *, task: str | None = None, **kwargs: Any) -> Any: ...
-
-    def encode_document(self, inputs: Any, *, task: str | None = None, **kwargs: Any) -> Any: ...
+    def encode(self, inputs: Any, /, **kwargs: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Everything a document's vector depends on besides its text. Vectors of two spaces never meet.
+    """Everything a document's vector depends on besides its text; vectors of two spaces are not comparable.
 
     fingerprint: of the model.
-    prefix: what stands in front of each document.
-    dims: numbers a vector.
+    prefix: the prompt in front of each document.
+    dims: dimensions of a vector.
     precision: `as loaded`, or `bf16` for autocast to bfloat16.
     """
 
@@ -60,52 +59,119 @@ class Space:
     precision: str
 
 
-def space_of(model: Encoder, task: str) -> Space:
-    """The space in which `model` puts the documents of `task`.
+# A tokenizer keeps the truncation and padding of its last call as state, so two threads in it at once disturb
+# each other (six threads over one model: one failed). Async callers bring threads, and adapters share models.
+_ONE_CALL_AT_A_TIME = threading.Lock()
 
-    Tasks with the same document prefix, as nl2code and code2code have in the family `code`, share one space.
+
+class Encoder:
+    """A loaded model, and the only caller of its `encode`.
+
+    Arguments:
+        model: any `SentenceTransformer`; methods that take a task need what `codequarry.load` returns.
+        batch_size: texts per forward pass.
     """
-    dims = model.truncate_dim or model.get_embedding_dimension()
-    if not dims:
-        raise ValueError("this model does not say how many numbers its vectors have: search cannot use it.")
-    # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
-    precision = "bf16" if has_fast_bf16(model.device.type) else "as loaded"
-    return Space(model.fingerprint, model.prompt_family.prefix(task, "document"), dims, precision)
+
+    def __init__(self, model: "SentenceTransformer | TaskModel", *, batch_size: int = BATCH) -> None:
+        self.model: Any = model
+        self.batch_size = batch_size
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        prompt: str = "",
+        *,
+        side: Side | None = None,
+        dims: int | None = None,
+        normalize: bool = False,
+        bf16: bool = False,
+        progress: bool = False,
+    ) -> Vectors:
+        """Vectors `(texts, dims)` in float32; texts that are too long are cut on the right.
+
+        Arguments: `prompt` is put in front of each text; `side` is for models whose modules differ by it;
+        `dims` a Matryoshka dimension, None for all that the model gives; `normalize` divides by the length,
+        which models with a Normalize module do without it; `bf16` autocasts where the device is faster in
+        bfloat16.
+        """
+        options: dict[str, Any] = {"normalize_embeddings": True} if normalize else {}
+        if side is not None:
+            options["task"] = side
+        if dims is not None:
+            options["truncate_dim"] = dims
+        faster = fast_autocast(self.model.device.type) if bf16 else nullcontext()
+        with _ONE_CALL_AT_A_TIME, faster:
+            vectors = self.model.encode(
+                list(texts),
+                prompt=prompt,
+                batch_size=self.batch_size,
+                show_progress_bar=progress,
+                convert_to_numpy=True,
+                **options,
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text at its full length, special tokens included."""
+        with _ONE_CALL_AT_A_TIME:
+            ids = self.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        return [len(row) for row in ids]
+
+    def space(self, task: str) -> Space:
+        """The space in which this model puts the documents of `task`.
+
+        Tasks with the same document prefix, as nl2code and code2code in the family `code`, share one space.
+        """
+        model = self.model
+        dims = model.truncate_dim or model.get_embedding_dimension()
+        if not dims:
+            raise ValueError("this model does not give the dimensions of its vectors: search cannot use it.")
+        # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
+        precision = "bf16" if has_fast_bf16(model.device.type) else "as loaded"
+        return Space(model.fingerprint, model.prompt_family.prefix(task, "document"), dims, precision)
+
+    def encode_documents(self, texts: Sequence[str], space: Space) -> Vectors:
+        """Unit vectors `(texts, dims)` of documents, normalised in float32 whatever the model computes in.
+
+        Raises ValueError for vectors of another shape, and for one that is zero or not finite.
+        """
+        return _checked_unit(self.encode(texts, space.prefix, side="document", bf16=True), space.dims)
+
+    def encode_query(self, text: str, task: str, space: Space) -> Vectors:
+        """The unit vector `(dims,)` of a query. Raises as `encode_documents` does."""
+        prompt = self.model.prompt_family.prefix(task, "query")
+        unit: Vectors = _checked_unit(self.encode([text], prompt, side="query"), space.dims)[0]
+        return unit
 
 
-def embed_documents(model: Encoder, texts: Sequence[str], task: str, space: Space) -> Vectors:
-    """Unit vectors `(texts, dims)` of documents, normalised in float32 whatever the model computes in."""
-    with fast_autocast(model.device.type):
-        vectors = model.encode_document(list(texts), task=task, batch_size=BATCH, show_progress_bar=False)
-    return _as_unit(vectors, space.dims)
-
-
-def embed_query(model: Encoder, text: str, task: str, space: Space) -> Vectors:
-    """The unit vector `(dims,)` of what is searched with; one text is fast enough as loaded."""
-    vectors = model.encode_query([text], task=task, batch_size=BATCH, show_progress_bar=False)
-    unit: Vectors = _as_unit(vectors, space.dims)[0]
+def unit_vectors(vectors: Vectors) -> Vectors:
+    """Each row of `(texts, dims)` divided by its length; a zero row stays zero, one with NaN stays NaN."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths != 0)
     return unit
 
 
-def _as_unit(vectors: Any, dims: int) -> Vectors:
-    array: Vectors = np.array(vectors, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != dims:
+def truncate(vectors: Vectors, dims: int) -> Vectors:
+    """The first `dims` dimensions of each vector, normalised again; a zero vector stays zero.
+
+    sentence-transformers truncates after its Normalize module and leaves the vectors shorter than 1.
+    """
+    return unit_vectors(vectors[:, :dims])
+
+
+def _checked_unit(vectors: Vectors, dims: int) -> Vectors:
+    if vectors.ndim != 2 or vectors.shape[1] != dims:
         raise ValueError(
-            f"the model gave vectors of shape {array.shape} where {dims} numbers a text were expected: "
+            f"the model gave vectors of shape {vectors.shape} where {dims} dimensions were expected: "
             "check its truncate_dim and get_embedding_dimension()."
         )
-    norms = np.linalg.norm(array, axis=1, keepdims=True)
-    if not np.all(np.isfinite(norms) & (norms > 0)):
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not np.all(np.isfinite(lengths) & (lengths > 0)):
         raise ValueError("the model gave a vector that is zero or not finite: its weights are damaged.")
-    array /= norms
-    return array
+    return unit_vectors(vectors)
 
 
 _BATCHES_AT_ONCE = 16  # sentence-transformers sorts these by length; between two such calls a query may pass
-
-# A tokenizer keeps the truncation and padding of its last call as state, so two threads in it at once disturb
-# each other (six threads over one model: one failed). Async callers bring threads, and adapters share models.
-_one_at_a_time = threading.Lock()
 
 
 class TaskEmbedder:
@@ -114,8 +180,8 @@ class TaskEmbedder:
     Arguments:
         model: a name or folder as in `codequarry.load`, or what it returned.
         task: one of the five tasks.
-        dims: numbers a vector, one of the model's Matryoshka dimensions; None for all, or for those that a
-            loaded model was asked for. Vectors have length 1 at every size.
+        dims: one of the model's Matryoshka dimensions; None for the model's own `truncate_dim`, or all.
+            Vectors have unit length at every size.
         device: where a named model goes, as in `codequarry.load`; None picks the fastest there is.
 
     A pickled copy of a named model holds the name and loads it again; of a loaded one, the weights.
@@ -175,16 +241,9 @@ class TaskEmbedder:
         return vectors
 
     def _embed(self, texts: Sequence[str], side: Side, batch_size: int) -> list[list[float]]:
-        encode = self.model.encode_query if side == "query" else self.model.encode_document
-        with _one_at_a_time:
-            vectors = encode(
-                list(texts),
-                task=self.task,
-                batch_size=batch_size,
-                truncate_dim=self.dims,
-                show_progress_bar=False,
-            )
-        numbers: list[list[float]] = vectors.tolist()
+        prompt = self.model.prompt_family.prefix(self.task, side)
+        encoder = Encoder(self.model, batch_size=batch_size)
+        numbers: list[list[float]] = encoder.encode(texts, prompt, side=side, dims=self.dims).tolist()
         return numbers
 
     def __getstate__(self) -> dict[str, Any]:
@@ -248,41 +307,7 @@ class Served:
     dtype: str
 
 
-class TextEncoder(Protocol):
-    """What the batches are handed to, in one thread that is not the event loop's."""
-
-    def count(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text at its full length, special tokens included."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors `(texts, dim)` of full size; texts that are too long are cut on the right."""
-        ...
-
-
-class ModelEncoder:
-    """`TextEncoder` over a loaded model. Prompts already stand in front of the texts."""
-
-    def __init__(self, model: "CodeEmbedder", *, batch_texts: int) -> None:
-        self._model = model
-        self._batch_texts = batch_texts
-
-    def count(self, texts: Sequence[str]) -> list[int]:
-        tokenizer: Any = self._model.tokenizer
-        return [len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        vectors = self._model.encode(
-            list(texts),
-            prompt="",
-            batch_size=self._batch_texts,
-            show_progress_bar=False,
-            convert_to_numpy=True,
-        )
-        return np.asarray(vectors, dtype=np.float32)
-
-
-def served(model: "CodeEmbedder", name: str) -> Served:
+def served(model: CodeEmbedder, name: str) -> Served:
     """What there is to know of a loaded model."""
     dims = model.matryoshka_dims or (model.get_embedding_dimension() or 0,)
     return Served(
@@ -292,10 +317,3 @@ def served(model: "CodeEmbedder", name: str) -> Served:
         max_tokens=model.max_seq_length,
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
     )
-
-
-def cut(vectors: Vectors, dims: int, *, normalize: bool) -> Vectors:
-    """The first `dims` numbers of each vector, brought back to length 1 if `normalize`."""
-    first = vectors[:, :dims]
-    lengths = np.linalg.norm(first, axis=1, keepdims=True)
-    return np.asarray(first / lengths, dtype=np.float32) if normalize else first

@@ -1,28 +1,25 @@
 """Each text embedded once: dimensions, precisions, fusion and later runs take its vector from the disk."""
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
-from codequarry.common.environment import fast_autocast, has_fast_bf16, processor
+from codequarry.common.environment import has_fast_bf16, processor
+from codequarry.common.files import atomic_path
+from codequarry.inference.encoder import Encoder, Vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Vectors = npt.NDArray[np.float32]
 Compute = Literal["auto", "fp32"]
 
 _CHUNK = 512  # texts between two writes: what a kill costs at most
-_BATCH = 32
 _CHARACTERS_A_TOKEN = 4  # only to weigh the progress bar
 
 
@@ -70,6 +67,7 @@ class StoredVectors:
         progress: bool = True,
     ) -> None:
         self._model, self._label = model, label
+        self._encoder = Encoder(model)
         self._progress = progress
         device = model.device.type
         self.arithmetic = "bf16" if compute == "auto" and has_fast_bf16(device) else "fp32"
@@ -142,24 +140,10 @@ class StoredVectors:
                 bar.update(sum(weights[name] for name in chunk))
 
     def _embed_chunk(self, names: list[str], texts: dict[str, str], prompt: str) -> None:
-        model = self._model
         chosen = [texts[name] for name in names]
         tokens = self._count_tokens(chosen, prompt)
-        faster: AbstractContextManager[Any] = (
-            fast_autocast(model.device.type) if self.arithmetic == "bf16" else nullcontext()
-        )
         started = time.perf_counter()
-        with faster:
-            vectors = np.asarray(
-                model.encode(
-                    chosen,
-                    prompt=prompt,
-                    batch_size=_BATCH,
-                    normalize_embeddings=True,
-                    show_progress_bar=False,
-                ),
-                dtype=np.float32,
-            )
+        vectors = self._encoder.encode(chosen, prompt, normalize=True, bf16=self.arithmetic == "bf16")
         speed = Speed(len(names), tokens, time.perf_counter() - started)
         if not np.isfinite(vectors).all():
             raise ValueError(f"{self._label} gave a vector with numbers that are not finite.")
@@ -189,33 +173,17 @@ class StoredVectors:
         self._speeds.append(speed)
 
 
-def truncated(vectors: Vectors, dims: int) -> Vectors:
-    """The first `dims` numbers of each vector, made unit length again; a zero vector stays zero.
-
-    sentence-transformers truncates after its Normalize module and leaves the vectors shorter than 1.
-    """
-    cut = vectors[:, :dims]
-    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
-    unit: Vectors = np.divide(cut, lengths, out=np.zeros_like(cut), where=lengths > 0)
-    return unit
-
-
 def _write(folder: Path, names: list[str], vectors: Vectors, speed: Speed) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{_short(''.join(names))}.npz"
-    beside = folder / f".{file.name}.{os.getpid()}.tmp"
-    try:
-        with beside.open("wb") as opened:
-            np.savez(
-                opened,
-                names=np.array(names),
-                vectors=vectors,
-                counts=np.array([speed.texts, speed.tokens]),
-                seconds=np.array(speed.seconds),
-            )
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(file) as temporary, temporary.open("wb") as opened:
+        np.savez(
+            opened,
+            names=np.array(names),
+            vectors=vectors,
+            counts=np.array([speed.texts, speed.tokens]),
+            seconds=np.array(speed.seconds),
+        )
 
 
 def _read(file: Path) -> tuple[list[str], Vectors, Speed]:

@@ -2,6 +2,7 @@
 
     import codequarry, mteb
     from codequarry.common.errors import did_you_mean
+from codequarry.inference.encoder import Encoder
 from codequarry.integrations.mteb import MtebEncoder
 
     mteb.evaluate(MtebEncoder(codequarry.load("runs/mini")), mteb.get_tasks(["CosQA"]))
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codequarry.common.errors import did_you_mean
+from codequarry.inference.encoder import Encoder
 from codequarry.modules.tasks import PromptFamily, Side, family_of
 
 if TYPE_CHECKING:
@@ -112,9 +114,10 @@ def task_prompt(family: PromptFamily, name: str, side: Side) -> str:
 
 
 def _embed_with(model: "SentenceTransformer") -> Embed:
+    encoder = Encoder(model)
+
     def embed(texts: Sequence[str], prompt: str) -> Vectors:
-        vectors = model.encode(list(texts), prompt=prompt, normalize_embeddings=True, show_progress_bar=True)
-        return np.asarray(vectors, dtype=np.float32)
+        return encoder.encode(texts, prompt, normalize=True, progress=True)
 
     return embed
 

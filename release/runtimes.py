@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from codequarry.inference.encoder import unit_vectors
 from codequarry.release import runners
 
 
@@ -229,10 +230,10 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
         # What a client does that wants fewer numbers than the runtime gives: cut, back to length 1.
         own_cut = f"{precision} {padding} {batch} {dims[-1]}" in passes
         for dim in [int(width)] if own_cut else [dim for dim in dims if dim <= int(width)]:
-            cut, answer = _unit(expected[:, :dim]), vectors[:, :dim].astype(np.float64)
-            answer = answer if dim == int(width) else _unit(answer)
+            cut, answer = unit_vectors(expected[:, :dim]), vectors[:, :dim].astype(np.float64)
+            answer = answer if dim == int(width) else unit_vectors(answer)
             difference = np.abs(cut - answer).max(axis=1)
-            cosine = (cut * _unit(answer)).sum(axis=1)
+            cosine = (cut * unit_vectors(answer)).sum(axis=1)
             for kind, members in kinds.items():
                 # NaN must not hide behind another text: it is the largest there is.
                 worst = max(members, key=lambda text: (np.isnan(difference[text]), difference[text]))
@@ -249,10 +250,6 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
                     )
                 )
     return found
-
-
-def _unit(vectors: Any) -> Any:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)

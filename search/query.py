@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codequarry.inference.encoder import Encoder, Vectors, embed_documents, embed_query, space_of
+from codequarry.inference.encoder import Encoder, TaskModel, Vectors
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
 from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
 from codequarry.search.database import DamagedIndex, database_path, open_database, reading, set_aside
@@ -67,7 +67,7 @@ class Answers:
 def search(
     query: str,
     root: Path,
-    model: Encoder,
+    model: TaskModel,
     *,
     task: str = DEFAULT_TASK,
     top: int = 10,
@@ -109,7 +109,7 @@ def search(
 
 
 def _search(
-    path: Path, query: str, root: Path, model: Encoder, task: str, top: int, progress: bool
+    path: Path, query: str, root: Path, model: TaskModel, task: str, top: int, progress: bool
 ) -> Answers:
     started = time.perf_counter()
     kind = KIND_OF_TASK[task]
@@ -117,15 +117,16 @@ def _search(
         skipped = dict(read_changes(connection, root, progress))
         files, chunks, texts = count(connection, kind)
         _check_found(root, task, files, chunks, skipped)
-        space = space_of(model, task)
+        encoder = Encoder(model)
+        space = encoder.space(task)
         number = space_number(connection, space)
 
         def embed(batch: list[str]) -> Vectors:
-            return embed_documents(model, batch, task, space)
+            return encoder.encode_documents(batch, space)
 
         embedded = embed_missing(connection, kind, number, embed, progress)
         refresh = Refresh(files, chunks, embedded, texts - embedded, skipped, time.perf_counter() - started)
-        query_D = embed_query(model, query, task, space)
+        query_D = encoder.encode_query(query, task, space)
         with reading(connection):
             corpus = read_corpus(connection, kind, number, space.dims)
             # Equal texts have equal scores only up to the last bits of a matrix product: rounded, they keep

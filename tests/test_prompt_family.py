@@ -14,7 +14,7 @@ import codequarry
 from codequarry.benchmarks.models import contender
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
-from codequarry.inference.encoder import served, space_of
+from codequarry.inference.encoder import Encoder, served
 from codequarry.integrations.mteb import MtebEncoder
 from codequarry.integrations.serve.schemas import openai_models
 from codequarry.model_card.papers import JINA, taken_and_left
@@ -183,6 +183,6 @@ def test_server_search_and_benchmarks_take_it_from_the_model(model: CodeEmbedder
     assert dict(row.prompts) == GEMMA.prompts()
     names = {entry["id"] for entry in openai_models(row)["data"]}
     assert names == {"gemma"} | {f"gemma:{name}" for name in GEMMA.prompts()}
-    assert space_of(model, "qa").prefix == DOCUMENT
+    assert Encoder(model).space("qa").prefix == DOCUMENT
     assert contender("gemma", model).prompt("code2nl", "query") == QUERY
     assert MtebEncoder(model)._prompt("CosQA", "document") == DOCUMENT

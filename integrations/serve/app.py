@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
-from codequarry.inference.encoder import Served, TextEncoder, Vectors, cut
+from codequarry.inference.encoder import Served, Vectors, unit_vectors
 from codequarry.integrations.serve.auth import shows_key
-from codequarry.integrations.serve.batching import Batcher, Embedded
+from codequarry.integrations.serve.batching import Batcher, Embedded, TextEncoder
 from codequarry.integrations.serve.limits import Limits
 from codequarry.integrations.serve.schemas import (
     EmbeddingRequest,
@@ -64,7 +64,7 @@ class Service:
 
     Raises ValueError for a default prompt that the model does not have.
 
-    >>> service = Service(ModelEncoder(model, batch_texts=32), served(model, "mini"))
+    >>> service = Service(Encoder(model), served(model, "mini"))
     """
 
     def __init__(
@@ -218,10 +218,9 @@ class Service:
 
 def _answer(api: Api, wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
     # In a thread of its own: a thousand vectors take long enough to write to keep other clients waiting.
-    vectors = np.stack([one.vector for one in embedded])
-    return api.answer(
-        wanted, cut(vectors, wanted.dims, normalize=wanted.normalize), [one.tokens for one in embedded]
-    )
+    vectors = np.stack([one.vector for one in embedded])[:, : wanted.dims]
+    vectors = unit_vectors(vectors) if wanted.normalize else vectors
+    return api.answer(wanted, vectors, [one.tokens for one in embedded])
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[Embedded]]) -> list[Embedded]:

@@ -13,14 +13,27 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
-from codequarry.inference.encoder import TextEncoder, Vectors
+from codequarry.inference.encoder import Vectors
 from codequarry.integrations.serve.limits import Limits
 from codequarry.integrations.serve.schemas import RequestError
 
 _log = logging.getLogger(__name__)
+
+
+class TextEncoder(Protocol):
+    """What batches are passed to, in one thread that is not the event loop's; an `Encoder` is one."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text at its full length, special tokens included."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Vectors `(texts, dim)` of full size; texts that are too long are cut on the right."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,7 @@ class Batcher:
         return outcomes
 
     def _embed_together(self, asked: list[tuple[str, bool]]) -> list[Outcome]:
-        tokens = self._encoder.count([text for text, _ in asked])
+        tokens = self._encoder.count_tokens([text for text, _ in asked])
         fits = [
             truncate or count <= self._max_tokens for (_, truncate), count in zip(asked, tokens, strict=True)
         ]

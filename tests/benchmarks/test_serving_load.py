@@ -23,7 +23,7 @@ from codequarry.integrations.serve.server import bind, serve
 from codequarry.modules.tasks import CODE
 
 class Quick:
-    def count(self, texts):
+    def count_tokens(self, texts):
         return [len(text.split()) for text in texts]
 
     def encode(self, texts):

@@ -9,7 +9,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from codequarry.inference import encoder as module
-from codequarry.inference.encoder import ModelEncoder, TaskEmbedder, cut, served
+from codequarry.inference.encoder import Encoder, TaskEmbedder, served, truncate, unit_vectors
 from codequarry.integrations.serve.batching import Batcher
 from codequarry.integrations.serve.limits import Limits
 from codequarry.modules.backbone import MINI_FOLDER
@@ -166,7 +166,7 @@ def embed_together(model, texts, batch_texts):
     """Each text is a request of its own, and all of them wait at the same time."""
 
     async def whole():
-        encoder = ModelEncoder(model, batch_texts=batch_texts)
+        encoder = Encoder(model, batch_size=batch_texts)
         batcher = Batcher(encoder, Limits(batch_texts=batch_texts), model.max_seq_length)
         worker = asyncio.create_task(batcher.run())
         answers = await asyncio.gather(*(batcher.embed([text]) for text in texts))
@@ -194,7 +194,7 @@ def test_a_cut_vector_equals_the_models_own_at_that_dimension(mini):
     full = mini.encode_query(list(TEXTS), task="qa")
     for dims in mini.matryoshka_dims:
         own = mini.encode_query(list(TEXTS), task="qa", truncate_dim=dims)
-        assert np.abs(cut(full, dims, normalize=True) - own).max() < 1e-6
+        assert np.abs(truncate(full, dims) - own).max() < 1e-6
 
 
 def test_tokens_are_those_the_model_reads(mini):
@@ -202,7 +202,7 @@ def test_tokens_are_those_the_model_reads(mini):
     read = mini.preprocess(texts)["attention_mask"].sum(dim=1).tolist()
     assert [one.tokens for one in embed_together(mini, texts, 4)] == read
     assert max(read) == mini.max_seq_length
-    assert ModelEncoder(mini, batch_texts=4).count(texts)[2] > mini.max_seq_length
+    assert Encoder(mini).count_tokens(texts)[2] > mini.max_seq_length
 
 
 def test_what_is_served_is_what_the_model_says_of_itself(mini):
@@ -210,3 +210,10 @@ def test_what_is_served_is_what_the_model_says_of_itself(mini):
     assert (row.name, row.dims, row.max_tokens) == ("m", mini.matryoshka_dims, mini.max_seq_length)
     assert row.dtype == "float32"
     assert dict(row.prompts) == CODE.prompts()
+
+
+def test_rows_become_unit_vectors_zero_stays_zero_and_nan_stays_nan():
+    rows = np.array([[3, 4], [0, 0], [np.nan, 1]], dtype=np.float32)
+    unit = unit_vectors(rows)
+    np.testing.assert_allclose(unit[:2], [[0.6, 0.8], [0, 0]], atol=1e-7)
+    assert np.isnan(unit[2]).all()

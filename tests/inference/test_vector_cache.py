@@ -7,7 +7,7 @@ import pytest
 
 from codequarry.benchmarks.models import BenchmarkModel
 from codequarry.inference import vector_cache as module
-from codequarry.inference.vector_cache import truncated
+from codequarry.inference.encoder import truncate
 
 TEXTS = ["sort a list", "parse a date and give it back", "x = 1", "open a socket to an address"]
 
@@ -103,7 +103,7 @@ def test_speed_counts_texts_and_their_true_tokens(minilm_model: BenchmarkModel, 
 def test_truncated_vectors_are_unit_length_again_and_zero_stays_zero() -> None:
     vectors = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
     vectors[2] = 0
-    cut = truncated(vectors, 8)
+    cut = truncate(vectors, 8)
     np.testing.assert_allclose(np.linalg.norm(cut, axis=1), [1, 1, 0, 1, 1], atol=1e-6)
     np.testing.assert_allclose(cut[0], vectors[0, :8] / np.linalg.norm(vectors[0, :8]), atol=1e-6)
 

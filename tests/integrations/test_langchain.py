@@ -41,7 +41,7 @@ def test_the_event_loop_goes_on_while_a_text_is_embedded(
     decoder: Any, ticks_while: Callable[..., int]
 ) -> None:
     embeddings = CodequarryEmbeddings(decoder)
-    assert ticks_while("encode_query", lambda: embeddings.aembed_query("a question")) >= 5
+    assert ticks_while("encode", lambda: embeddings.aembed_query("a question")) >= 5
 
 
 def test_a_vector_store_asks_with_the_query_side_and_keeps_the_document_side(

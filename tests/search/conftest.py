@@ -29,13 +29,11 @@ class FakeEncoder:
     def get_embedding_dimension(self) -> int:
         return self.truncate_dim or 384
 
-    def encode_query(self, inputs: Any, *, task: str | None = None, **kwargs: Any) -> Any:
+    def encode(self, inputs: Any, /, *, prompt: str = "", task: str = "query", **kwargs: Any) -> Any:
+        if task == "document":
+            self.embedded.extend(inputs)
+            time.sleep(self.delay * len(inputs))
         return np.stack([self._vector(text) for text in inputs])
-
-    def encode_document(self, inputs: Any, *, task: str | None = None, **kwargs: Any) -> Any:
-        self.embedded.extend(inputs)
-        time.sleep(self.delay * len(inputs))
-        return self.encode_query(inputs)
 
     def _vector(self, text: str) -> Any:
         counts = np.zeros(384, np.float32)

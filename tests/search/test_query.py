@@ -62,10 +62,10 @@ def test_scores_and_order_are_those_of_a_plain_loop_over_all_chunks(
     ask: Any, encoder: Encoder, checkout: Path, cache: Path
 ) -> None:
     answers = ask(encoder, "radius of a circle", top=100)
-    query = encoder.encode_query(["radius of a circle"])[0].astype(np.float64)
+    query = encoder.encode(["radius of a circle"])[0].astype(np.float64)
     expected = []
     for path, kind, start, _, _, text, _ in contents(database_path(checkout, cache))[0]:
-        document = encoder.encode_query([text])[0].astype(np.float64)
+        document = encoder.encode([text])[0].astype(np.float64)
         score = query @ document / np.linalg.norm(query) / np.linalg.norm(document)
         if kind == "code":
             expected.append((round(-score, 5), path, start))

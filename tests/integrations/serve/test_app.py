@@ -31,7 +31,7 @@ def test_openai_gets_one_object_a_text_with_the_prompt_in_front(asking, encoder)
     assert [row["index"] for row in answer["data"]] == [0, 1]
     for row, text in zip(answer["data"], ("x y", "z"), strict=True):
         np.testing.assert_allclose(row["embedding"], unit(encoder.vector(prefix + text), 4), atol=1e-7)
-    read = sum(encoder.count([prefix + "x y", prefix + "z"]))
+    read = sum(encoder.count_tokens([prefix + "x y", prefix + "z"]))
     assert answer["usage"] == {"prompt_tokens": read, "total_tokens": read}
     assert (answer["object"], answer["model"]) == ("list", "tiny")
 
