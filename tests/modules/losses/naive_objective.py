@@ -3,7 +3,8 @@
 Nothing of sentence-transformers and nothing of `modules/losses` is used here, and nothing is fast.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -65,10 +66,28 @@ def additions() -> list[dict[str, Any]]:
     ]
 
 
-def combinations() -> Iterator[Combination]:
+def combinations() -> list[Combination]:
     """Every supported combination."""
-    for base, mask, added in product(softmaxes(), MASKS, additions()):
-        yield replace(base, **mask, **added)
+    return [replace(base, **mask, **added) for base, mask, added in product(softmaxes(), MASKS, additions())]
+
+
+def pairwise(found: Sequence[Combination]) -> list[Combination]:
+    """Few of them in which every two values of two fields that occur together in one occur together again."""
+
+    number: dict[tuple[Any, ...], int] = {}
+
+    def bits(one: Combination) -> int:
+        pairs = itertools.combinations(asdict(one).items(), 2)
+        return sum(1 << number.setdefault(pair, len(number)) for pair in pairs)
+
+    missing = [bits(one) for one in found]
+    chosen: list[Combination] = []
+    while any(missing):
+        best = max(range(len(found)), key=lambda place: missing[place].bit_count())
+        chosen.append(found[best])
+        covered = missing[best]
+        missing = [rest & ~covered for rest in missing]
+    return chosen
 
 
 class TinyModel(nn.Module):

@@ -11,7 +11,18 @@ from itertools import cycle, product
 
 import torch
 import torch.distributed as dist
-from naive_objective import MASKS, Combination, Naive, TinyModel, additions, batch, check, softmaxes
+from naive_objective import (
+    MASKS,
+    Combination,
+    Naive,
+    TinyModel,
+    additions,
+    batch,
+    check,
+    combinations,
+    pairwise,
+    softmaxes,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from codequarry.modules.losses.contrastive import Objective
@@ -31,6 +42,8 @@ def main() -> None:
             model = DistributedDataParallel(TinyModel(), find_unused_parameters=unused)
             more = cycle(additions())
             some = [replace(base, **mask, **next(more)) for mask in MASKS for base in softmaxes()]
+            if "every" not in sys.argv:
+                some = pairwise(combinations())
             for chosen in some[unused::2]:
                 expected = naive(chosen)
                 loss = Objective(
