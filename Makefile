@@ -1,6 +1,7 @@
 # make demo               install, then search, mine, train, score and release on real code;
 #                         on yours with CODE=path [QUERY="plain words"]
 # make test               the test suite
+# make test-all           the same, and every combination where the test suite walks a cover of them
 # make lint               style and types
 # make compat             the release in other environments: sentence-transformers 3.4.1, huggingface-hub 1.33
 # make test-newest        the test suite with the newest versions that pyproject.toml admits
@@ -10,10 +11,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS := --numprocesses=2 --dist=loadfile   # of one thread each
 CODE ?=
 QUERY ?=
 
-.PHONY: demo test lint compat test-newest test-lowest llama clean
+.PHONY: demo test lint compat test-all test-newest test-lowest llama clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,7 +27,10 @@ demo: $(VENV)/installed
 	$(BIN)/python -m codequarry.cli.demo $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)
+
+test-all: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m ''
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
