@@ -127,17 +127,31 @@ def test_an_example_prints_what_the_readme_says(program: str, tmp_path: Path) ->
     assert ran.stdout == example["printed"]
 
 
+PYTHON = re.compile(r"^```python\n(.+?)^```$", re.M | re.S)
+RUN_HERE = {"docs/models.md": 2, "models/mini/README.md": 2}  # pages, and their blocks
+RUN_ELSEWHERE = {"README.md", "integrations/README.md"}  # tests/test_readme.py, and above
+NOT_RUN = {"docs/serving.md"}  # the client of a server, in a package that nothing here needs
+
+
+def test_the_python_of_every_page_is_run() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("integrations/**/*.md")]
+    with_python = {
+        page.relative_to(ROOT).as_posix() for page in pages if PYTHON.search(page.read_text("utf-8"))
+    }
+    assert with_python == {*RUN_HERE, *RUN_ELSEWHERE, *NOT_RUN} - {"models/mini/README.md"}
+
+
 # The card's `path/to/mini` is a folder of that name.
-@pytest.mark.parametrize("readme", ["README.md", "models/mini/README.md"])
-def test_the_python_of_a_readme_runs_from_top_to_bottom(
+@pytest.mark.parametrize("readme", RUN_HERE)
+def test_the_python_of_a_page_runs_from_top_to_bottom(
     readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "path").mkdir()
     (tmp_path / "path/to").symlink_to(ROOT / "models")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.+?)^```$", (ROOT / readme).read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 2
+    blocks = PYTHON.findall((ROOT / readme).read_text(encoding="utf-8"))
+    assert len(blocks) == RUN_HERE[readme]
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, readme, "exec"), names)

@@ -1,0 +1,313 @@
+"""README.md and docs/: tables of figures are results files rendered; links, commands and programs exist."""
+
+import ast
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codequarry.__main__ import _parser
+from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
+from codequarry.benchmarks.results import Row, table
+from codequarry.benchmarks.serving_load import serving_table
+from codequarry.benchmarks.training_tables import speed_table
+from codequarry.common.tables import markdown_table
+from codequarry.integrations.mteb import counts_in_mean
+from codequarry.modules.tasks import SIDES, TASKS, prompt_name
+from codequarry.recipes.read import read_recipe, recipe_path
+
+ROOT = Path(__file__).parents[1]
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in FILES}
+COLUMNS = ["BM25", "all-MiniLM-L6-v2", "mini", "mini + BM25"]  # of the README's table
+NO_FIGURES = ("| status |", "| route |", "| recipe |")  # heads of tables whose digits are not measurements
+
+
+def read(name: str) -> dict[str, Any]:
+    """A results file."""
+    record: dict[str, Any] = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text("utf-8"))
+    return record
+
+
+def benchmarks() -> list[Benchmark]:
+    """The scores of packaged models, without those of the demo."""
+    found = read_benchmarks(ROOT / "benchmarks/results")
+    return [one for one in found if "held-out" not in one.title]
+
+
+def benchmark(words: str) -> Benchmark:
+    """The one benchmark whose title begins so."""
+    (found,) = (one for one in benchmarks() if one.title.startswith(words))
+    return found
+
+
+def demo_rows() -> list[Row]:
+    records = read("demo")["rows"]
+    return [Row(**{name.replace("@", "_at_"): value for name, value in row.items()}) for row in records]
+
+
+def fine_tuning() -> str:
+    """The demo's means, a line per model."""
+    return markdown_table(
+        ["model", "nDCG@10", "MRR@10", "recall@1"],
+        [
+            [row.name, *(f"{100 * score:.1f}" for score in (row.ndcg_at_10, row.mrr_at_10, row.recall_at_1))]
+            for row in demo_rows()
+            if row.task == "mean"
+        ],
+    )
+
+
+def results() -> str:
+    """The README's one table of results: three evaluation sets, their mean, and the mean over commits."""
+    evaluation, commits = benchmark("evaluation sets"), benchmark("commit message")
+    lines = [
+        [f"{name} ({evaluation.rows[name, 'mini']['task']})", *scores(evaluation, name)]
+        for name in ("codesearchnet_real", "completion_py", "so_codenn")
+    ]
+    count = sum(map(counts_in_mean, evaluation.sets))
+    lines.append([f"**mean of {count} sets**, five tasks", *scores(evaluation, "mean")])
+    lines.append([f"**mean of {len(commits.sets)} repositories**, commits", *scores(commits, "mean")])
+    return markdown_table(["set", *COLUMNS], lines)
+
+
+def scores(found: Benchmark, name: str) -> list[str]:
+    rows = [found.rows[name, model] for model in COLUMNS]
+    best = max(row["ndcg@10"] for row in rows)
+    shown = (f"{100 * row['ndcg@10']:.1f}" for row in rows)
+    bold = (f"**{text}**" if row["ndcg@10"] == best else text for text, row in zip(shown, rows, strict=True))
+    return [f"{text} ±{50 * (row['high'] - row['low']):.1f}" for text, row in zip(bold, rows, strict=True)]
+
+
+# The programs behind the next tables are gone (benchmarks/LOG.md names their commits): rendered here.
+
+
+def one_step() -> str:
+    lines = [
+        [
+            f"`{row['recipe']}`",
+            row["trained"],
+            str(row["batch_size"]),
+            f"{row['tokens']:,}",
+            f"{row['step_seconds']:.0f}",
+            *(f"{row[f'memory_{when}'] / 1e9:.1f} GB" for when in ("before", "step", "end")),
+        ]
+        for row in read("training-one-step")["rows"]
+    ]
+    costs = ["seconds a step", "memory before it", "peak with it", "until the model is saved"]
+    return markdown_table(["model", "trained", "pairs", "tokens", *costs], lines, words=("trained",))
+
+
+def ranks() -> str:
+    runs = read("training-scaling")["runs"]
+    speeds = [run["pairs_per_second"] for run in runs]
+    lines = [
+        [str(run["ranks"]), f"{speed:.1f}", f"{speed / speeds[0]:.2f}"]
+        for run, speed in zip(runs, speeds, strict=True)
+    ]
+    return markdown_table(["ranks", "pairs/s", "times one rank"], lines)
+
+
+def poolings() -> str:
+    lines = []
+    for pooling, found in read("training-pooling")["poolings"].items():
+        means = (found[name] for name in ("ndcg@10", "mrr@10", "recall@1"))
+        cells = (f"{100 * score['mean']:.1f} ±{100 * score['deviation']:.1f}" for score in means)
+        lines.append([f"`{pooling}`", *cells, f"{found['seconds']:.0f}"])
+    return markdown_table(["pooling", "nDCG@10", "MRR@10", "recall@1", "seconds a run"], lines)
+
+
+def runtimes() -> str:
+    """What `verify` found, llama.cpp's rows in nano's column."""
+    mini, nano, gguf = (read(f"verify-{name}") for name in ("mini", "nano", "nano-GGUF"))
+    assert all(row["ok"] for record in (mini, nano, gguf) for row in record["rows"])
+    nano["rows"] += gguf["rows"]
+    return verified_table({"mini": mini, "nano": nano})
+
+
+def releases() -> str:
+    lines = []
+    for row in read("releasing")["rows"]:
+        worst: dict[str, float] = {}
+        for one in (one for load in row["loads"] for one in load["precisions"]):
+            found = one["worst_absolute_difference"]
+            worst[one["precision"]] = max(found, worst.get(one["precision"], 0.0))
+        lines.append(
+            [
+                f"`{row['model']}`",
+                f"{row['parameters'] / 1e6:,.1f}M{'' if row['trained'] else ', random'}",
+                f"{row['bytes'] / 1e6:,.0f} MB in {row['weight_files']}",
+                *(cost(row["steps"][step]) for step in ("build", "verify", "card", "publish")),
+                ", ".join(f"{precision} {found:.1e}" for precision, found in worst.items()),
+            ]
+        )
+    steps = ["build", "verify", "card", "publish", "loaded by name, worst difference"]
+    return markdown_table(["model", "parameters", "on disk", *steps], lines)
+
+
+def cost(step: dict[str, Any]) -> str:
+    """Seconds and peak memory of a step of a release."""
+    memory = step["peak_bytes"]
+    shown = f"{memory / 1e9:.1f} GB" if memory >= 1e9 else f"{memory / 1e6:.0f} MB"
+    return f"{step['seconds']:,.0f} s, {shown}"
+
+
+TABLES = {
+    "README.md": [fine_tuning, results],
+    "docs/training.md": [lambda: speed_table(read("training-throughput")), ranks, one_step, poolings],
+    "docs/release.md": [runtimes, releases],
+    "docs/serving.md": [lambda: serving_table(read("serve"))],
+}
+
+
+def expected_tables(page: str) -> list[str]:
+    if page == "docs/benchmarks.md":
+        return [score_table(one).split("\n\n")[0] for one in benchmarks()]
+    return [rendered() for rendered in TABLES.get(page, [])]
+
+
+def shown_tables(text: str) -> Iterator[str]:
+    """The Markdown tables of a page."""
+    for found in re.finditer(r"(?:^\|.*\n)+", without_code(text), re.M):
+        yield found[0].rstrip("\n")
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_of_figures_of_a_page_are_its_results_files_rendered(page: str) -> None:
+    with_figures = [
+        shown
+        for shown in shown_tables(PAGES[page])
+        if re.search(r"^\|.*\| \**\d", shown, re.M) and not shown.startswith(NO_FIGURES)
+    ]
+    assert sorted(with_figures) == sorted(expected_tables(page))
+
+
+def test_every_benchmark_and_its_note_on_saturated_sets_is_shown() -> None:
+    assert len(benchmarks()) >= 5
+    for one in benchmarks():
+        assert score_table(one) in PAGES["docs/benchmarks.md"], one.title
+    assert len(read("verify-mini")["rows"] + read("verify-nano")["rows"]) >= 5
+    assert {row["model"] for row in read("releasing")["rows"]} == {"mini", "nano", "0.5b", "1.5b"}
+
+
+def test_the_demos_scores_are_its_results_file_rendered() -> None:
+    assert table(demo_rows()) in PAGES["docs/training.md"]
+    assert read("demo")["hardware"]["processor"] in PAGES["docs/training.md"]
+    assert f"{demo_rows()[-1].queries} held-out pairs" in PAGES["README.md"]
+
+
+def test_the_demos_titles_are_those_that_it_prints() -> None:
+    shown = re.findall(r"^== (.+?)  \[\d+ s\]$", PAGES["docs/training.md"], re.M)
+    tree = ast.parse((ROOT / "cli/demo.py").read_text(encoding="utf-8"))
+    said = [
+        "".join(
+            re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in parts(node.args[0])
+        )
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "say"
+    ]
+    assert len(shown) == len(said) > 5
+    for title, pattern in zip(shown, said, strict=True):
+        assert re.fullmatch(pattern, title)
+
+
+def parts(text: ast.expr) -> list[ast.expr]:
+    return text.values if isinstance(text, ast.JoinedStr) else [text]
+
+
+def test_what_is_said_of_poolings_and_kills_is_in_their_results() -> None:
+    training = " ".join(PAGES["docs/training.md"].split())
+    assert " ".join(read("training-pooling")["conclusion"]) in training
+    kills = read("training-kills")
+    assert all(kills[f"same_{what}"] for what in ("losses", "weights", "batches"))
+    assert f"{len(kills['kills'])} kills at random moments, all equal" in training
+
+
+def test_what_the_readme_says_of_the_winners_is_in_the_results() -> None:
+    evaluation = benchmark("evaluation sets")
+    sets = [name for name in evaluation.sets if counts_in_mean(name)]
+    best = [max(COLUMNS, key=lambda model: evaluation.rows[name, model]["ndcg@10"]) for name in sets]
+    mini, fused, base = (best.count(model) for model in ("mini", "mini + BM25", "all-MiniLM-L6-v2"))
+    said = (
+        f"Of the {len(sets)} sets, `mini` alone is best on {mini}, with BM25 on {fused}, the base on {base}."
+    )
+    assert said in " ".join(PAGES["README.md"].split())
+    assert mini + fused + base == len(sets)
+
+
+def test_the_table_of_recipes_is_what_the_recipes_say() -> None:
+    (shown,) = (one for one in shown_tables(PAGES["docs/training.md"]) if one.startswith("| recipe |"))
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["`mini`", "`own`", "`nano`", "`0.5b-lora`", "`0.5b`", "`1.5b`"]
+    assert len(rows) == len(list((ROOT / "recipes").glob("*.toml")))
+    for name, *_, pooling, dims in rows:
+        recipe = read_recipe(recipe_path(name.strip("`")))
+        assert pooling.replace(" ", "") == recipe.pooling
+        assert dims == f"{recipe.matryoshka_dims[0]} to {recipe.matryoshka_dims[-1]}"
+
+
+def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
+    for task in TASKS.values():
+        names = ", ".join(f"`{prompt_name(task.name, side)}`" for side in SIDES)
+        cells = f"| `{task.name}` | {task.searches_with} | {task.searches_for} | {names} |"
+        assert cells in PAGES["docs/models.md"].splitlines()
+
+
+def commands(text: str) -> list[str]:
+    """What a page calls `codequarry` with, without comments."""
+    verbs = "search|mine|data|train|benchmark|release|card|serve"
+    return re.findall(rf"^(?:\$ )?codequarry ((?:{verbs}) .+?)(?: +#.*)?$", text, re.M)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_parses(page: str) -> None:
+    for command in commands(PAGES[page]):
+        words = re.findall(r'"[^"]*"|\S+', command)
+        _parser().parse_args([word.strip('"') for word in words])
+
+
+def test_the_pages_show_commands_of_every_verb() -> None:
+    shown = [command for text in PAGES.values() for command in commands(text)]
+    assert len(shown) >= 20
+    verbs = {"search", "mine", "data", "train", "benchmark", "release", "card", "serve"}
+    assert {command.split()[0] for command in shown} == verbs
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_program_that_a_page_starts_by_its_module_is_there(page: str) -> None:
+    for module in re.findall(r"python -m (codequarry\.[\w.]+)", PAGES[page]):
+        assert importlib.util.find_spec(module) is not None, module
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "CHANGELOG.md", "integrations/README.md"])
+def test_every_relative_link_leads_to_a_file_and_its_heading(page: str) -> None:
+    text = without_code((ROOT / page).read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!\w+:)([^)]+)\)", text):
+        path, _, heading = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        assert not heading or heading in headings(file), target
+
+
+def headings(file: Path) -> list[str]:
+    """The anchors of a page, as GitHub makes them: small letters, hyphens for spaces, no punctuation."""
+    found = re.findall(r"^#+ (.+)$", without_code(file.read_text(encoding="utf-8")), re.M)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_a_page_says_first_what_it_is_for_and_is_linked_from_the_readme(page: str) -> None:
+    assert re.match(r"# .+\n\nThis page says ", PAGES[page])
+    assert f"]({page})" in PAGES["README.md"]
+
+
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").stat().st_size <= 9000
