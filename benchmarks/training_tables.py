@@ -10,7 +10,7 @@ BUSY = 0.5  # load average beyond the threads measured with, above which figures
 
 
 def speed_table(record: Mapping[str, Any]) -> str:
-    """The results as a Markdown table, for the terminal and docs/training.md."""
+    """The results as a Markdown table, for the terminal and the README."""
     head = [
         "model",
         "trainer",
