@@ -16,6 +16,7 @@ from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.serving_load import serving_table
 from codequarry.benchmarks.training_tables import speed_table
 from codequarry.common.tables import markdown_table
+from codequarry.data.catalog.registry import EVAL_SOURCES
 from codequarry.integrations.mteb import counts_in_mean
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 from codequarry.recipes.read import read_recipe, recipe_path
@@ -194,6 +195,10 @@ def test_every_benchmark_and_its_note_on_saturated_sets_is_shown() -> None:
     assert len(benchmarks()) >= 5
     for one in benchmarks():
         assert score_table(one) in PAGES["docs/benchmarks.md"], one.title
+    scored = set(benchmark("evaluation sets").sets)
+    assert set(EVAL_SOURCES) - scored == {"humaneval"}  # the page says that it was not scored
+    assert len(EVAL_SOURCES) == 12
+    assert "# twelve evaluation sets" in PAGES["docs/data.md"]
     assert len(read("verify-mini")["rows"] + read("verify-nano")["rows"]) >= 5
     assert {row["model"] for row in read("releasing")["rows"]} == {"mini", "nano", "0.5b", "1.5b"}
 
@@ -223,9 +228,15 @@ def parts(text: ast.expr) -> list[ast.expr]:
     return text.values if isinstance(text, ast.JoinedStr) else [text]
 
 
-def test_what_is_said_of_poolings_and_kills_is_in_their_results() -> None:
+def test_the_sentences_on_training_runs_have_the_figures_of_their_results() -> None:
     training = " ".join(PAGES["docs/training.md"].split())
-    assert " ".join(read("training-pooling")["conclusion"]) in training
+    pooling, scaling = read("training-pooling"), read("training-scaling")
+    assert " ".join(pooling["conclusion"]) in training
+    pairs, seeds = pooling["pairs"], len(pooling["runs"]) // len(pooling["poolings"])
+    assert f"{pooling['steps']} steps on {pairs['train']:,} pairs, {seeds} seeds" in training
+    assert f"scored on {pairs['held_out']:,} held-out pairs" in training
+    assert f"run of {scaling['steps']} steps" in training
+    assert f"differ by {scaling['losses_apart']:.1%} at most" in training
     kills = read("training-kills")
     assert all(kills[f"same_{what}"] for what in ("losses", "weights", "batches"))
     assert f"{len(kills['kills'])} kills at random moments, all equal" in training
@@ -279,6 +290,15 @@ def test_the_pages_show_commands_of_every_verb() -> None:
     assert len(shown) >= 20
     verbs = {"search", "mine", "data", "train", "benchmark", "release", "card", "serve"}
     assert {command.split()[0] for command in shown} == verbs
+
+
+def test_every_target_of_make_that_a_page_names_is_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    texts = [*PAGES.values(), (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")]
+    targets = {target for text in texts for target in re.findall(r"^make ([\w-]+)", text, re.M)}
+    assert {"demo", "test", "lint", "compat"} <= targets
+    for target in targets:
+        assert re.search(rf"^(?:[\w-]+ )*{target}(?: [\w-]+)*:", makefile, re.M), target
 
 
 @pytest.mark.parametrize("page", PAGES)

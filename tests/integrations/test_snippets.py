@@ -31,7 +31,7 @@ NEEDS = {
     "MTEB": ["mteb"],
 }
 
-# What has to hold once an example has run, beside what it prints: the vectors it worked with are the model's.
+# Checked after an example has run, in addition to its output: the vectors it worked with are the model's.
 _WANTED = f"""
 import numpy
 import codequarry
@@ -59,9 +59,9 @@ same(embedding.get_query_embedding("QUESTION"), asked)
 by_path = {found.meta["path"]: found.embedding for found in store.filter_documents()}
 same([by_path[path.as_posix()] for path in paths], wanted)
 same(query, asked)
-untold = SentenceTransformersTextEmbedder(model=MODEL, progress_bar=False)
-untold.warm_up()
-same(untold.run("QUESTION")["embedding"], mini.encode(["QUESTION"], prompt="")[0])
+without_prompt = SentenceTransformersTextEmbedder(model=MODEL, progress_bar=False)
+without_prompt.warm_up()
+same(without_prompt.run("QUESTION")["embedding"], mini.encode(["QUESTION"], prompt="")[0])
 """,
     "txtai": """
 same(embeddings.batchtransform(texts, "data"), wanted)
@@ -112,12 +112,12 @@ def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_program_of_the_readme_has_an_example() -> None:
+def test_every_program_of_the_page_has_an_example() -> None:
     assert list(EXAMPLES) == list(NEEDS)
 
 
 @pytest.mark.parametrize("program", NEEDS)
-def test_an_example_prints_what_the_readme_says(program: str, tmp_path: Path) -> None:
+def test_an_example_prints_what_the_page_says(program: str, tmp_path: Path) -> None:
     example = EXAMPLES[program]
     if missing(program):
         pytest.skip(f"{', '.join(missing(program))} missing: {example['install']}")
@@ -157,7 +157,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         exec(compile(block, readme, "exec"), names)
 
 
-def test_what_the_readme_says_of_mini_without_prompt_and_without_newlines(mini: Any) -> None:
+def test_what_the_page_says_of_mini_without_prompt_and_without_newlines(mini: Any) -> None:
     question = "write a file so that nobody reads half of it"
     right, without = mini.encode_query([question])[0], mini.encode([question], prompt="")[0]
     said = re.search(rf'For the question "{question}", .+? has cosine (\S+) to the right one', README, re.S)
@@ -170,7 +170,7 @@ def test_what_the_readme_says_of_mini_without_prompt_and_without_newlines(mini: 
 
 @pytest.fixture(scope="module")
 def saved(decoder: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder of `decoder`, whose tokenizer tells a newline from a space."""
+    """A folder of `decoder`, whose tokenizer distinguishes a newline from a space."""
     folder = str(tmp_path_factory.mktemp("decoder") / "saved")
     decoder.save(folder)
     return folder
@@ -185,9 +185,7 @@ def differ(found: Any, right: Any) -> bool:
     return bool(np.abs(np.subtract(found, right)).max() > 1e-3)
 
 
-def test_langchains_own_class_sends_no_prompt_unless_told_and_drops_newlines(
-    decoder: Any, saved: str
-) -> None:
+def test_langchains_own_class_sends_no_prompt_by_default_and_drops_newlines(decoder: Any, saved: str) -> None:
     own = pytest.importorskip("langchain_huggingface", reason="pip install langchain-huggingface")
     stock = own.HuggingFaceEmbeddings(model_name=saved, model_kwargs={"device": "cpu"})
     bare = decoder.encode([ON_ONE_LINE], prompt="")[0]
@@ -195,8 +193,8 @@ def test_langchains_own_class_sends_no_prompt_unless_told_and_drops_newlines(
     np.testing.assert_allclose(stock.embed_documents([CODE])[0], bare, atol=1e-6)
     assert differ(bare, decoder.encode([CODE], prompt="")[0])
 
-    told = {"encode_kwargs": {"prompt_name": "nl2code_document"}}
-    one_name = own.HuggingFaceEmbeddings(model_name=saved, model_kwargs={"device": "cpu"}, **told)
+    one_prompt = {"encode_kwargs": {"prompt_name": "nl2code_document"}}
+    one_name = own.HuggingFaceEmbeddings(model_name=saved, model_kwargs={"device": "cpu"}, **one_prompt)
     as_document = decoder.encode_document([ON_ONE_LINE])[0]
     np.testing.assert_allclose(one_name.embed_query(CODE), as_document, atol=1e-6)
     assert differ(as_document, decoder.encode_query([ON_ONE_LINE])[0])
