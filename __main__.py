@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one verb; a mistake of the user's ends with a sentence and exit code 1, not with a traceback."""
+    """Run one verb; an error of the user's prints one sentence and exits with 1, without a traceback."""
     arguments = _parser().parse_args(argv)
     with exit_on_user_error():
         arguments.verb(arguments)
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--task", default=DEFAULT_TASK, help="one of the tasks below (default: %(default)s)")
     search.add_argument("--top", type=int, default=10, help="how many answers (default: %(default)s)")
     search.add_argument("--model", default="mini", help="mini, a model folder or a Hub name (default: mini)")
-    search.add_argument("--dims", type=int, help="numbers a vector, one of the model's trained dimensions")
+    search.add_argument("--dims", type=int, help="one of the model's Matryoshka dimensions")
     search.add_argument("--json", action="store_true", help="print JSON, one object with all answers")
     search.set_defaults(verb=_search)
 

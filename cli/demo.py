@@ -1,4 +1,4 @@
-"""The whole way of a pair, on real code: search, mine, train mini further, score, release, search again.
+"""The whole workflow on real code: search, mine, train mini further, score, release, search again.
 
 On sentence-transformers' own source, or on yours:
 
@@ -42,10 +42,10 @@ _QUERIES = {
 
 
 def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | None) -> None:
-    """Run every movement on the folder `code`, leaving pairs, run and release in `work`.
+    """Run every step on the folder `code`, leaving pairs, run and release in `work`.
 
-    Arguments: `first_query` is asked before anything is trained; `queries` are asked in the end, one a
-    task, None for some of the folder's own held-out pairs.
+    Arguments: `first_query` is asked before anything is trained; `queries` are asked in the end, one per
+    task; None for some of the folder's own held-out pairs.
     """
     started = time.perf_counter()
 
@@ -81,7 +81,7 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
         sys.exit("the release did not verify")
     _load_with_stock(release)
 
-    say("The same code, searched with the release: one query a task")
+    say("The same code, searched with the release: one query per task")
     released = load(str(release))
     for task, query in (queries or _own_queries(mined.heldout)).items():
         print(f"\n{task} ({TASKS[task].searches_with}): {query.splitlines()[0]}")
@@ -99,20 +99,20 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
 
 
 def _own_queries(heldout: Sequence[Pair]) -> dict[str, str]:
-    """A query a task out of held-out pairs: for each kind of text the one of middling length."""
-    middling = {}
+    """A query per task from held-out pairs: for each kind of text the one of median length."""
+    median = {}
     for kind in ("nl2code", "code2nl", "code2completion"):
         texts = sorted(
             {pair.query for pair in heldout if pair.task == kind}, key=lambda text: (len(text), text)
         )
         if texts:
-            middling[kind] = texts[len(texts) // 2]
+            median[kind] = texts[len(texts) // 2]
     kind_of = {task: {"qa": "nl2code", "code2code": "code2nl"}.get(task, task) for task in TASKS}
-    return {task: middling[kind] for task, kind in kind_of.items() if kind in middling}
+    return {task: median[kind] for task, kind in kind_of.items() if kind in median}
 
 
 def _load_with_stock(release: Path) -> None:
-    """Load the release in a fresh process that imports nothing of ours."""
+    """Load the release in a new process that does not import codequarry."""
     program = (
         "from sentence_transformers import SentenceTransformer\n"
         f"model = SentenceTransformer({str(release)!r})\n"

@@ -1,4 +1,4 @@
-"""What this machine is: the facts that stand beside every figure measured on it."""
+"""The machine: processor, versions and number formats, as every results file records them."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ class Int8Kernels:
 # The first that a processor has is the one that ONNX Runtime takes for signed weights (its
 # mlas/lib/platform.cpp, read at 0112bef); AVX2 and AVX-512 without VNNI saturate with them. Releases have
 # unsigned weights (see release/onnx.py), for which it takes the exact 16-bit products of AVX-512 or AVX2
-# in every one of the families of x86, and leaves AMX and VNNI alone.
+# in every family of x86 and does not use AMX or VNNI.
 INT8_KERNELS = (
     Int8Kernels("AMX int8", ("amx_tile", "amx_int8")),
     Int8Kernels("AVX-512 VNNI", ("avx512bw", "avx512dq", "avx512vl", "avx512_vnni")),
@@ -43,7 +43,7 @@ INT8_KERNELS = (
 
 
 def processor() -> str:
-    """The processor's own name, e.g. `AMD EPYC`; the platform's word where there is no /proc/cpuinfo."""
+    """The processor's own name, e.g. `AMD EPYC`; `platform.processor()` where there is no /proc/cpuinfo."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 

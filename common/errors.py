@@ -1,4 +1,4 @@
-"""How a program of ours ends when something is wrong: with a sentence and an exit code, not a traceback."""
+"""Errors that users see: one sentence and an exit code instead of a traceback."""
 
 import argparse
 import difflib
@@ -18,10 +18,10 @@ _INTERRUPTED = 130  # what shells give for Ctrl-C
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Exit with 1 and the sentence of a ValueError or of a place that cannot be written; 130 after Ctrl-C.
+    """Exit with 1 and the message of a ValueError or of a path that cannot be written; 130 after Ctrl-C.
 
-    An interruption may bring a sentence of its own (`Stopped`). Anything else is a mistake of ours and keeps
-    its traceback.
+    An interruption may carry a message (`Stopped`). Any other exception is a bug here and keeps its
+    traceback.
     """
     try:
         yield
@@ -34,8 +34,8 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         place = error.filename or "a file"
         sys.exit(
-            f"error: {place}: {error.strerror}. What stood there before is as it was. Make room, or pass "
-            "another place for what is written; the same command then goes on."
+            f"error: {place}: {error.strerror}. What was there before is unchanged. Free some space, or pass "
+            "another path to write to; the same command then resumes."
         )
     except KeyboardInterrupt as stop:
         if str(stop):
@@ -58,7 +58,7 @@ def run_program(
     add_arguments: Callable[[argparse.ArgumentParser], None],
     run: Callable[[argparse.Namespace], None],
 ) -> None:
-    """Be a program: read its options from the command line and run it, `exit_on_user_error`.
+    """Parse the command line and run a program under `exit_on_user_error`.
 
     Arguments: `about`, the file's docstring, for `--help`.
     """
@@ -86,7 +86,7 @@ def disk_is_full(error: BaseException) -> str | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a GPU or this machine has no memory left to give."""
+    """Whether `error` reports that a GPU or this machine is out of memory."""
     import torch  # here, because a run's folder is looked at before torch is loaded
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -95,14 +95,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def full_disk_is_told(folder: Path, what: str, advice: str, needed: int | None = None) -> Iterator[None]:
+def full_disk_as_user_error(
+    folder: Path, what: str, advice: str, needed: int | None = None
+) -> Iterator[None]:
     """Turn a full disk into a ValueError that says what could not be written and how much room there is.
 
     Arguments:
         folder: where it is written.
         what: begins the sentence, e.g. `the checkpoint of step 40`.
         advice: ends it: what is safe and what to do.
-        needed: bytes it takes, about; None where nobody knows.
+        needed: bytes it takes, about; None where unknown.
     """
     try:
         yield

@@ -55,15 +55,15 @@ def cache_folder(name: str = "") -> Path:
 
 
 def text_sha256(text: str) -> bytes:
-    """sha256 of a text's UTF-8, 32 bytes. Half a surrogate pair, which JSON can hold, is hashed like any."""
+    """sha256 of a text's UTF-8, 32 bytes. Lone surrogates, which JSON can hold, are hashed too."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def text_ids(texts: Iterable[str]) -> "npt.NDArray[np.int64]":
-    """One number a text, `(texts,)`: the first 8 bytes of its sha256, little endian, signed.
+    """One int64 per text, `(texts,)`: the first 8 bytes of its sha256, little endian.
 
-    Equal texts have equal numbers on every machine. Two of a million different texts share one with a
-    probability of 3e-8, and then one of them only waits for another batch, or is masked in one.
+    Equal texts have equal ids on every machine. Two of a million different texts share one with a
+    probability of 3e-8; one of them is then only moved to another batch, or masked in one.
     """
     import numpy as np  # not needed to start a command
 
@@ -74,7 +74,7 @@ def text_ids(texts: Iterable[str]) -> "npt.NDArray[np.int64]":
 def in_one_step(out: Path, *, replace: bool, mark: str) -> Iterator[Path]:
     """Yield an empty folder to write into, which becomes `out` if the block ends well.
 
-    Whatever a killed program left beside it is removed, or put back, by the next one.
+    What a killed process left next to it is removed, or put back, by the next call.
 
     Arguments: `replace` and `mark` as in `refuse_existing`, which is what it raises.
 

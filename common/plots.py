@@ -74,7 +74,7 @@ def plain_axes(axes: "Axes") -> None:
 
 
 def name_at_the_right(axes: "Axes", names: Sequence[tuple[float, str, str]], apart: float = 0.055) -> None:
-    """Each name beside the end of its line, moved as little as keeps names of lines that end together apart.
+    """Label each line at its right end, moved vertically as little as keeps the labels from overlapping.
 
     Arguments: `names`, the value where a line ends, what it is called, and the colour to write it in;
     `apart`, from one name to the next at least, as a share of the axis.

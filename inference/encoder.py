@@ -214,17 +214,17 @@ class TaskEmbedder:
             self.model.check_dims(self.dims)
 
     def query(self, text: str) -> list[float]:
-        """The unit vector of what is searched with. Raises ValueError for a text that no model can read."""
+        """The unit vector of a query. Raises ValueError for a text that no model can read."""
         _refuse_unreadable([text])
         return self._embed([text], "query", 1)[0]
 
     def documents(
         self, texts: Sequence[str], *, batch_size: int, progress: bool | None = None
     ) -> list[list[float]]:
-        """The unit vectors of what is searched for, in the order given.
+        """The unit vectors of documents, in the order given.
 
-        Arguments: `batch_size` texts go through the model together; `progress` shows a bar once two seconds
-        have passed, None on a terminal only. Raises ValueError, before anything is embedded, for an empty
+        Arguments: `batch_size` texts go through the model together; `progress` shows a bar after two seconds;
+        None shows it on a terminal only. Raises ValueError, before anything is embedded, for an empty
         text, half a surrogate pair, and a batch size below 1.
         """
         if batch_size < 1:
@@ -258,8 +258,7 @@ class TaskEmbedder:
 def _checked(model: Any, device: str | None) -> CodeEmbedder:
     if not isinstance(model, CodeEmbedder):
         raise ValueError(
-            f"a {type(model).__name__} knows nothing of tasks: pass a name, a folder, or what "
-            "codequarry.load returned."
+            f"a {type(model).__name__} has no tasks: pass a name, a folder, or what codequarry.load returned."
         )
     if device is not None:
         raise ValueError(
@@ -275,8 +274,8 @@ def _refuse_unreadable(texts: Sequence[str]) -> None:
             raise ValueError(f"text {position} of {len(texts)} is {type(text).__name__}, not a string.")
         if not text.strip():
             raise ValueError(
-                f"text {position} of {len(texts)} is empty, as many an __init__.py is: its vector would be "
-                "the prompt's own. Leave it out."
+                f"text {position} of {len(texts)} is empty, as an __init__.py often is: its vector would be "
+                "that of the prompt alone. Leave it out."
             )
         try:
             text.encode()
@@ -293,11 +292,11 @@ def _in_groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 @dataclass(frozen=True)
 class Served:
-    """What clients may know of the model that answers them.
+    """The model as a server describes it to clients.
 
-    name: what they call it. prompts: by name. dims: trained sizes, largest first.
-    max_tokens: that it reads of a text, prompt and special tokens included; None for no limit.
-    dtype: that it computes in.
+    name: as requests name it. prompts: by name. dims: trained dimensions, largest first.
+    max_tokens: per text, prompt and special tokens included; None for no limit.
+    dtype: of its weights.
     """
 
     name: str
@@ -308,7 +307,7 @@ class Served:
 
 
 def served(model: CodeEmbedder, name: str) -> Served:
-    """What there is to know of a loaded model."""
+    """The `Served` of a loaded model."""
     dims = model.matryoshka_dims or (model.get_embedding_dimension() or 0,)
     return Served(
         name=name,

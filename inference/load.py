@@ -20,10 +20,10 @@ def load(
 
     Arguments:
         name_or_path: `mini`, which comes with this package and needs no network; `0.5b`, an adapter that
-            comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is looked for, fetched and put
-            into the cache once (2.5 GB); a folder that `train.py` or `codequarry release build` wrote, or the
+            comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is located or downloaded and
+            cached once (2.5 GB); a folder that `train.py` or `codequarry release build` wrote, or the
             `adapter` in it (one called mini as `./mini`); or a Hub name.
-        dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
+        dims: one of the model's Matryoshka dimensions; None for all.
         revision: Hub branch, tag or commit; None for the newest.
         device: as in `SentenceTransformer`; None picks the fastest there is.
 

@@ -1,4 +1,4 @@
-"""Each text embedded once: dimensions, precisions, fusion and later runs take its vector from the disk."""
+"""A vector cache on disk: a text is embedded once for all dimensions, precisions, fusions and runs."""
 
 import hashlib
 import time
@@ -53,7 +53,7 @@ class StoredVectors:
         compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
         progress: show a bar with the time left once embedding has taken two seconds.
 
-    Files are written beside and renamed, 512 texts each: a run that was killed goes on where it was.
+    Files hold 512 texts each and are written whole: a run that was killed resumes after the last one.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class StoredVectors:
     def speed(self) -> Speed:
         """How fast the texts of this run were embedded, in this one or an earlier.
 
-        Measured in chunks: a text that was embedded beside others of an earlier run brings these along.
+        Measured in chunks: a text that an earlier run embedded together with others includes these.
         """
         found = [self._speeds[chunk] for chunk in self._asked]
         return Speed(
@@ -146,7 +146,7 @@ class StoredVectors:
         vectors = self._encoder.encode(chosen, prompt, normalize=True, bf16=self.arithmetic == "bf16")
         speed = Speed(len(names), tokens, time.perf_counter() - started)
         if not np.isfinite(vectors).all():
-            raise ValueError(f"{self._label} gave a vector with numbers that are not finite.")
+            raise ValueError(f"{self._label} gave a vector that is not finite.")
         self._take(prompt, names, vectors, speed)
         if self._folder is not None:
             _write(self._folder / _short(prompt), names, vectors, speed)

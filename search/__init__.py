@@ -1,1 +1,1 @@
-"""Your code in, answers out."""
+"""Search in a folder of code."""

@@ -1,4 +1,4 @@
-"""What a search looks through: a chunk, its kind, and which kind answers which task."""
+"""The unit of search: a chunk, its kind, and which kind each task searches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

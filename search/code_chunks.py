@@ -2,9 +2,9 @@
 
 A function or method is one chunk, with the comment above it; a class is the chunk of its head (all lines
 before its first method) and those of its methods; what stands between definitions is cut at statements. A
-file without definitions becomes overlapping windows of lines. Every line that says something is in at least
-one chunk. A piece of nothing but imports and comments is no chunk: it lies close to every question about
-what it imports, and answers none of them.
+file without definitions becomes overlapping windows of lines. Every line with content is in at least one
+chunk. A piece of imports and comments only is not a chunk: it is similar to every query about what it
+imports, and answers none of them.
 """
 
 import re
@@ -51,11 +51,11 @@ def code_chunks(source: SourceFile) -> list[Chunk]:
     return [
         Chunk("code", source.path, piece.start, piece.end, piece.unit_line, piece.title, text)
         for piece in cutter.pieces
-        if says_something(text := textwrap.dedent("\n".join(lines[piece.start - 1 : piece.end])).strip("\n"))
+        if has_content(text := textwrap.dedent("\n".join(lines[piece.start - 1 : piece.end])).strip("\n"))
     ]
 
 
-def says_something(text: str) -> bool:
+def has_content(text: str) -> bool:
     """Whether a piece of code holds anything besides imports, comments and brackets."""
     return any(map(str.isalnum, _IMPORT_OR_COMMENT.sub("", text)))
 
@@ -119,8 +119,8 @@ class _Cutter:
     def best_cut(self, start: int, end: int, longest: int, overlap: int) -> int:
         """The line that begins the next piece: a statement, least indented, after a blank line.
 
-        `end + 1` when one statement goes on to the end: a table of constants is found by its name, and its
-        pieces would be answers that nobody wants.
+        `end + 1` when one statement continues to the end: a table of constants is found by its name, and
+        its pieces would be useless answers.
         """
         size = end - start + 1
         parts = -(-(size - overlap) // (longest - overlap))
@@ -143,7 +143,7 @@ class _Cutter:
 
 
 def _in_a_list(lines: Sequence[str]) -> set[int]:
-    """The lines that go on with the arguments or values above: the code there ended in comma or bracket."""
+    """The lines that continue a list of arguments or values: the code above ends in a comma or bracket."""
     inside: set[int] = set()
     is_open = False
     for number, line in enumerate(lines, start=1):

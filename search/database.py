@@ -60,7 +60,7 @@ def database_path(root: Path, cache: Path | None = None) -> Path:
 def open_database(path: Path, root: Path) -> Iterator[sqlite3.Connection]:
     """A connection to the index at `path`, its tables made where there were none.
 
-    Tables of another version, or of another root, are dropped and made again, with a sentence in the log.
+    Tables of another version, or of another root, are dropped and made again, with a warning in the log.
     Raises DamagedIndex for a file that is not a whole database, also from statements inside the `with`;
     ValueError where the disk refuses or another process writes for more than a minute.
     """
@@ -74,14 +74,14 @@ def open_database(path: Path, root: Path) -> Iterator[sqlite3.Connection]:
         _make_tables(connection, path, os.fsencode(root.resolve()))
         yield connection
     except sqlite3.Error as error:
-        raise _as_told(error, path) from error
+        raise _as_user_error(error, path) from error
     finally:
         connection.close()
 
 
 @contextmanager
 def reading(connection: sqlite3.Connection) -> Iterator[None]:
-    """One view of the index: what other processes write meanwhile stays unseen."""
+    """A read transaction: what other processes write during it is not visible."""
     connection.execute("BEGIN")
     try:
         yield
@@ -146,7 +146,7 @@ def _root(connection: sqlite3.Connection) -> bytes:
     return bytes(row[0]) if row else b""
 
 
-def _as_told(error: sqlite3.Error, path: Path) -> Exception:
+def _as_user_error(error: sqlite3.Error, path: Path) -> Exception:
     primary = getattr(error, "sqlite_errorcode", -1) & 0xFF
     if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or str(error).startswith("no such table"):
         return DamagedIndex(f"{path}: {error}")

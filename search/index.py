@@ -1,13 +1,13 @@
 """The index of a checkout: chunks and their vectors on disk, kept in step with the files, searched exactly.
 
-Search is one matrix product over all vectors of a kind. It is exact, and for 100,000 chunks of 384 numbers
+Search is one matrix product over all vectors of a kind. It is exact, and for 100,000 chunks of 384 dimensions
 it takes milliseconds; an approximate index (usearch, FAISS, LanceDB) would bring 130 to 446 MB of library
-for a gain that nobody sees below a million chunks.
+for a gain that is not noticeable below a million chunks.
 
 A vector is stored under its space (model, document prefix, dimensions, precision) and the sha256 of its
-text. So only text that is new to a space is embedded, a moved file costs nothing, and two models can share
-a database without ever meeting. Vectors are written group by group while they are made: after a kill, the
-next run goes on from the last group.
+text. So only text that is new to a space is embedded, a moved file costs nothing, and several models share a
+database. Vectors are written in groups as they are computed: after a kill, the next run resumes after the
+last group.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from codequarry.inference.encoder import Space, Vectors
 from codequarry.search.chunk import Chunk, Kind
 from codequarry.search.database import DamagedIndex, writing
 
-GROUP = 64  # texts a transaction: what a kill can lose, a second or two of a small model's work
+GROUP = 64  # texts per transaction: what a kill can lose, a second or two of a small model's work
 
 _MISSING = """SELECT DISTINCT sha256, text FROM chunks WHERE kind = ?
     AND sha256 NOT IN (SELECT sha256 FROM vectors WHERE space = ?)"""
@@ -83,7 +83,7 @@ def embed_missing(
 def read_corpus(connection: sqlite3.Connection, kind: Kind, number: int, dims: int) -> Corpus:
     """The vectors of a kind in space `number`, in the order of path and line.
 
-    Raises DamagedIndex when a vector has another size than the space says, or is not of unit length.
+    Raises DamagedIndex when a vector does not have the dimensions of its space, or is not of unit length.
     """
     # CROSS JOIN keeps this order of tables, so that rows come sorted from the index and blobs are not sorted.
     rows = connection.execute(
@@ -94,7 +94,7 @@ def read_corpus(connection: sqlite3.Connection, kind: Kind, number: int, dims: i
     ).fetchall()
     ids = tuple(row[0] for row in rows)
     if any(len(row[1]) != 4 * dims for row in rows):
-        raise DamagedIndex(f"a vector does not have the {dims} numbers of its space")
+        raise DamagedIndex(f"a vector does not have the {dims} dimensions of its space")
     vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), dims)
     squares = np.einsum("cd,cd->c", vectors, vectors)
     if not np.all(np.abs(squares - 1) < 1e-3):

@@ -77,7 +77,7 @@ def search(
     """The chunks of a checkout that answer a query best.
 
     Arguments:
-        query: words or code, as the task asks for.
+        query: words or code, depending on the task.
         root: the folder that holds the checkout. Its index is made at the first search, and only what
             changed since is embedded at the next.
         model: what `codequarry.load` gave.
@@ -180,22 +180,22 @@ def _hit(chunk: Chunk, score: float) -> Hit:
 
 WIDEST = 80  # characters of a first line that are shown
 
-# A comment, decorator, bracket or __future__ import says less about a piece of code than the next line.
-_SAYS_LITTLE = re.compile(
+# A comment, decorator, bracket or __future__ import describes a piece of code less than the next line.
+_UNINFORMATIVE = re.compile(
     r"""(from\s__future__\s|\#(\s|!|$)|\#!?\[|//|/\*|\*(\s|/|$)|--\s|<!--|\"\"\"|'''|@[\w.]+(\(.*)?$|\W*$)""",
     re.VERBOSE,
 )
 
 
 def first_line(hit: Hit) -> str:
-    """The first line of a hit that says something: not blank, a decorator, a bracket or only a comment.
+    """The first informative line of a hit: not blank, a decorator, a bracket or only a comment.
 
-    A signature that opens with a bare `def f(` goes on with the lines below it.
+    A signature that opens with a bare `def f(` is continued with the lines below it.
     """
     lines = [line.strip() for line in hit.text.split("\n") if line.strip()]
     if hit.kind != "code":
         return lines[0]
-    start = next((number for number, line in enumerate(lines) if not _SAYS_LITTLE.match(line)), 0)
+    start = next((number for number, line in enumerate(lines) if not _UNINFORMATIVE.match(line)), 0)
     first, *rest = lines[start:]
     while rest and first.endswith(("(", ",")) and len(first) < WIDEST:
         first += " " * first.endswith(",") + rest.pop(0)
@@ -203,7 +203,7 @@ def first_line(hit: Hit) -> str:
 
 
 def render(hits: Sequence[Hit]) -> str:
-    """One line a hit, aligned: place, score, first line.
+    """One line per hit, aligned: place, score, first line.
 
     >>> print(render(answers.hits))
     cache/lru.py:14-31   0.612  def evict(self) -> None:

@@ -15,7 +15,7 @@ from codequarry.search.code_chunks import code_chunks
 from codequarry.search.database import writing
 from codequarry.search.prose_chunks import PROSE_LANGUAGES, prose_chunks
 
-GROUP = 64  # files a transaction: a commit waits for the disk, a kill loses at most one group's parsing
+GROUP = 64  # files per transaction: a commit waits for the disk, a kill loses at most one group's parsing
 
 SETTLED = 2.0  # seconds; a file changed more recently may change again within one tick of its clock
 
@@ -108,7 +108,7 @@ def _write(connection: sqlite3.Connection, readings: list[_Reading]) -> None:
         for file in readings:
             stamp = (file.size, file.mtime_ns)
             if file.chunks is None:
-                # Only beside this very content: another process may have written a newer one meanwhile.
+                # Only for this very content: another process may have written a newer one since.
                 connection.execute(
                     "UPDATE files SET size = ?, mtime_ns = ? WHERE path = ? AND sha256 = ?",
                     (*stamp, file.path, file.sha256),

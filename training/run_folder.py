@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from codequarry.common.errors import full_disk_is_told
+from codequarry.common.errors import full_disk_as_user_error
 from codequarry.common.files import write_json
 from codequarry.recipes.read import recipe_from_record
 from codequarry.recipes.schema import Recipe
@@ -164,7 +164,7 @@ def finish(
     beside = out / _SAVING
     shutil.rmtree(beside, ignore_errors=True)
     advice = "The last checkpoint is whole: make room, and the same command writes the model."
-    with full_disk_is_told(out, "the model", advice):
+    with full_disk_as_user_error(out, "the model", advice):
         model.save(str(beside))
         write_json(beside / "training.json", record)
     if prompts is not None:

@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformerTrainer
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
-from codequarry.common.errors import full_disk_is_told, is_out_of_memory
+from codequarry.common.errors import full_disk_as_user_error, is_out_of_memory
 from codequarry.common.files import write_json
 from codequarry.training.batch_sampler import NoTextTwice, OneTaskPerBatch
 from codequarry.training.callbacks import SafeStop, Stopped
@@ -250,7 +250,7 @@ class PairTrainer(SentenceTransformerTrainer):
         self._writing = True  # transformers writes into `written`, where it finds nothing to rotate
         try:
             what = f"the checkpoint of step {self.state.global_step}"
-            with full_disk_is_told(folder, what, advice, self._size()):
+            with full_disk_as_user_error(folder, what, advice, self._size()):
                 super()._save_checkpoint(model, trial)
                 write_json(written / _counts_file(self.args.process_index), self._counts())
                 self.accelerator.wait_for_everyone()  # each rank writes its own random state and counts

@@ -17,7 +17,7 @@ from codequarry.common.errors import (
     did_you_mean,
     disk_is_full,
     exit_on_user_error,
-    full_disk_is_told,
+    full_disk_as_user_error,
     is_out_of_memory,
     run_program,
 )
@@ -106,7 +106,7 @@ def test_a_file_that_finds_no_room_is_told_in_a_sentence_by_every_writer(
         pytest.raises(
             ValueError, match=rf"^the model was not written to {tmp_path} \(.+ are free\)\. Go on\.$"
         ),
-        full_disk_is_told(tmp_path, "the model", "Go on."),
+        full_disk_as_user_error(tmp_path, "the model", "Go on."),
         small_files(),
     ):
         write(tmp_path / "file")
@@ -129,13 +129,13 @@ def test_a_disk_without_space_is_recognised(write: Callable[[Path], None], tmp_p
     ],
 )
 def test_what_is_lacking_is_counted(needed: int | None, told: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=told), full_disk_is_told(tmp_path, "it", "", needed):
+    with pytest.raises(ValueError, match=told), full_disk_as_user_error(tmp_path, "it", "", needed):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), FileNotFoundError(2, "absent"), ValueError("no")])
 def test_other_errors_pass_as_they_are(error: Exception, tmp_path: Path) -> None:
-    with pytest.raises(type(error)) as caught, full_disk_is_told(tmp_path, "it", ""):
+    with pytest.raises(type(error)) as caught, full_disk_as_user_error(tmp_path, "it", ""):
         raise error
     assert caught.value is error
 

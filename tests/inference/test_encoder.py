@@ -126,7 +126,7 @@ def test_an_unknown_task_is_refused_with_the_list(decoder: Any) -> None:
 
 
 def test_an_empty_document_is_named_by_its_place_before_anything_is_embedded(decoder: Any) -> None:
-    with pytest.raises(ValueError, match=r"text 21 of 21 is empty, as many an __init__\.py is"):
+    with pytest.raises(ValueError, match=r"text 21 of 21 is empty, as an __init__\.py often is"):
         TaskEmbedder(decoder).documents(["x = 1"] * 20 + [" \n"], batch_size=1)
     with pytest.raises(ValueError, match="text 1 of 1 is empty"):
         TaskEmbedder(decoder).query("")
@@ -141,7 +141,7 @@ def test_half_a_surrogate_pair_is_named_by_its_place_before_a_tokenizer_meets_it
 
 
 def test_what_cannot_be_used_is_refused_in_a_sentence(decoder: Any, texts: list[str]) -> None:
-    with pytest.raises(ValueError, match="a SentenceTransformer knows nothing of tasks"):
+    with pytest.raises(ValueError, match="a SentenceTransformer has no tasks"):
         TaskEmbedder(SentenceTransformer(str(MINI_FOLDER), device="cpu"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"loaded already, on cpu: move it with model\.to\('cuda'\)"):
         TaskEmbedder(decoder, device="cuda")

@@ -14,7 +14,7 @@ from codequarry.data.parsing.parse import (
     read_source,
 )
 from codequarry.search.chunk import Chunk
-from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks, says_something
+from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks, has_content
 from codequarry.search.prose_chunks import PROSE_LANGUAGES
 
 
@@ -37,7 +37,7 @@ def assert_every_line_is_covered(source: SourceFile) -> None:
         assert lines[chunk.start_line - 1].strip()
         assert lines[chunk.end_line - 1].strip()
     missing = [line for n, line in enumerate(lines, start=1) if n not in covered]
-    assert not says_something("\n".join(missing)), (source.path, missing)
+    assert not has_content("\n".join(missing)), (source.path, missing)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def assert_every_line_is_covered(source: SourceFile) -> None:
     ],
 )
 def test_a_piece_of_nothing_but_imports_and_comments_is_no_answer(text: str) -> None:
-    assert not says_something(text)
+    assert not has_content(text)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_piece_of_nothing_but_imports_and_comments_is_no_answer(text: str) -> 
     ["#define LIMIT 10", "import os\nos.exit()", '"""A docstring."""', "#[derive(Debug)]", "important = 1"],
 )
 def test_a_piece_with_one_line_of_code_or_prose_is_kept(text: str) -> None:
-    assert says_something(text)
+    assert has_content(text)
 
 
 def test_a_class_is_its_head_and_its_methods() -> None:
@@ -142,7 +142,7 @@ def test_blank_files_and_blank_windows_give_no_chunk() -> None:
     assert [c.text[:5] for c in code_chunks(SourceFile("a.ini", "ini", text, ()))] == ["a = 1", "b = 2"]
 
 
-def test_every_line_of_this_package_that_says_something_is_in_a_chunk() -> None:
+def test_every_line_of_this_package_that_has_content_is_in_a_chunk() -> None:
     root = Path(codequarry.__file__).parent
     report = SourceReport()
     sources = [read_source(root, path, report) for path in list_sources(root, report)]
@@ -152,7 +152,7 @@ def test_every_line_of_this_package_that_says_something_is_in_a_chunk() -> None:
         assert_every_line_is_covered(source)
 
 
-def test_every_line_that_says_something_is_in_a_chunk_wherever_definitions_stand() -> None:
+def test_every_line_that_has_content_is_in_a_chunk_wherever_definitions_stand() -> None:
     """Definitions at random lines: nested, touching, and overlapping as no parser should give them."""
     make = random.Random(0)
     for _ in range(300):
@@ -172,4 +172,4 @@ def test_every_line_that_says_something_is_in_a_chunk_wherever_definitions_stand
         for chunk in code_chunks(SourceFile("a.py", "python", text, tuple(definitions))):
             covered.update(range(chunk.start_line, chunk.end_line + 1))
         missing = [line for n, line in enumerate(lines, start=1) if n not in covered]
-        assert not says_something("\n".join(missing))
+        assert not has_content("\n".join(missing))

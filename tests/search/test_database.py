@@ -223,7 +223,7 @@ def test_a_cache_that_cannot_be_written_is_told_in_a_sentence(
         search("x", checkout, encoder, cache=tmp_path / "file" / "cache", progress=False)
 
 
-def test_a_full_disk_is_told_in_a_sentence_and_loses_nothing(
+def test_a_full_disk_as_user_error_in_a_sentence_and_loses_nothing(
     ask: Any, checkout: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect

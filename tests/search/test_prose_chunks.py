@@ -1,3 +1,5 @@
+import pytest
+
 from codequarry.data.parsing.parse import SourceFile
 from codequarry.search.chunk import Chunk
 from codequarry.search.prose_chunks import LONGEST, prose_chunks
@@ -15,6 +17,12 @@ def test_markdown_is_cut_at_headings_and_titled_by_their_path() -> None:
     chunks = chunks_of("Hello.\n\n# Shapes\n\nRound.\n\n## Install\nRun pip.\n\n# Other\nText.\n")
     assert places(chunks) == [(1, 1, ""), (3, 5, "Shapes"), (7, 8, "Shapes > Install"), (10, 11, "Other")]
     assert chunks[2].text == "## Install\nRun pip."
+
+
+@pytest.mark.parametrize("language", ["markdown", "rst", "text"])
+def test_prose_without_a_heading_is_one_section(language: str) -> None:
+    assert places(chunks_of("Hello.\n\nMore.\n", language)) == [(1, 3, "")]
+    assert chunks_of("", language) == []
 
 
 def test_a_heading_with_no_text_opens_the_section_below_it() -> None:

@@ -245,7 +245,7 @@ def test_memory_that_runs_out_is_told_with_the_step_and_what_to_lower(make: Make
     assert newest_complete(folder(trainer)) == folder(trainer) / "checkpoint-2"
 
 
-def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_room(make: Make) -> None:
+def test_a_full_disk_as_user_error_and_the_run_goes_on_once_there_is_room(make: Make) -> None:
     calm, trainer = make("calm"), make()
     calm.train()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
