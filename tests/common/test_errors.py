@@ -38,7 +38,7 @@ def test_a_mistake_of_the_users_is_its_sentence() -> None:
 def test_a_place_that_cannot_be_written_is_named(number: int) -> None:
     told = str(ended(OSError(number, "no way", "runs/mini")))
     assert told.startswith("error: runs/mini: no way.")
-    assert "the same command then goes on" in told
+    assert "the same command then resumes" in told
 
 
 def test_a_stopped_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
