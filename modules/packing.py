@@ -240,7 +240,9 @@ AttentionInterface.register(NAME, packed_attention)
 AttentionMaskInterface.register(NAME, _mask)
 
 
-_ALLOWED = 1e-5  # between packed and padded vectors, both in float32
+# Between packed and padded vectors in float32: rounding gives up to 3e-5 (Qwen2.5-Coder-0.5B on AVX-512), and
+# layers that lose their sliding window 0.3.
+_ALLOWED = 3e-4
 
 
 def use_packing(model: CodeEmbedder) -> str | None:
