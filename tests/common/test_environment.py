@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from codequarry.common import environment
-from codequarry.common.environment import INT8_KERNELS, int8_kernels, origin, written_command
+from codequarry.common.environment import INT8_KERNELS, has_fast_bf16, int8_kernels, origin, written_command
 
 # Of /proc/cpuinfo, as far as 8 bits are concerned.
 AVX2 = "fpu sse2 avx avx2 fma"
@@ -51,6 +51,25 @@ def test_without_cpuinfo_the_family_is_unknown(monkeypatch: pytest.MonkeyPatch) 
 
 def give(monkeypatch: pytest.MonkeyPatch, flags: str, name: str = "flags") -> None:
     monkeypatch.setattr(environment, "_cpuinfo", lambda field: {name: flags}.get(field, ""))
+
+
+@pytest.mark.parametrize(
+    ("flags", "vendor", "fast"),
+    [
+        (AVX2, "AuthenticAMD", False),
+        (f"{AVX512} avx512_bf16", "AuthenticAMD", True),
+        (f"{AVX512} avx512_bf16", "GenuineIntel", False),
+        (f"{AVX512} avx512_bf16 amx_bf16", "GenuineIntel", True),
+        ("", "", False),
+    ],
+)
+def test_bf16_is_fast_with_amx_and_on_amd_with_avx512(
+    flags: str, vendor: str, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"flags": flags, "vendor_id": vendor}
+    monkeypatch.setattr(environment, "_cpuinfo", lambda field: known.get(field, ""))
+    assert has_fast_bf16("cpu") == fast
+    assert not has_fast_bf16("mps")
 
 
 def test_a_written_command_names_no_folder_of_this_machine() -> None:
