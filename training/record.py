@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from codequarry.data.catalog.paper_sets import HUB_SOURCES
-from codequarry.data.catalog.registry import TRAIN_SOURCES
+from codequarry.data.catalog.registry import TRAIN_SOURCES, hub_sources
 from codequarry.data.catalog.schema import Hub, Licence
 from codequarry.data.mixture import source_of, task_of
 from codequarry.recipes.schema import Recipe
@@ -44,7 +43,7 @@ def source_record(
     `batch_size` pairs.
     """
     source = source_of(name)
-    row = TRAIN_SOURCES.get(source) or HUB_SOURCES.get(source)
+    row = TRAIN_SOURCES.get(source) or hub_sources().get(source)
     places = row.where if row is not None else ()
     datasets = list(dict.fromkeys(place.dataset for place in places if isinstance(place, Hub)))
     found: dict[str, Any] = {

@@ -21,10 +21,8 @@ from tqdm import tqdm
 from codequarry.common.tables import build_table
 from codequarry.data.catalog.fetch import LOCK, UnreachableError, files_of, records_of
 from codequarry.data.catalog.held_out import refuse
-from codequarry.data.catalog.paper_sets import HUB_SOURCES
-from codequarry.data.catalog.registry import TRAIN_SOURCES
-from codequarry.data.catalog.repositories import MINED_REPOSITORIES, Repository
-from codequarry.data.catalog.schema import Git, Hub, TrainSource, get_licence
+from codequarry.data.catalog.registry import TRAIN_SOURCES, hub_sources, mined_repositories
+from codequarry.data.catalog.schema import Git, Hub, Repository, TrainSource, get_licence
 from codequarry.data.mining.schema import KINDS
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
@@ -81,7 +79,7 @@ def build_train(
     keeps what is there and builds what is missing or of another row.
 
     Arguments:
-        names: sources (`TRAIN_SOURCES`, `HUB_SOURCES`) and repositories (`owner/name`); None for all of the
+        names: sources (`TRAIN_SOURCES`, `hub_sources()`) and repositories (`owner/name`); None for all of the
             first, and with `mined` for all repositories. Sets on the Hub are built only when named.
         mirrors: where git repositories are looked for before the network, as in `open_repository`.
         licences: `permissive` leaves out what is share-alike, `commercial` what may not be used
@@ -184,14 +182,14 @@ def _modules(row: TrainSource) -> list[ModuleType]:
 
 def _chosen(names: Sequence[str] | None, mined: bool) -> tuple[list[TrainSource], list[Repository]]:
     if names is None:
-        return list(TRAIN_SOURCES.values()), list(MINED_REPOSITORIES) if mined else []
-    known = {**TRAIN_SOURCES, **HUB_SOURCES}
-    repositories = {row.name: row for row in MINED_REPOSITORIES}
+        return list(TRAIN_SOURCES.values()), list(mined_repositories()) if mined else []
+    known = {**TRAIN_SOURCES, **hub_sources()}
+    repositories = {row.name: row for row in mined_repositories()}
     unknown = [name for name in names if name not in known and name not in repositories]
     if unknown:
         raise ValueError(
             f"{unknown[0]!r} is no source of training pairs: pass some of {', '.join(known)}, or one of the "
-            f"{len(repositories)} repositories in data/catalog/repositories.py."
+            f"{len(repositories)} repositories in data/catalog/repositories.toml."
         )
     return [known[name] for name in names if name in known], [
         repositories[name] for name in names if name in repositories

@@ -1,6 +1,8 @@
 """Every data set by name: training sources, evaluation sets, and the licences of their texts."""
 
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from codequarry.data.catalog.datasets import (
@@ -17,9 +19,16 @@ from codequarry.data.catalog.datasets import (
     stack_overflow,
     text_to_sql,
 )
-from codequarry.data.catalog.paper_sets import HUB_SOURCES
-from codequarry.data.catalog.repositories import MINED_REPOSITORIES
-from codequarry.data.catalog.schema import LICENCES, EvalSource, Licence, TrainSource
+from codequarry.data.catalog.fetch import mteb_retrieval
+from codequarry.data.catalog.schema import (
+    LICENCES,
+    EvalSource,
+    Licence,
+    PaperSet,
+    Repository,
+    TrainSource,
+    read_rows,
+)
 
 _TRAIN_ROWS = (
     *code_translation.TRAIN_SOURCES,
@@ -54,10 +63,43 @@ EVAL_SOURCES: Mapping[str, EvalSource] = MappingProxyType(
 )
 
 
+@cache
+def mined_repositories() -> tuple[Repository, ...]:
+    """The repositories that training pairs are mined from, as `repositories.toml` lists them."""
+    return read_rows(Path(__file__).with_name("repositories.toml"), Repository)
+
+
+@cache
+def paper_sets() -> Mapping[str, PaperSet]:
+    """The training sets of jina-code-embeddings by name, and what stands for each (`paper_sets.toml`)."""
+    rows = read_rows(Path(__file__).with_name("paper_sets.toml"), PaperSet)
+    return MappingProxyType({row.name: row for row in rows})
+
+
+@cache
+def hub_sources() -> Mapping[str, TrainSource]:
+    """The paper's sets that have a reader, as sources that `build_train` takes by name."""
+    return MappingProxyType(
+        {
+            row.name: TrainSource(
+                row.name,
+                (row.task,),
+                row.where,
+                row.licence,
+                ("mixed",),
+                mteb_retrieval(row.task, row.name, row.language),
+                note=row.note,
+            )
+            for row in paper_sets().values()
+            if row.language
+        }
+    )
+
+
 def known_licences() -> dict[str, Licence]:
     """The licence of every source that has a row: data sets and mined repositories, by name."""
-    sets = {row.name: row.licence for row in (*TRAIN_SOURCES.values(), *HUB_SOURCES.values())}
-    repositories = {row.name: row.licence for row in MINED_REPOSITORIES}
+    sets = {row.name: row.licence for row in (*TRAIN_SOURCES.values(), *hub_sources().values())}
+    repositories = {row.name: row.licence for row in mined_repositories()}
     return {name: LICENCES[spdx] for name, spdx in (sets | repositories).items()}
 
 

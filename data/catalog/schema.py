@@ -1,12 +1,19 @@
 """What a row of the sources says: where texts come from, under which licence, and how they are read."""
 
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Row = TypeVar("Row", bound=DataclassInstance)
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,69 @@ class EvalSource:
     queries: int | None = None
     documents: int | None = None
     in_mean: bool = True
+
+
+@dataclass(frozen=True)
+class PaperSet:
+    """One of the 33 training sets of jina-code-embeddings (arXiv 2508.21290, Tables 3-4).
+
+    name: as the paper spells it.
+    task: of our five, the one the paper trains it for.
+    licence: SPDX identifier, a key of `LICENCES`; LicenseRef-unclear may not be trained on by default.
+    language: of the pairs that it is read as; "" where this package has no reader.
+    where: its places on the Hub; () where none is known to be the same.
+    synthetic: whether a language model wrote the texts.
+    replaced_by: names of our own rows that teach the same; () where none does.
+    """
+
+    name: str
+    task: str
+    licence: str
+    language: str = ""
+    where: tuple[Hub, ...] = ()
+    synthetic: bool = False
+    replaced_by: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository to mine.
+
+    name: `owner/name` on GitHub.
+    commit: 40 hex digits.
+    licence: SPDX identifier, a key of `LICENCES`; of an `A OR B` the one that is taken here.
+    language: the one most of it is written in, in lower case.
+    """
+
+    name: str
+    commit: str
+    licence: str
+    language: str
+
+
+def read_rows(file: Path, row: "type[Row]") -> "tuple[Row, ...]":
+    """The rows of a TOML file with one array of tables, called as the file is; places in it are on the Hub.
+
+    Raises ValueError for another table, and for a row with an unknown key or without one that it needs.
+    """
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    if list(tables) != [file.stem]:
+        raise ValueError(f"{file.name} has the tables {', '.join(tables)}: expected {file.stem} alone.")
+    found = []
+    for number, cells in enumerate(tables[file.stem], 1):
+        try:
+            found.append(row(**{name: _cell(value) for name, value in cells.items()}))
+        except TypeError as error:
+            known = ", ".join(field.name for field in fields(row))
+            raise ValueError(f"{file.name}, row {number}: {error}. The keys are {known}.") from error
+    return tuple(found)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(Hub(**one) if isinstance(one, dict) else one for one in value)
+    return value
 
 
 _ROWS = (

@@ -3,9 +3,12 @@ from collections import Counter
 
 import pytest
 
-from codequarry.data.catalog.paper_sets import HUB_SOURCES
-from codequarry.data.catalog.registry import TRAIN_SOURCES, known_licences
-from codequarry.data.catalog.repositories import MINED_REPOSITORIES
+from codequarry.data.catalog.registry import (
+    TRAIN_SOURCES,
+    hub_sources,
+    known_licences,
+    mined_repositories,
+)
 from codequarry.data.catalog.schema import Licence
 from codequarry.data.mixture import batch_shares, datasets_of, part_of, select
 from codequarry.data.pair import Pair
@@ -40,7 +43,7 @@ def test_every_source_with_a_row_has_a_licence() -> None:
     known = known_licences()
     assert known["so_codenn"].share_alike
     assert not known["tldr"].share_alike
-    assert {*TRAIN_SOURCES, *HUB_SOURCES, *(row.name for row in MINED_REPOSITORIES)} == {*known}
+    assert {*TRAIN_SOURCES, *hub_sources(), *(row.name for row in mined_repositories())} == {*known}
 
 
 def test_a_cap_draws_some_of_each_source_and_task_the_same_ones_for_the_same_seed() -> None:

@@ -13,8 +13,7 @@ from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
 from torch.utils.data import DataLoader
 
-from codequarry.data.catalog.paper_sets import PAPER_SETS
-from codequarry.data.catalog.registry import TRAIN_SOURCES
+from codequarry.data.catalog.registry import TRAIN_SOURCES, paper_sets
 from codequarry.integrations import mteb_model_meta
 from codequarry.integrations.mteb import BENCHMARK_TASKS
 from codequarry.integrations.mteb_model_meta import model_meta, mteb_prompts
@@ -139,7 +138,7 @@ def test_a_model_trained_from_mini_has_seen_what_mini_has(meta: ModelMeta, folde
 
 
 def test_every_source_that_stands_for_a_benchmark_task_is_one_of_ours_or_the_papers() -> None:
-    known = {*TRAIN_SOURCES, *PAPER_SETS}
+    known = {*TRAIN_SOURCES, *paper_sets()}
     assert set(mteb_model_meta._SAME_DATA) <= known
     declared = set(mteb_model_meta._SAME_DATA.values()).union(*mteb_model_meta._BASE_DATA.values())
     assert declared <= {row.name for row in BENCHMARK_TASKS.values() if row.kind != "local"}

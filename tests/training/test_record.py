@@ -1,7 +1,6 @@
 """What a run says of its data."""
 
-from codequarry.data.catalog.paper_sets import HUB_SOURCES
-from codequarry.data.catalog.registry import known_licences
+from codequarry.data.catalog.registry import hub_sources, known_licences
 from codequarry.training.record import mixture_summary, source_record
 
 
@@ -35,7 +34,7 @@ def test_a_source_of_ones_own_has_no_licence_row() -> None:
 
 def test_a_row_of_a_source_on_the_hub_names_its_data_sets_each_once() -> None:
     licences = known_licences()
-    for name, source in HUB_SOURCES.items():
+    for name, source in hub_sources().items():
         row = source_record(f"{name}:nl2code", 64, 1.0, 1, 64, licences)
         assert row["datasets"] == sorted({place.dataset for place in source.where}), name
     assert "datasets" not in source_record("conala:nl2code", 64, 1.0, 1, 64, licences)

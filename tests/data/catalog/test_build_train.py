@@ -8,8 +8,7 @@ import pytest
 from codequarry.data.catalog import build_train as module
 from codequarry.data.catalog.build_train import _level, build_train, summary_table
 from codequarry.data.catalog.fetch import UnreachableError
-from codequarry.data.catalog.repositories import Repository
-from codequarry.data.catalog.schema import Git, Hub, TrainSource
+from codequarry.data.catalog.schema import Git, Hub, Repository, TrainSource
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs
 
@@ -62,9 +61,9 @@ def world(tmp_path, monkeypatch):
         "closed": TrainSource("closed", ("nl2code",), (place,), "CC-BY-NC-4.0", ("py",), read_lines),
     }
     monkeypatch.setattr(module, "TRAIN_SOURCES", rows)
-    monkeypatch.setattr(module, "HUB_SOURCES", {})
+    monkeypatch.setattr(module, "hub_sources", dict)
     repository = Repository("someone/code", commit["someone+code"], "MIT", "python")
-    monkeypatch.setattr(module, "MINED_REPOSITORIES", (repository,))
+    monkeypatch.setattr(module, "mined_repositories", lambda: (repository,))
     return mirrors
 
 
@@ -141,7 +140,7 @@ def test_a_file_without_its_record_is_made_again(world, tmp_path):
 
 def test_a_repository_that_is_never_mined_stops_before_anything_is_done(world, tmp_path, monkeypatch):
     bad = Repository("tornadoweb/tornado", "0" * 40, "Apache-2.0", "python")
-    monkeypatch.setattr(module, "MINED_REPOSITORIES", (bad,))
+    monkeypatch.setattr(module, "mined_repositories", lambda: (bad,))
     with pytest.raises(ValueError, match="never mined"):
         build(world, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -157,7 +156,7 @@ def test_a_source_of_such_a_repository_stops_too(world, tmp_path, monkeypatch):
 
 
 def test_a_repository_without_pairs_is_left_out_and_counted(world, tmp_path, monkeypatch):
-    row = module.MINED_REPOSITORIES[0]
+    row = module.mined_repositories()[0]
     monkeypatch.setattr(module, "_mined", lambda row, mirrors, most: [])
     built = build(world, tmp_path / "out", names=["python", row.name])
     assert built.left_out == {row.name: "nothing in it passed the filters of mining"}
@@ -181,7 +180,7 @@ def test_a_hub_that_is_away_stops_or_is_counted(world, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "records_of", away)
     on_hub = TrainSource("web", ("nl2code",), (Hub("some/set"),), "MIT", ("py",), read_lines)
-    monkeypatch.setattr(module, "HUB_SOURCES", {"web": on_hub})
+    monkeypatch.setattr(module, "hub_sources", lambda: {"web": on_hub})
     with pytest.raises(UnreachableError):
         build(world, tmp_path / "out", names=["web"])
     built = build(world, tmp_path / "out", names=["web", "python"], skip_unreachable=True)

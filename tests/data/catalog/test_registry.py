@@ -3,9 +3,16 @@ import re
 import pytest
 
 from codequarry.data.catalog.held_out import refuse
-from codequarry.data.catalog.registry import EVAL_SOURCES, TRAIN_SOURCES, get_eval_source
+from codequarry.data.catalog.registry import (
+    EVAL_SOURCES,
+    TRAIN_SOURCES,
+    get_eval_source,
+    hub_sources,
+    mined_repositories,
+    paper_sets,
+)
 from codequarry.data.catalog.schema import LICENCES, Distribution, EvalSource, Git, get_licence
-from codequarry.data.parsing.languages import BY_NAME
+from codequarry.data.parsing.languages import BY_NAME, LANGUAGES
 from codequarry.modules.tasks import TASKS
 
 # The files that our first training data came in. Two of them held texts under several licences, and are
@@ -93,3 +100,56 @@ def test_every_task_has_a_set_that_counts() -> None:
 def test_an_unknown_set_is_refused_with_the_list() -> None:
     with pytest.raises(ValueError, match="'human_eval' is no evaluation set: the sets are humaneval, mbpp, "):
         get_eval_source("human_eval")
+
+
+def test_the_paper_has_thirty_three_sets_in_five_tasks():
+    counts = {task: sum(row.task == task for row in paper_sets().values()) for task in TASKS}
+    # Tables 3 and 4 of arXiv 2508.21290.
+    assert counts == {"nl2code": 14, "qa": 9, "code2code": 8, "code2nl": 1, "code2completion": 1}
+
+
+def test_a_row_of_the_paper_is_complete():
+    for row in paper_sets().values():
+        assert row.licence in LICENCES, row.name
+        assert row.where or row.replaced_by or row.note, row.name
+        assert set(row.replaced_by) <= {*TRAIN_SOURCES, "mined"}, row.name
+        for place in row.where:
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+", place.dataset)
+            assert place.revision is None or re.fullmatch(r"[0-9a-f]{40}", place.revision)
+
+
+def test_what_a_model_wrote_is_marked():
+    made = {row.name for row in paper_sets().values() if row.licence == "LicenseRef-model-made"}
+    assert made <= {row.name for row in paper_sets().values() if row.synthetic}
+
+
+def test_the_training_splits_of_mteb_have_a_reader_and_texts_before_judgements():
+    assert len(hub_sources()) == 10
+    for row in hub_sources().values():
+        kinds = [place.config.rpartition("-")[2] for place in row.where]
+        assert kinds == ["corpus", "queries", kinds[2]] * (len(kinds) // 3)
+        assert kinds[2] in ("default", "qrels")
+        assert all(place.split == "train" for place in row.where[2::3])
+        assert row.name not in TRAIN_SOURCES
+
+
+def test_every_repository_is_pinned_permissive_and_allowed():
+    for row in mined_repositories():
+        licence = LICENCES[row.licence]
+        assert licence.commercial, row
+        assert licence.redistributable, row
+        assert not licence.share_alike, row
+        assert re.fullmatch(r"[0-9a-f]{40}", row.commit), row
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", row.name), row
+        refuse(row.name)
+
+
+def test_no_repository_comes_twice():
+    names = [row.name.lower() for row in mined_repositories()]
+    assert len(set(names)) == len(names)
+
+
+def test_ten_languages_have_repositories():
+    assert len(mined_repositories()) >= 150
+    assert len({row.language for row in mined_repositories()}) >= 10
+    assert {row.language for row in mined_repositories()} <= {language.name for language in LANGUAGES}
