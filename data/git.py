@@ -8,19 +8,20 @@ Nothing of a repository is ever run: no work tree is checked out, no hook and no
 
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from pathspec import GitIgnoreSpec
-from platformdirs import user_cache_path
+
+from codequarry.common.files import cache_folder
 
 _HOST = "https://github.com/"
-
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -65,9 +66,7 @@ class GitRepository:
 
         Raises ValueError for a path that the commit does not have.
         """
-        process = subprocess.Popen(
-            self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        process = _start(self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stderr=None)
         asked, answered = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         try:
             for path in paths:
@@ -93,8 +92,34 @@ class GitRepository:
         """
         return _git(self._command(*arguments), self.name)
 
+    def stream(self, arguments: Sequence[str], lines: Iterable[str]) -> "GitStream":
+        """What a git command prints for these lines on its input; nothing is started before it is read."""
+        return GitStream(self._command(*arguments), lines)
+
     def _command(self, *arguments: str) -> list[str]:
         return ["git", f"--git-dir={self.git_dir}", "-c", "core.quotePath=false", *arguments]
+
+
+class GitStream:
+    """The lines that a git command prints, each with its end, for lines on its input.
+
+    failed: git's last words where it stopped early, else ""; known when all lines are read.
+    """
+
+    def __init__(self, command: Sequence[str], lines: Iterable[str]) -> None:
+        self.command, self.asked = command, lines
+        self.failed = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        # Files, because a pipe on both ends may fill up on both.
+        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as complaints:
+            asked.write("".join(f"{one}\n" for one in self.asked).encode())
+            asked.seek(0)
+            with _start(self.command, stdin=asked, stderr=complaints) as process:
+                yield from cast(IO[bytes], process.stdout)
+            if process.returncode:
+                complaints.seek(0)
+                self.failed = _last_words(complaints.read())
 
 
 def open_repository(
@@ -125,7 +150,7 @@ def open_repository(
     if mirrors is not None and (git_dir := _mirrored(mirrors, label)) is not None:
         return GitRepository(where, git_dir)
     url = _HOST + where if _NAME.fullmatch(where) else where
-    cache = Path(os.environ.get("CODEQUARRY_CACHE") or user_cache_path("codequarry")) / "git"
+    cache = cache_folder("git")
     label = re.sub(r"[^\w.+-]", "_", label)
     if history or commit is None:
         return GitRepository(where, _cloned(url, cache / f"{label}.git", commit))
@@ -161,8 +186,6 @@ def _one_commit(url: str, folder: Path, commit: str) -> Path:
 
 
 def _beside(folder: Path) -> Path:
-    import shutil
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(beside, ignore_errors=True)
@@ -170,10 +193,9 @@ def _beside(folder: Path) -> Path:
 
 
 def _has(git_dir: Path, commit: str) -> bool:
-    found = subprocess.run(
-        ["git", f"--git-dir={git_dir}", "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True
-    )
-    return found.returncode == 0
+    process = _start(["git", f"--git-dir={git_dir}", "cat-file", "-e", f"{commit}^{{commit}}"])
+    process.communicate()
+    return process.returncode == 0
 
 
 def _git_dir(folder: Path) -> Path:
@@ -192,16 +214,64 @@ def _find_git_dir(folder: Path) -> Path | None:
     return Path(_git(["git", "-C", str(folder), "rev-parse", "--absolute-git-dir"], str(folder)).strip())
 
 
-def _git(command: list[str], name: str) -> str:
+def _git(command: Sequence[str], name: str) -> str:
+    process = _start(command)
+    printed, complaints = process.communicate()
+    if process.returncode:
+        raise ValueError(f"git could not read {name}: {_last_words(complaints)}")
+    return printed.decode("utf-8", "replace")
+
+
+def _start(
+    command: Sequence[str], *, stdin: Any = None, stderr: Any = subprocess.PIPE
+) -> "subprocess.Popen[bytes]":
+    """The one place where git is started: no question at the terminal, messages in English.
+
+    Raises ValueError where git is not installed.
+    """
     environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, env=environment)
+        return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment)
     except FileNotFoundError as error:
         raise ValueError("The program git is not installed: install it from git-scm.com.") from error
-    if done.returncode:
-        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ValueError(f"git could not read {name}: {words[-1] if words else 'it gave no reason'}")
-    return done.stdout.decode("utf-8", "replace")
+
+
+def _last_words(complaints: bytes) -> str:
+    words = complaints.decode("utf-8", "replace").strip().splitlines()
+    return words[-1] if words else "it gave no reason"
+
+
+def read_log(
+    repository: GitRepository,
+    newest: str,
+    fields: str,
+    *,
+    files: str = "--name-only",
+    roots: bool = False,
+    limit: int | None = None,
+    patterns: Sequence[str] = (),
+) -> Iterator[tuple[list[str], list[str]]]:
+    """The commits without merges that are reachable from `newest`, newest first: their fields, their files.
+
+    Renames are not searched for: a renamed file is one deleted and one added. The user's own settings of
+    git change nothing.
+
+    Arguments:
+        fields: placeholders of git's `--format` with `%x02` between them.
+        files: `--name-only` for the paths that a commit changes, `--name-status` with `A`, `M`, `D` or `T`
+            before each of them.
+        roots: commits without a parent too.
+        limit: how many to give; None for all.
+        patterns: only commits that change a file matching one of these, and only these files; () for all.
+    """
+    options = ["--no-merges", "--no-renames", "--no-show-signature", f"-O{os.devnull}", files, "-z"]
+    options += [] if roots else ["--min-parents=1"]
+    options += [] if limit is None else [f"--max-count={limit}"]
+    behind = ["--", *patterns] if patterns else []
+    listed = repository.git("log", *options, f"--format=%x01{fields}%x02", newest, *behind)
+    for record in listed.split("\x01")[1:]:
+        *cells, names = record.split("\x02", fields.count("%x02") + 1)
+        yield cells, [name for name in names.replace("\n", "\0").split("\0") if name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,36 +299,17 @@ def commits(repository: GitRepository, newest: str = "HEAD", *, limit: int | Non
 
     limit: how many to give; None for all.
     """
-    # Renames are not searched for: a renamed file is one deleted and one added, whatever git's settings.
-    listed = repository.git(
-        "log",
-        "--no-merges",
-        "--min-parents=1",
-        "--no-renames",
-        "--no-show-signature",
-        f"-O{os.devnull}",
-        "--name-status",
-        "-z",
-        *([f"--max-count={limit}"] if limit is not None else []),
-        "--format=%x01%H%x02%P%x02%ct%x02%an <%ae>%x02%s%x02%b%x02",
-        repository.resolve(newest),
-    )
-    for record in listed.split("\x01")[1:]:
-        head, parent, time, author, subject, body, rest = record.split("\x02", 6)
-        cells = [cell for cell in rest.replace("\n", "\0").split("\0") if cell]
-        changes = tuple(sorted(zip(cells[::2], cells[1::2], strict=True), key=lambda change: change[1]))
-        yield Commit(head, parent, int(time), author, subject, body.strip(), changes)
+    fields = "%H%x02%P%x02%ct%x02%an <%ae>%x02%s%x02%b"
+    log = read_log(repository, repository.resolve(newest), fields, files="--name-status", limit=limit)
+    for (head, parent, time, author, subject, body), cells in log:
+        changes = sorted(zip(cells[::2], cells[1::2], strict=True), key=lambda change: change[1])
+        yield Commit(head, parent, int(time), author, subject, body.strip(), tuple(changes))
 
 
 def last_changes(repository: GitRepository, commit: str) -> dict[str, int]:
     """By path the time of the newest commit that changed the file, in seconds since 1970."""
-    listed = repository.git(
-        "log", "--no-merges", "--no-renames", "--name-only", "-z", "--format=%x01%ct%x02", commit
-    )
     times: dict[str, int] = {}
-    for record in listed.split("\x01")[1:]:
-        time, names = record.split("\x02", 1)
-        for path in names.replace("\n", "\0").split("\0"):
-            if path:
-                times[path] = max(int(time), times.get(path, 0))
+    for (time,), paths in read_log(repository, commit, "%ct", roots=True):
+        for path in paths:
+            times[path] = max(int(time), times.get(path, 0))
     return times

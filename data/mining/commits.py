@@ -2,15 +2,13 @@
 
 import os
 import re
-import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from codequarry.data.git import GitRepository
+from codequarry.data.git import GitRepository, read_log
 from codequarry.data.mining.filters import is_english
 from codequarry.data.mining.schema import KINDS, Filter, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
@@ -226,7 +224,16 @@ MINED_LANGUAGES = tuple(one for one in LANGUAGES if one.grammar is not None or o
 
 _ENDINGS = frozenset(ending for language in MINED_LANGUAGES for ending in language.extensions)
 
-_FORMAT = "%x01%H%x02%ct%x02%an <%ae>%x02%s%x02%b%x03"
+_PATTERNS = tuple(f"*{ending}" for ending in sorted(_ENDINGS))
+
+# The user's own settings of `git diff` change nothing.
+_DIFF = (
+    *("--no-replace-objects", "-c", "diff.suppressBlankEmpty=false", "diff-tree", "--stdin", "-r"),
+    *("--format=%x01%H%x02%ct%x02%an <%ae>%x02%s%x02%b%x03", "--patch", f"--unified={_CONTEXT}"),
+    *("--inter-hunk-context=0", "--diff-algorithm=myers", "--no-renames", "--no-color", "--no-ext-diff"),
+    *("--no-textconv", "--no-indent-heuristic", "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules"),
+    *(f"-O{os.devnull}", "--", *_PATTERNS),
+)
 
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
 
@@ -236,17 +243,8 @@ def list_commits(repository: GitRepository, newest: str) -> list[tuple[str, list
 
     Only names are read, which is quick; commits that change no file of a mined language are not among them.
     """
-    patterns = [f"*{ending}" for ending in sorted(_ENDINGS)]
-    limits = ("--no-merges", "--min-parents=1", f"--max-count={MAX_COMMITS}")
-    shown = ("--no-renames", "--name-only", "-z", "--format=%x01%H%x02", "--no-show-signature")
-    listed: list[tuple[str, list[str]]] = []
-    for record in repository.git("log", *limits, *shown, f"-O{os.devnull}", newest, "--", *patterns).split(
-        "\x01"
-    )[1:]:
-        commit, names = record.split("\x02", 1)
-        paths = [path for path in names.replace("\n", "\0").split("\0") if _is_wanted(path)]
-        listed.append((commit, paths))
-    return listed
+    log = read_log(repository, newest, "%H", limit=MAX_COMMITS, patterns=_PATTERNS)
+    return [(commit, [path for path in paths if _is_wanted(path)]) for (commit,), paths in log]
 
 
 def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iterator[ReadCommit | None]:
@@ -259,9 +257,9 @@ def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iter
     waiting = list(hashes)
     failures = 0
     while waiting:
-        stream = _Stream(repository, waiting)
+        stream = repository.stream(_DIFF, waiting)
         last: ReadCommit | None = None
-        for commit in read_commits(stream.lines()):
+        for commit in read_commits(stream):
             if last is not None:
                 failures = 0
                 yield last
@@ -334,39 +332,3 @@ def _commit(head: str) -> ReadCommit:
 def _is_wanted(path: str) -> bool:
     ending = "." + path.rpartition(".")[2]
     return ending in _ENDINGS and reason_against_path(path) is None
-
-
-class _Stream:
-    """What `git diff-tree` says of some commits; the user's own settings of `git diff` change nothing.
-
-    failed: git's last words where it stopped early, else "".
-    """
-
-    def __init__(self, repository: GitRepository, hashes: Sequence[str]) -> None:
-        self.git_dir, self.hashes = repository.git_dir, hashes
-        self.failed = ""
-
-    def lines(self) -> Iterator[bytes]:
-        command = [
-            *("git", f"--git-dir={self.git_dir}", "-c", "core.quotePath=false"),
-            *("-c", "diff.suppressBlankEmpty=false", "diff-tree", "--stdin", "-r", f"--format={_FORMAT}"),
-            *("--patch", f"--unified={_CONTEXT}", "--inter-hunk-context=0", "--diff-algorithm=myers"),
-            *("--no-renames", "--no-color", "--no-ext-diff", "--no-textconv", "--no-indent-heuristic"),
-            *("--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules", f"-O{os.devnull}", "--"),
-            *(f"*{ending}" for ending in sorted(_ENDINGS)),
-        ]
-        # Files, because a pipe on both ends may fill up on both.
-        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as complaints:
-            asked.write("".join(f"{one}\n" for one in self.hashes).encode())
-            asked.seek(0)
-            environment = os.environ | {"LC_ALL": "C", "GIT_NO_REPLACE_OBJECTS": "1"}
-            process = subprocess.Popen(
-                command, stdin=asked, stdout=subprocess.PIPE, stderr=complaints, env=environment
-            )
-            assert process.stdout is not None
-            with process, process.stdout as stdout:
-                yield from stdout
-            if process.returncode:
-                complaints.seek(0)
-                words = complaints.read().decode("utf-8", "replace").strip().splitlines()
-                self.failed = words[-1] if words else "it gave no reason"
