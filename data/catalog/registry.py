@@ -6,17 +6,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from codequarry.data.catalog.datasets import (
-    code_search_net,
     code_translation,
-    compiler_errors,
     completion,
     documentation,
     interviews,
     leetcode,
-    python_problems,
     rosetta,
     shell,
     stack_overflow,
+    text_to_code,
     text_to_sql,
 )
 from codequarry.data.catalog.fetch import mteb_retrieval
@@ -32,12 +30,12 @@ from codequarry.data.catalog.schema import (
 
 _TRAIN_ROWS = (
     *code_translation.TRAIN_SOURCES,
-    *compiler_errors.TRAIN_SOURCES,
     *documentation.TRAIN_SOURCES,
     *interviews.TRAIN_SOURCES,
     *leetcode.TRAIN_SOURCES,
     *rosetta.TRAIN_SOURCES,
     *shell.TRAIN_SOURCES,
+    *text_to_code.TRAIN_SOURCES,
     *stack_overflow.TRAIN_SOURCES,
     *text_to_sql.TRAIN_SOURCES,
 )
@@ -49,12 +47,11 @@ _EVAL_ORDER = (
     "rosetta_py_cpp", "codexglue_java_cs", "mbxp_code2nl", "docs_qa", "completion_py",
 )  # fmt: skip
 _EVAL_ROWS = (
-    *code_search_net.EVAL_SOURCES,
     *code_translation.EVAL_SOURCES,
     *completion.EVAL_SOURCES,
     *documentation.EVAL_SOURCES,
     *leetcode.EVAL_SOURCES,
-    *python_problems.EVAL_SOURCES,
+    *text_to_code.EVAL_SOURCES,
     *rosetta.EVAL_SOURCES,
     *stack_overflow.EVAL_SOURCES,
 )

@@ -7,8 +7,7 @@ from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, MIN_LI
 from codequarry.data.mining.schema import KINDS, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
 from codequarry.data.parsing.definitions import Definition, dedent
-from codequarry.data.parsing.parse import SourceFile
-from codequarry.data.parsing.statements import cut_in_two
+from codequarry.data.parsing.parse import SourceFile, cut_in_two
 
 MIN_LINES_TO_CUT = 12  # of a function without its docstring, blank lines left out
 MAX_SIGNATURE = 2_000  # characters, docstring included

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from codequarry.data.eval_set import EvalSet, eval_set_folders, read_eval_set, write_eval_set
+from codequarry.data.eval_set import (
+    EvalSet,
+    eval_set_folders,
+    read_eval_set,
+    set_of_pairs,
+    write_eval_set,
+)
 
 QUERIES = {"q0": "add two numbers", "q1": "naïve 加法"}
 DOCUMENTS = {"d0": "def add(a, b):\n    return a + b", "d1": "", "d2": "x\r\ny"}
@@ -121,3 +127,20 @@ def test_sets_are_found_in_a_folder_of_them_and_where_the_folder_is_one(tmp_path
     for empty in (tmp_path / "nowhere", tmp_path / "a" / "qrels"):
         with pytest.raises(ValueError, match="holds no evaluation set"):
             eval_set_folders(empty)
+
+
+def test_equal_texts_become_one_and_every_pair_a_judgment() -> None:
+    found = set_of_pairs(
+        "small", "nl2code", [("add", "a + b", "python"), ("sum", "a + b", "go"), ("add", "b + a", "go")]
+    )
+    assert found.queries == {"q0": "add", "q1": "sum"}
+    assert found.documents == {"d0": "a + b", "d1": "b + a"}
+    assert found.relevant == {"q0": {"d0": 1, "d1": 1}, "q1": {"d0": 1}}
+    assert found.languages == {"q0": "python", "q1": "go"}
+
+
+def test_documents_given_beside_the_pairs_are_numbered_first() -> None:
+    found = set_of_pairs("small", "nl2code", [("add", "a + b", "")], documents=["a - b", "a + b", "a - b"])
+    assert found.documents == {"d0": "a - b", "d1": "a + b"}
+    assert found.relevant == {"q0": {"d1": 1}}
+    assert found.languages == {}

@@ -4,9 +4,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from codequarry.data.catalog.datasets.python_problems import set_of_pairs
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
-from codequarry.data.eval_set import EvalSet
+from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _FUNCTION = re.compile(r"^[^\n]*\bf_gold\b", re.MULTILINE)

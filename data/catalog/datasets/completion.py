@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from codequarry.data.catalog.datasets.python_problems import set_of_pairs
 from codequarry.data.catalog.schema import Distribution, EvalSource, Files
-from codequarry.data.eval_set import EvalSet
+from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.parsing.definitions import unix_lines
-from codequarry.data.parsing.parse import parse_source
-from codequarry.data.parsing.statements import cut_in_two
+from codequarry.data.parsing.parse import cut_in_two, parse_source
 
 _QUERIES = 1000
 _SHORTEST = 12  # lines of a function, without its docstring

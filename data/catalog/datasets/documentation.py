@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from codequarry.data.catalog.datasets.python_problems import set_of_pairs
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
-from codequarry.data.eval_set import EvalSet
+from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _SHORTEST = 200  # characters of an answer
@@ -214,6 +213,35 @@ def _rst_plain(lines: list[str]) -> str:
     return re.sub(r"\n[ \t]*(?:\n[ \t]*)+\n", "\n\n", text).strip()
 
 
+_QUOTE = re.compile(r"(?:>.*(?:\n|\Z))+")
+_TOOL = re.compile(r"^(?:Compiler|Linker Tools)\s+")
+_EMPHASIS = re.compile(r"(\*{1,3})(?=\S)([^*\n]+?)\1")
+_SHORTEST_EXPLANATION = 60  # characters
+
+
+def read_errors(files: Files) -> Iterator[Pair]:
+    """One pair a page: "Error C2504: 'class' : base class undefined" → the rest of the page, cut at 2,500.
+
+    Pages that only list others, and thus quote no message, are left out.
+    """
+    for _, content in files:
+        parts = [part for part in sections(content.decode("utf-8", "replace")) if part.heading]
+        if not parts or parts[0].level != 1:
+            continue
+        top = parts[0].text.strip()
+        message = _QUOTE.match(top)
+        if not message:
+            continue
+        words = " ".join(line.lstrip("> ") for line in message[0].splitlines() if not line.startswith("> [!"))
+        below = [f"{'#' * part.level} {part.heading}\n{part.text}" for part in parts[1:]]
+        answer = plain("\n".join([top[message.end() :], *below]))
+        code = _TOOL.sub("", parts[0].heading)
+        printed = _EMPHASIS.sub(r"\2", plain(words))
+        query = f"{code}: {printed}" if printed else code
+        if len(answer) >= _SHORTEST_EXPLANATION:
+            yield Pair("qa", query, answer[:_LONGEST].rstrip(), "errors_techqa", "cpp")
+
+
 _SHORTEST_SECTION, _LONGEST_SECTION = 200, 7000  # characters of a section; a longer one is a page
 
 _CUT = 2500  # characters that are kept
@@ -314,6 +342,17 @@ _CPP = ("MicrosoftDocs/cpp-docs", "a2e592a8fc391b6aff8d1323f5b58696abdc5d57")
 _POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
+    TrainSource(
+        name="errors_techqa",
+        tasks=("qa",),
+        where=(Git(*_CPP, ("/docs/error-messages/**/*.md", "!/docs/error-messages/includes/")),),
+        licence="CC-BY-4.0",
+        languages=("cpp",),
+        read=read_errors,
+        size=2_471,
+        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in pages "
+        "that only list others, left out here.",
+    ),
     TrainSource(
         name="docs_techqa",
         tasks=("qa",),

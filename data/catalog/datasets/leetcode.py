@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import permutations
 
-from codequarry.data.catalog.datasets.python_problems import set_of_pairs
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
-from codequarry.data.eval_set import EvalSet
+from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _LANGUAGES = {

@@ -144,6 +144,14 @@ def _commands(block: str) -> str:
     return "\n".join(typed or lines).strip()
 
 
+def read_nl2bash(files: Files) -> Iterator[Pair]:
+    """NL2Bash: line n of `all.nl` describes line n of `all.cm`."""
+    texts = {path.rpartition(".")[2]: content.decode().split("\n") for path, content in files}
+    for sentence, command in zip(texts["nl"], texts["cm"], strict=True):
+        if sentence.strip() and command.strip():
+            yield Pair("nl2code", sentence.strip(), command.strip(), "nl2bash", "bash")
+
+
 _AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
 
 _POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
@@ -199,5 +207,21 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         size=5_172,
         note="chubin/cheat.sheets is MIT, cheat/cheatsheets CC0-1.0. All but eight pairs of our first "
         "data, and 238 more.",
+    ),
+    TrainSource(
+        name="nl2bash",
+        tasks=("nl2code",),
+        where=(
+            Git(
+                "TellinaTool/nl2bash",
+                "466c5fe873ab08c7cc0112ea1521cc6ad9c20992",
+                ("/data/bash/all.nl", "/data/bash/all.cm"),
+            ),
+        ),
+        licence="MIT",
+        languages=("bash",),
+        read=read_nl2bash,
+        size=12_607,
+        note="NL2Bash, Lin et al. 2018. data/bash is MIT; the rest is GPL-3.0 and not read.",
     ),
 )

@@ -7,9 +7,8 @@ import zlib
 from collections.abc import Iterator
 
 from codequarry.data.catalog.datasets.documentation import page_title
-from codequarry.data.catalog.datasets.python_problems import set_of_pairs
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
-from codequarry.data.eval_set import EvalSet
+from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
@@ -134,23 +133,7 @@ def _language(path: str) -> str:
     return path.split("/")[-2]
 
 
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-
-_FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
-
-_FEWEST_WORDS = 4  # of a CONCODE comment: "getter for percentage" describes no code
-
-_FEWEST_CHARACTERS = 30  # of a CONCODE method: an empty body is shorter
-
 _SHORTEST_TEXT = 15  # characters of a question and of an answer on Stack Overflow
-
-
-def read_nl2bash(files: Files) -> Iterator[Pair]:
-    """NL2Bash: line n of `all.nl` describes line n of `all.cm`."""
-    texts = {path.rpartition(".")[2]: content.decode().split("\n") for path, content in files}
-    for sentence, command in zip(texts["nl"], texts["cm"], strict=True):
-        if sentence.strip() and command.strip():
-            yield Pair("nl2code", sentence.strip(), command.strip(), "nl2bash", "bash")
 
 
 def read_conala_pairs(files: Files) -> Iterator[Pair]:
@@ -161,14 +144,14 @@ def read_conala_pairs(files: Files) -> Iterator[Pair]:
             yield Pair("nl2code", intent, entry["snippet"].strip(), "conala", "python")
 
 
-def read_concode(files: Files) -> Iterator[Pair]:
-    """CONCODE: a method's comment, without the class around it, → its tokens; nothing trivial."""
-    for _, content in files:
-        for line in content.decode().splitlines():
-            entry = json.loads(line)
-            comment, code = entry["nl"].partition("concode_field_sep")[0].strip(), entry["code"].strip()
-            if len(comment.split()) >= _FEWEST_WORDS and len(code) > _FEWEST_CHARACTERS:
-                yield Pair("nl2code", comment, code, "concode", "java")
+def read_conala(files: Files) -> EvalSet:
+    """CoNaLa's test split: the rewritten intent, or the first one where nobody rewrote it → the snippet."""
+    pairs = (
+        ((row["rewritten_intent"] or row["intent"]).strip(), row["snippet"].strip(), "python")
+        for _, content in files
+        for row in json.loads(content)
+    )
+    return set_of_pairs("conala", "nl2code", pairs)
 
 
 def read_codenn(files: Files) -> Iterator[Pair]:
@@ -188,72 +171,11 @@ def read_codenn(files: Files) -> Iterator[Pair]:
                 yield Pair("nl2code", title, code, "so_codenn", language)
 
 
-def read_thirty_seconds(files: Files) -> Iterator[Pair]:
-    """30 seconds of code: the first sentence of a snippet's page → its code."""
-    for _, content in files:
-        page = _FRONT_MATTER.sub("", content.decode(), count=1).strip()
-        code = _FENCE.search(page)
-        sentence = re.split(r"\.(?:\s|$)|\n\n", page, maxsplit=1)[0]
-        sentence = re.sub(r"[`*]", "", " ".join(sentence.split())).strip()
-        if code and sentence:
-            yield Pair("nl2code", sentence, code[2].strip(), "snippets30", "javascript")
-
-
 _PROSE_LANGUAGES = ("android", "csharp", "ios", "java", "javascript", "php", "python", "ruby", "sql")
 
 _WIKIOD = Git("wikiod-com/wikiod", "9c05f416f46d3cd6f219611ce64f5dc30f29a298", ("/en/docs/**/*.md",))
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
-    TrainSource(
-        name="nl2bash",
-        tasks=("nl2code",),
-        where=(
-            Git(
-                "TellinaTool/nl2bash",
-                "466c5fe873ab08c7cc0112ea1521cc6ad9c20992",
-                ("/data/bash/all.nl", "/data/bash/all.cm"),
-            ),
-        ),
-        licence="MIT",
-        languages=("bash",),
-        read=read_nl2bash,
-        size=12_607,
-        note="NL2Bash, Lin et al. 2018. data/bash is MIT; the rest is GPL-3.0 and not read.",
-    ),
-    TrainSource(
-        name="concode",
-        tasks=("nl2code",),
-        where=(
-            Git(
-                "microsoft/CodeXGLUE",
-                "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9",
-                ("/Text-Code/text-to-code/dataset/concode/dev.json",),
-            ),
-        ),
-        licence="C-UDA-1.0",
-        languages=("java",),
-        read=read_concode,
-        size=1_879,
-        note="CONCODE, Iyer et al. 2018, its development split, as tokens. CodeXGLUE's code is MIT; "
-        "its data licence permits computational use, commercial too. Every pair of our first data, and "
-        "four more.",
-    ),
-    TrainSource(
-        name="snippets30",
-        tasks=("nl2code",),
-        where=(
-            Git(
-                "30-seconds/30-seconds-of-code",
-                "c16c7cb135c77fc11c88fe6772a39db34d0d98ad",
-                ("/snippets/*.md",),
-            ),
-        ),
-        licence="CC0-1.0",
-        languages=("javascript",),
-        read=read_thirty_seconds,
-        size=536,
-        note="As of 2021; later versions are articles, and CC-BY-4.0.",
-    ),
     TrainSource(
         name="so_codenn",
         tasks=("nl2code",),
@@ -337,5 +259,22 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         ),
         queries=1868,
         documents=1868,
+    ),
+    EvalSource(
+        name="conala",
+        task="nl2code",
+        where=(
+            Git(
+                "shilliscmu/TranxConalaBaseline",
+                "5520285387d946e826f4cc5a4a0a1bf7361355e5",
+                ("/conala-test.json",),
+            ),
+        ),
+        licence="CC-BY-SA-4.0",
+        languages=("python",),
+        read=read_conala,
+        faithful="Our own retrieval set, from CoNaLa's test split; MTEB has none.",
+        queries=472,
+        documents=490,
     ),
 )

@@ -12,7 +12,14 @@ import pytest
 from codequarry.cli.data import add_clean_arguments as add_arguments
 from codequarry.cli.data import run_clean as run
 from codequarry.data.cleaning import clean as module
-from codequarry.data.cleaning.clean import EXAMPLES, REPORT, Limits, clean
+from codequarry.data.cleaning.clean import (
+    EXAMPLES,
+    REPORT,
+    Limits,
+    clean,
+    estimated_tokens,
+    token_counter,
+)
 from codequarry.data.cleaning.report import REASONS
 from codequarry.data.eval_set import EvalSet, write_eval_set
 from codequarry.data.pair import Pair
@@ -200,3 +207,32 @@ def test_the_verb_prints_a_table_of_sources_and_of_evaluation_sets(
     assert f"6 of 14 pairs are in {folder / 'out'}" in printed
     report = json.loads((folder / "out" / REPORT).read_text())
     assert str(folder) not in json.dumps(report), "no path of this machine is written"
+
+
+TEXTS = [
+    "How do I read a file line by line in Python?",
+    Path(__file__).read_text(encoding="utf-8"),
+    "SELECT name FROM users WHERE age > 30 AND city = 'Paris'",
+]
+
+
+def test_a_real_tokenizer_counts_its_own_tokens_without_special_ones(small_decoder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    real = AutoTokenizer.from_pretrained(small_decoder)
+    expected = [len(real(text, add_special_tokens=False)["input_ids"]) for text in TEXTS]
+    assert token_counter(small_decoder)(TEXTS) == expected
+
+
+def test_the_estimate_is_near_a_trained_wordpiece_tokenizer(minilm: Path) -> None:
+    """MiniLM's is another one than the one the estimate was fitted to."""
+    for text, true in zip(TEXTS, token_counter(minilm)(TEXTS), strict=True):
+        assert 0.7 < estimated_tokens(text) / true < 1.4
+    assert token_counter()(TEXTS) == [estimated_tokens(text) for text in TEXTS]
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no tokenizer that can be read"):
+        token_counter(tmp_path)
+    with pytest.raises(ValueError, match=r"is not a folder: expected one with tokenizer\.json"):
+        token_counter(tmp_path / "absent")

@@ -5,6 +5,7 @@ from codequarry.data.catalog.datasets.documentation import (
     question_sections,
     read_docs_qa,
     read_documentation,
+    read_errors,
     restructured,
     sections,
 )
@@ -160,3 +161,34 @@ def test_sections_of_all_files_make_the_set() -> None:
     found = read_docs_qa([("vuejs/docs/a.md", f"# First page\r\n{SECTION}\r\n".encode())])
     assert found.queries == {"q0": "First page"}
     assert found.documents == {"d0": SECTION.strip()}
+
+
+ERROR = b"""---
+title: "Compiler Error C2504"
+---
+# Compiler Error C2504
+
+> '*class*' : base class undefined
+
+## Remarks
+
+The base class is declared but never defined. Possible causes:
+
+1. External base class not declared with [extern](../../cpp/extern-cpp.md).
+"""
+ERRORS = (
+    b"# Compiler errors C2500 through C2599\n\nThe articles here explain errors.\n\n## See also\n\nMore.\n"
+)
+
+
+def test_a_message_asks_as_the_compiler_prints_it():
+    (pair,) = read_errors([("c2504.md", ERROR)])
+    assert pair.query == "Error C2504: 'class' : base class undefined"
+    assert pair.document == (
+        "## Remarks\n\nThe base class is declared but never defined. Possible causes:\n\n"
+        "1. External base class not declared with extern."
+    )
+
+
+def test_a_page_that_only_lists_others_gives_nothing():
+    assert list(read_errors([("index.md", ERRORS), ("empty.md", b"")])) == []

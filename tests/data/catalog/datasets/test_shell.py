@@ -1,8 +1,11 @@
 import zlib
 
+import pytest
+
 from codequarry.data.catalog.datasets.shell import (
     read_cheat_sheets,
     read_commands,
+    read_nl2bash,
     read_pages,
     read_powershell,
 )
@@ -153,3 +156,21 @@ def test_only_examples_are_read_and_only_what_is_typed():
     assert first.document == "Get-AzContainerAppAuthToken -ContainerAppName azps-2"
     assert second.query == "This command names a process."
     assert second.document == "$x = Get-Process\n$x.Name"
+
+
+def texts(pairs):
+    return [(pair.query, pair.document) for pair in pairs]
+
+
+def test_nl2bash_joins_line_to_line():
+    files = [
+        ("TellinaTool/nl2bash/data/bash/all.cm", b"find . -name x\n\nphp -i | more\n"),
+        ("TellinaTool/nl2bash/data/bash/all.nl", b" Find x \nlost\nDisplay PHP info\n"),
+    ]
+    assert texts(read_nl2bash(files)) == [("Find x", "find . -name x"), ("Display PHP info", "php -i | more")]
+
+
+def test_nl2bash_of_unequal_length_stops():
+    files = [("all.cm", b"ls\n"), ("all.nl", b"List\nToo many\n")]
+    with pytest.raises(ValueError, match="shorter"):
+        list(read_nl2bash(files))

@@ -1,17 +1,13 @@
 import json
 
-import pytest
-
 from codequarry.data.catalog.datasets.stack_overflow import (
     is_held_out,
     read_code,
     read_codenn,
+    read_conala,
     read_conala_pairs,
-    read_concode,
-    read_nl2bash,
     read_so_codenn,
     read_text,
-    read_thirty_seconds,
     rows,
 )
 
@@ -112,20 +108,6 @@ def texts(pairs):
     return [(pair.query, pair.document) for pair in pairs]
 
 
-def test_nl2bash_joins_line_to_line():
-    files = [
-        ("TellinaTool/nl2bash/data/bash/all.cm", b"find . -name x\n\nphp -i | more\n"),
-        ("TellinaTool/nl2bash/data/bash/all.nl", b" Find x \nlost\nDisplay PHP info\n"),
-    ]
-    assert texts(read_nl2bash(files)) == [("Find x", "find . -name x"), ("Display PHP info", "php -i | more")]
-
-
-def test_nl2bash_of_unequal_length_stops():
-    files = [("all.cm", b"ls\n"), ("all.nl", b"List\nToo many\n")]
-    with pytest.raises(ValueError, match="shorter"):
-        list(read_nl2bash(files))
-
-
 def test_conala_prefers_the_rewritten_intent():
     entries = [
         {
@@ -138,27 +120,6 @@ def test_conala_prefers_the_rewritten_intent():
     assert texts(read_conala_pairs([("conala-train.json", json.dumps(entries).encode())])) == [
         ("convert a list of integers into a single integer", "r = int(''.join(map(str, x)))"),
         ("zip lists in python", "zip(a, b)"),
-    ]
-
-
-def test_concode_keeps_the_comment_and_drops_class_and_trivia():
-    lines = [
-        {
-            "nl": "actually walks the bag concode_field_sep Object _current concode_elem_sep int _total",
-            "code": "int function ( ) { _total = extractList ( ) . size ( ) ; return _total ; }",
-        },
-        {
-            "nl": "getter for percentage concode_field_sep x",
-            "code": "boolean function ( ) { return percentage ; }",
-        },
-        {"nl": "the measurement has been started .", "code": "void function ( ) { }"},
-    ]
-    content = "\n".join(map(json.dumps, lines)).encode()
-    assert texts(read_concode([("dev.json", content)])) == [
-        (
-            "actually walks the bag",
-            "int function ( ) { _total = extractList ( ) . size ( ) ; return _total ; }",
-        )
     ]
 
 
@@ -175,23 +136,26 @@ def test_codenn_unfolds_lines_and_leaves_out_what_is_evaluated_on():
     assert texts(valid) == [pair, pair]
 
 
-def test_thirty_seconds_gives_the_first_sentence_and_the_first_block():
-    page = b"""---
-title: chunk
----
+CONALA = [
+    {
+        "intent": "How can I send a signal from a python program?",
+        "rewritten_intent": "send a signal `signal.SIGUSR1` to the current process",
+        "snippet": "os.kill(os.getpid(), signal.SIGUSR1)",
+        "question_id": 15080500,
+    },
+    {
+        "intent": "How to convert a string from CP-1251 to UTF-8?",
+        "rewritten_intent": None,
+        "snippet": "d.decode('cp1251').encode('utf8')",
+        "question_id": 7555335,
+    },
+]
 
-Chunks an array into smaller `arrays`. Returns them.
 
-- Use `Array.from()`.
-
-```js
-const chunk = arr => arr;
-```
-
-```js
-chunk([1]);
-```
-"""
-    assert texts(read_thirty_seconds([("snippets/chunk.md", page)])) == [
-        ("Chunks an array into smaller arrays", "const chunk = arr => arr;")
+def test_a_conala_intent_that_nobody_rewrote_is_taken_as_it_is() -> None:
+    found = read_conala([("shilliscmu/TranxConalaBaseline/conala-test.json", json.dumps(CONALA).encode())])
+    assert list(found.queries.values()) == [
+        "send a signal `signal.SIGUSR1` to the current process",
+        "How to convert a string from CP-1251 to UTF-8?",
     ]
+    assert list(found.documents.values()) == [CONALA[0]["snippet"], CONALA[1]["snippet"]]

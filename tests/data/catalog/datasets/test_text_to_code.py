@@ -1,13 +1,14 @@
 import gzip
 import json
 
-from codequarry.data.catalog.datasets.python_problems import (
-    read_conala,
+from codequarry.data.catalog.datasets.text_to_code import (
+    read_codesearchnet_real,
+    read_concode,
     read_ds1000,
     read_human_eval,
     read_mbpp,
     read_mbxp_code2nl,
-    set_of_pairs,
+    read_thirty_seconds,
 )
 
 # Records of the sources as they are, without the fields that nothing reads.
@@ -19,21 +20,6 @@ MBPP = (
     r'q = n//m \r\n    return (q)", "task_id": 292}'
     "\n"
 )
-
-CONALA = [
-    {
-        "intent": "How can I send a signal from a python program?",
-        "rewritten_intent": "send a signal `signal.SIGUSR1` to the current process",
-        "snippet": "os.kill(os.getpid(), signal.SIGUSR1)",
-        "question_id": 15080500,
-    },
-    {
-        "intent": "How to convert a string from CP-1251 to UTF-8?",
-        "rewritten_intent": None,
-        "snippet": "d.decode('cp1251').encode('utf8')",
-        "question_id": 7555335,
-    },
-]
 
 DS1000 = {
     "prompt": "Problem:\nHow do I get the value with max diff?\nA:\n<code>\n",
@@ -72,15 +58,6 @@ def test_mbpp_keeps_its_carriage_returns() -> None:
     }
     assert found.documents["d0"] == "def find(n,m):\r\n  r = n%m\r\n  return (r)"
     assert found.relevant == {"q0": {"d0": 1}, "q1": {"d1": 1}}
-
-
-def test_a_conala_intent_that_nobody_rewrote_is_taken_as_it_is() -> None:
-    found = read_conala([("shilliscmu/TranxConalaBaseline/conala-test.json", json.dumps(CONALA).encode())])
-    assert list(found.queries.values()) == [
-        "send a signal `signal.SIGUSR1` to the current process",
-        "How to convert a string from CP-1251 to UTF-8?",
-    ]
-    assert list(found.documents.values()) == [CONALA[0]["snippet"], CONALA[1]["snippet"]]
 
 
 def test_a_ds1000_prompt_loses_its_first_word() -> None:
@@ -153,18 +130,85 @@ def test_the_same_two_thousand_are_drawn_every_time() -> None:
     assert list(once.queries.items()) == list(twice.queries.items())
 
 
-def test_equal_texts_become_one_and_every_pair_a_judgment() -> None:
-    found = set_of_pairs(
-        "small", "nl2code", [("add", "a + b", "python"), ("sum", "a + b", "go"), ("add", "b + a", "go")]
-    )
-    assert found.queries == {"q0": "add", "q1": "sum"}
-    assert found.documents == {"d0": "a + b", "d1": "b + a"}
-    assert found.relevant == {"q0": {"d0": 1, "d1": 1}, "q1": {"d0": 1}}
+# A record of the source as it is; Go's line ends are tokens.
+GO = {
+    "idx": "maxmin-8",
+    "nl_tokens": ["CanPageDown", "returns", "whether", "a", "list", "can", "still", "PageDown", "()", "."],
+    "pl_tokens": "func ( l * List ) CanPageDown ( ) bool { <mask> := len ( l . scope ) | return l . start"
+    " + l . size < max | }".replace("|", "\n").split(" "),
+}
+
+
+def _file(language: str, *comments: str) -> tuple[str, bytes]:
+    rows = [
+        {"idx": "maxmin-1", "nl_tokens": comment.split(), "pl_tokens": ["<mask>", "(", str(number), ")"]}
+        for number, comment in enumerate(comments)
+    ]
+    return f"microsoft/CodeXGLUE/data/{language}/clozeTest.json", json.dumps(rows).encode()
+
+
+def test_tokens_are_joined_by_a_space_and_lines_by_their_end() -> None:
+    found = read_codesearchnet_real([("x/go/clozeTest.json", json.dumps([GO]).encode())])
+    assert found.queries == {"q0": "CanPageDown returns whether a list can still PageDown () ."}
+    assert found.documents == {
+        "d0": "func ( l * List ) CanPageDown ( ) bool { max := len ( l . scope )\n"
+        "return l . start + l . size < max\n}"
+    }
+    assert found.languages == {"q0": "go"}
+
+
+def test_the_mask_is_min_only_where_the_comment_speaks_of_min_and_not_of_max() -> None:
+    found = read_codesearchnet_real([_file("python", "the minimum", "the maximum", "Min and Max", "else")])
+    assert list(found.documents.values()) == ["min ( 0 )", "max ( 1 )", "max ( 2 )", "max ( 3 )"]
+
+
+def test_python_comes_first_whatever_the_order_of_the_files() -> None:
+    found = read_codesearchnet_real([_file("go", "of go"), _file("python", "of python")])
     assert found.languages == {"q0": "python", "q1": "go"}
 
 
-def test_documents_given_beside_the_pairs_are_numbered_first() -> None:
-    found = set_of_pairs("small", "nl2code", [("add", "a + b", "")], documents=["a - b", "a + b", "a - b"])
-    assert found.documents == {"d0": "a - b", "d1": "a + b"}
-    assert found.relevant == {"q0": {"d1": 1}}
-    assert found.languages == {}
+def texts(pairs):
+    return [(pair.query, pair.document) for pair in pairs]
+
+
+def test_concode_keeps_the_comment_and_drops_class_and_trivia():
+    lines = [
+        {
+            "nl": "actually walks the bag concode_field_sep Object _current concode_elem_sep int _total",
+            "code": "int function ( ) { _total = extractList ( ) . size ( ) ; return _total ; }",
+        },
+        {
+            "nl": "getter for percentage concode_field_sep x",
+            "code": "boolean function ( ) { return percentage ; }",
+        },
+        {"nl": "the measurement has been started .", "code": "void function ( ) { }"},
+    ]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    assert texts(read_concode([("dev.json", content)])) == [
+        (
+            "actually walks the bag",
+            "int function ( ) { _total = extractList ( ) . size ( ) ; return _total ; }",
+        )
+    ]
+
+
+def test_thirty_seconds_gives_the_first_sentence_and_the_first_block():
+    page = b"""---
+title: chunk
+---
+
+Chunks an array into smaller `arrays`. Returns them.
+
+- Use `Array.from()`.
+
+```js
+const chunk = arr => arr;
+```
+
+```js
+chunk([1]);
+```
+"""
+    assert texts(read_thirty_seconds([("snippets/chunk.md", page)])) == [
+        ("Chunks an array into smaller arrays", "const chunk = arr => arr;")
+    ]
