@@ -3,7 +3,7 @@
     codequarry benchmark MODEL --agentic [--mirrors DIR]
 
 What SWE-bench asks of an agent first, with the commit's text in place of the issue's. The repositories are
-never mined for training (`data.catalog.held_out`), and pinned, so that scores can be compared for years.
+never mined for training (`data/catalog/held_out.toml`), and pinned, so that scores can be compared for years.
 """
 
 import hashlib

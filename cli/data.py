@@ -150,8 +150,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
 def run_build(arguments: argparse.Namespace) -> None:
     """Build as the parsed options say, and print the table."""
     if arguments.side == "train":
-        from codequarry.data.catalog.build_train import build_train
-        from codequarry.data.catalog.build_train import summary_table as train_table
+        from codequarry.data.catalog.build import build_train, train_table
 
         build = build_train(
             arguments.out,
@@ -164,9 +163,9 @@ def run_build(arguments: argparse.Namespace) -> None:
         )
         print(train_table(build))
     else:
-        from codequarry.data.catalog.build_eval import build_eval, summary_table
+        from codequarry.data.catalog.build import build_eval, eval_table
 
-        print(summary_table(build_eval(arguments.out, arguments.sets, arguments.mirrors, arguments.index)))
+        print(eval_table(build_eval(arguments.out, arguments.sets, arguments.mirrors, arguments.index)))
 
 
 def _add_eval(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

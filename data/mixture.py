@@ -7,7 +7,7 @@ import difflib
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,16 @@ def select(
             positions = random.Random(f"{seed} {part}").sample(positions, max_pairs)
         kept += positions
     return [pairs[position] for position in sorted(kept)], left_out
+
+
+def even_cap(sizes: Iterable[int], total: int) -> int:
+    """The largest cap under which these sizes sum to `total` at most; the largest size where all fit."""
+    ordered = sorted(sizes)
+    for done, size in enumerate(ordered):
+        if size * (len(ordered) - done) > total:
+            return total // (len(ordered) - done)
+        total -= size
+    return ordered[-1] if ordered else 0
 
 
 def datasets_of(

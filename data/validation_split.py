@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from tqdm import tqdm
 
+from codequarry.data.mixture import even_cap
 from codequarry.data.pair import Pair
 
 REPOSITORIES = "*/*"  # all mined repositories together, as `source_weights` calls them
@@ -134,14 +135,7 @@ def _within(quotas: Mapping[str, int], total: int) -> dict[str, int]:
 
 def _cut(quotas: Mapping[str, int], total: int) -> dict[str, int]:
     """The quotas, each cut to the same level, the highest at which they sum to `total` at most."""
-    level = 0
-    for done, quota in enumerate(sorted(quotas.values())):
-        left = len(quotas) - done
-        if quota * left > total:
-            level = total // left
-            break
-        total -= quota
-        level = quota
+    level = even_cap(quotas.values(), total)
     return {name: min(quota, level) for name, quota in quotas.items()}
 
 

@@ -1,4 +1,4 @@
-"""Records of data sets on the Hugging Face Hub, streamed at a revision that is written down."""
+"""What the places of a row hold: files of repositories and packages, records of data sets on the Hub."""
 
 import hashlib
 import io
@@ -15,8 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
+from codequarry.common.files import cache_folder, write_text
 from codequarry.data.catalog.schema import Distribution, Git, Hub, Records, Where
 from codequarry.data.git import open_repository
 from codequarry.data.pair import Pair
@@ -109,9 +108,7 @@ def _revision(place: Hub, lock: Path) -> str | None:
             raise UnreachableError(f"The Hub gave no revision of {place.dataset}: try again later.")
         known[place.dataset] = found
         lock.parent.mkdir(parents=True, exist_ok=True)
-        beside = lock.with_name(f".{lock.name}.{os.getpid()}.tmp")
-        beside.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        beside.replace(lock)
+        write_text(lock, json.dumps(known, indent=1, sort_keys=True) + "\n")
     return known[place.dataset]
 
 
@@ -158,7 +155,7 @@ def _archive(place: Distribution, index: str | None) -> bytes:
         if not (folder / name).is_file():
             raise ValueError(f"{folder} has no {name}: put the source distribution there.")
         return _checked(place, (folder / name).read_bytes(), str(folder / name))
-    cache = Path(os.environ.get("CODEQUARRY_CACHE") or user_cache_path("codequarry")) / "distributions"
+    cache = cache_folder("distributions")
     kept = cache / f"{place.sha256[:12]}-{name}"
     if kept.is_file():
         return _checked(place, kept.read_bytes(), str(kept))

@@ -1,5 +1,6 @@
 """Every data set by name: training sources, evaluation sets, and the licences of their texts."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from codequarry.data.catalog.fetch import mteb_retrieval
 from codequarry.data.catalog.schema import (
     LICENCES,
     EvalSource,
+    HeldOut,
     Licence,
     PaperSet,
     Repository,
@@ -108,3 +110,44 @@ def get_eval_source(name: str) -> EvalSource:
     if name in EVAL_SOURCES:
         return EVAL_SOURCES[name]
     raise ValueError(f"{name!r} is no evaluation set: the sets are {', '.join(EVAL_SOURCES)}.")
+
+
+@cache
+def held_out() -> tuple[HeldOut, ...]:
+    """The repositories that no training pair may come from, as `held_out.toml` lists them."""
+    return read_rows(Path(__file__).with_name("held_out.toml"), HeldOut)
+
+
+def refuse(repository: str, *, parts: bool = False) -> None:
+    """Raise ValueError where a repository, or a fork of it, is kept away from training.
+
+    Arguments:
+        repository: `owner/name`, a URL, or a folder; blind to case and to `.git`.
+        parts: the caller reads a part of it with a reader of its own and mines nothing.
+
+    >>> refuse("https://github.com/someone/Tornado.git")
+    Traceback (most recent call last):
+    ValueError: https://github.com/someone/Tornado.git is never mined, as it is or shares its name with \
+tornadoweb/tornado (held out: an evaluation set shares its code or its authors): take it off the list.
+    """
+    found = _kept(repository)
+    if found is None or (parts and found.parts):
+        return
+    raise ValueError(
+        f"{repository} is never mined, as it is or shares its name with {found.repository} "
+        f"({found.reason}): take it off the list."
+    )
+
+
+def _kept(repository: str) -> HeldOut | None:
+    cells = [cell for cell in re.split(r"[/:\\]", repository.strip().lower()) if cell]
+    # A bare mirror may be called `owner+name`, or `name.git`.
+    cells = [part.removesuffix(".git") for cell in cells for part in cell.split("+") if part]
+    owner, name = (["", "", *cells])[-2:]
+    for row in held_out():
+        kept_owner, _, kept_name = row.repository.lower().partition("/")
+        if owner == kept_owner and kept_name in (name, "*"):
+            return row
+        if name == kept_name and not row.common_name:
+            return row
+    return None

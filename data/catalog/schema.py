@@ -161,6 +161,24 @@ class Repository:
     language: str
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """One repository that is kept away from training.
+
+    repository: `owner/name`; `owner/*` for all of an owner's.
+    reason: what it is kept for.
+    parts: whether a training source may read a part of it that evaluation does not use, by a reader of its
+        own; mining it is refused all the same.
+    common_name: whether unrelated repositories bear the same name, so that only the owner tells. Otherwise
+        the name alone is refused: a fork holds the same code.
+    """
+
+    repository: str
+    reason: str
+    parts: bool = False
+    common_name: bool = False
+
+
 def read_rows(file: Path, row: "type[Row]") -> "tuple[Row, ...]":
     """The rows of a TOML file with one array of tables, called as the file is; places in it are on the Hub.
 

@@ -24,7 +24,7 @@ from codequarry.benchmarks.commit_retrieval import (
 from codequarry.benchmarks.evaluate import score_files
 from codequarry.benchmarks.models import BenchmarkModel
 from codequarry.cli.benchmark import add_arguments, run_agentic
-from codequarry.data.catalog.held_out import refuse
+from codequarry.data.catalog.registry import refuse
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.git import Commit, open_repository
 from codequarry.data.parsing.languages import BY_NAME

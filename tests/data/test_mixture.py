@@ -10,7 +10,7 @@ from codequarry.data.catalog.registry import (
     mined_repositories,
 )
 from codequarry.data.catalog.schema import Licence
-from codequarry.data.mixture import batch_shares, datasets_of, part_of, select
+from codequarry.data.mixture import batch_shares, datasets_of, even_cap, part_of, select
 from codequarry.data.pair import Pair
 
 LICENCES = {
@@ -126,3 +126,14 @@ def test_a_part_with_one_answer_only_still_fills_its_rows() -> None:
     own = [Pair("qa", f"q {n}", "the answer", "s", "text", ("wrong",) if n else ()) for n in range(4)]
     dataset = datasets_of(own, 2)[0]["s:qa"]
     assert len(dataset["negative_1"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "level"),
+    [([5, 100, 100], 65, 30), ([5, 10], 100, 10), ([9, 9, 9], 10, 3), ([], 10, 0), ([7], 7, 7)],
+)
+def test_a_cap_lets_everything_through_that_a_limit_in_all_leaves_room_for(
+    sizes: list[int], most: int, level: int
+) -> None:
+    assert even_cap(sizes, most) == level
+    assert sum(min(size, level) for size in sizes) <= most

@@ -1,5 +1,7 @@
-"""Build the training pairs from their public sources, on the machine of whoever wants them.
+"""Build evaluation sets and training pairs from their public sources, on the machine of whoever wants them.
 
+build_eval(Path("eval"))                                    # every set
+build_eval(Path("eval"), names=["mbpp", "completion_py"], mirrors=Path("clones"))
 build_train(Path("train"))                                  # every source, and the mined repositories
 build_train(Path("train"), names=["wikisql", "tldr"], mirrors=Path("clones"))
 """
@@ -7,29 +9,133 @@ build_train(Path("train"), names=["wikisql", "tldr"], mirrors=Path("clones"))
 import hashlib
 import inspect
 import json
-import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
+from codequarry.common.files import write_text
 from codequarry.common.tables import build_table
 from codequarry.data.catalog.fetch import LOCK, UnreachableError, files_of, records_of
-from codequarry.data.catalog.held_out import refuse
-from codequarry.data.catalog.registry import TRAIN_SOURCES, hub_sources, mined_repositories
-from codequarry.data.catalog.schema import Git, Hub, Repository, TrainSource, get_licence
+from codequarry.data.catalog.registry import (
+    EVAL_SOURCES,
+    TRAIN_SOURCES,
+    get_eval_source,
+    hub_sources,
+    mined_repositories,
+    refuse,
+)
+from codequarry.data.catalog.schema import EvalSource, Git, Hub, Repository, TrainSource, get_licence
+from codequarry.data.eval_set import ABOUT, CORPUS, QUERIES, write_eval_set
 from codequarry.data.mining.schema import KINDS
+from codequarry.data.mixture import even_cap
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
 
 LicenceChoice = Literal["permissive", "commercial", "any"]
 RECORD = "build.json"
 _MINED = "mined"
+
+
+@dataclass(frozen=True)
+class BuiltSet:
+    """One set as it lies on disk.
+
+    made: False where it was there already, from the same row.
+    """
+
+    name: str
+    task: str
+    queries: int
+    documents: int
+    licence: str
+    redistributable: bool
+    made: bool
+
+
+def build_eval(
+    out: Path,
+    names: Sequence[str] | None = None,
+    mirrors: Path | None = None,
+    index: str | None = None,
+    progress: bool = True,
+) -> list[BuiltSet]:
+    """Write every set to `out/NAME` in the BEIR layout, whole or not at all.
+
+    A set that is there already, made from the same row by the same code, is kept; one of another row is
+    replaced.
+
+    Arguments:
+        names: which sets; None for all of them.
+        mirrors, index: where the sources are looked for before the network, as in `files_of`.
+        progress: show a bar once it has taken two seconds.
+
+    Raises ValueError for an unknown name and for a source that cannot be read; the sets made until then stay.
+    """
+    rows = [get_eval_source(name) for name in (names if names is not None else EVAL_SOURCES)]
+    out.mkdir(parents=True, exist_ok=True)
+    built = []
+    for row in tqdm(rows, "building", unit=" sets", delay=2, disable=not progress, leave=False):
+        kept = _kept(out / row.name, row)
+        built.append(kept if kept is not None else _build(out / row.name, row, mirrors, index))
+    return built
+
+
+def eval_table(built: Sequence[BuiltSet]) -> str:
+    """The sets as a table in plain text."""
+    cells = [("set", "task", "queries", "documents", "licence", "")]
+    for one in built:
+        remarks = [] if one.made else ["kept"]
+        remarks += [] if one.redistributable else ["do not pass on"]
+        cells.append(
+            (one.name, one.task, f"{one.queries:,}", f"{one.documents:,}", one.licence, ", ".join(remarks))
+        )
+    return build_table(cells)
+
+
+def about(row: EvalSource) -> dict[str, Any]:
+    """What `set.json` says of a set besides its task: what is needed to make it again, and its licence."""
+    return {
+        "sources": _places(row),
+        "licence": row.licence,
+        "redistributable": get_licence(row.licence).redistributable,
+        "languages": list(row.languages),
+        "mirrors": row.mirrors,
+        "faithful": row.faithful,
+        "in_mean": row.in_mean,
+        "row": fingerprint(row),
+    }
+
+
+def _build(folder: Path, row: EvalSource, mirrors: Path | None, index: str | None) -> BuiltSet:
+    with _layout_errors(row):
+        found = row.read(files_of(row.where, mirrors, index))
+    write_eval_set(folder, found, about(row))
+    return _built_set(row, len(found.queries), len(found.documents), made=True)
+
+
+def _kept(folder: Path, row: EvalSource) -> BuiltSet | None:
+    """The set in a folder where it was made from this row; a set appears whole, so it needs no reading."""
+    try:
+        if json.loads((folder / ABOUT).read_bytes()).get("row") != fingerprint(row):
+            return None
+        return _built_set(row, _lines(folder / QUERIES), _lines(folder / CORPUS), made=False)
+    except (OSError, ValueError):
+        return None
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n")
+
+
+def _built_set(row: EvalSource, queries: int, documents: int, *, made: bool) -> BuiltSet:
+    licence = get_licence(row.licence)
+    return BuiltSet(row.name, row.task, queries, documents, row.licence, licence.redistributable, made)
 
 
 @dataclass(frozen=True)
@@ -122,7 +228,7 @@ def build_train(
         made = known.get("row") != row_hash or not (out / file).is_file()
         if made:
             try:
-                pairs = list(_pairs(row, mirrors, out / LOCK, max_pairs_per_repository))
+                pairs = _pairs(row, mirrors, out / LOCK, max_pairs_per_repository)
             except UnreachableError as error:
                 if not skip_unreachable:
                     raise
@@ -133,12 +239,17 @@ def build_train(
                 continue
             known = _write(out, file, pairs, row) | {"row": row_hash}
             record[file] = known
-            _write_record(out / RECORD, record)
-        build.built.append(_built(row, file, known, made))
+            write_text(out / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")
+        tasks, share_alike = tuple(known["tasks"]), get_licence(row.licence).share_alike
+        build.built.append(
+            BuiltSource(
+                row.name, file, tasks, known["pairs"], known["repeats"], row.licence, share_alike, made
+            )
+        )
     return build
 
 
-def summary_table(build: TrainBuild) -> str:
+def train_table(build: TrainBuild) -> str:
     """What was built and what was left out, as a table in plain text; mined repositories in one line."""
     cells: list[tuple[str, ...]] = [("source", "tasks", "pairs", "repeats", "licence", "")]
     for one in build.built:
@@ -154,30 +265,6 @@ def summary_table(build: TrainBuild) -> str:
     cells.append(_row("together", (), total, sum(one.repeats for one in build.built), "", []))
     left_out = [f"left out: {name}: {reason}" for name, reason in build.left_out.items()]
     return "\n".join([build_table(cells), *left_out])
-
-
-def fingerprint(row: TrainSource | Repository, max_pairs: int) -> str:
-    """A hash of what decides a file's pairs: the places and the code that reads them."""
-    if isinstance(row, Repository):
-        import codequarry.data.mining.mine as mining
-
-        # What mining rests on elsewhere in the room shows in the pairs of its own tests.
-        folder = Path(mining.__file__).parent
-        made_of: list[Any] = [row.name, row.commit, max_pairs]
-        made_of += [file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py"))]
-    else:
-        made_of = [row.name, [[type(place).__name__, asdict(place)] for place in row.where]]
-        made_of += [inspect.getsource(module) for module in _modules(row)]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _modules(row: TrainSource) -> list[ModuleType]:
-    """The module of a row's reader, and those that it takes something from."""
-    read = row.read.func if isinstance(row.read, partial) else row.read
-    reader = sys.modules[read.__module__]
-    names = {str(getattr(value, "__module__", "")) for value in vars(reader).values()}
-    readers = f"{__package__}.datasets."
-    return [reader, *(sys.modules[name] for name in sorted(names) if name.startswith(readers))]
 
 
 def _chosen(names: Sequence[str] | None, mined: bool) -> tuple[list[TrainSource], list[Repository]]:
@@ -205,18 +292,12 @@ def _forbidden(spdx: str, licences: LicenceChoice) -> str:
     return ""
 
 
-def _pairs(row: TrainSource | Repository, mirrors: Path | None, lock: Path, most: int) -> Iterable[Pair]:
+def _pairs(row: TrainSource | Repository, mirrors: Path | None, lock: Path, most: int) -> list[Pair]:
     if isinstance(row, Repository):
         return _mined(row, mirrors, most)
     on_hub = [place for place in row.where if isinstance(place, Hub)]
-    try:
-        found = row.read(records_of(on_hub, lock) if on_hub else files_of(row.where, mirrors))
-        return list(found)
-    except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"The source of {row.name} is not laid out as expected ({type(error).__name__}: {error}). Is "
-            "the mirror whole?"
-        ) from error
+    with _layout_errors(row):
+        return list(row.read(records_of(on_hub, lock) if on_hub else files_of(row.where, mirrors)))
 
 
 def _mined(row: Repository, mirrors: Path | None, most: int) -> list[Pair]:
@@ -231,18 +312,8 @@ def _mined(row: Repository, mirrors: Path | None, most: int) -> list[Pair]:
         own_licence=True,
         progress=False,
     ).by_kind["train"]
-    level = _level([len(pairs) for pairs in found.values()], most)
+    level = even_cap(map(len, found.values()), most)
     return [pair for pairs in found.values() for pair in sorted(pairs, key=_lot)[:level]]
-
-
-def _level(sizes: Sequence[int], most: int) -> int:
-    """The largest number of pairs a kind may have so that all kinds together have at most `most`."""
-    left, kinds = most, len(sizes)
-    for size in sorted(sizes):
-        if size * kinds > left:
-            return left // kinds
-        left, kinds = left - size, kinds - 1
-    return max(sizes, default=0)
 
 
 def _lot(pair: Pair) -> bytes:
@@ -260,10 +331,8 @@ def _write(out: Path, file: str, pairs: Sequence[Pair], row: TrainSource | Repos
         raise ValueError(f"{row.name} gave no pair: its places hold none of the files that are read.")
     once = list({(pair.task, pair.query, pair.document): pair for pair in reversed(pairs)}.values())[::-1]
     write_pairs(out / file, once)
-    if isinstance(row, Repository):
-        places: list[Any] = [{"repository": row.name, "commit": row.commit}]
-    else:
-        places = [asdict(place) for place in row.where]
+    mined = isinstance(row, Repository)
+    places = [{"repository": row.name, "commit": row.commit}] if mined else _places(row)
     return {
         "pairs": len(once),
         "repeats": len(pairs) - len(once),
@@ -271,14 +340,6 @@ def _write(out: Path, file: str, pairs: Sequence[Pair], row: TrainSource | Repos
         "licence": row.licence,
         "places": places,
     }
-
-
-def _built(row: TrainSource | Repository, file: str, known: dict[str, Any], made: bool) -> BuiltSource:
-    share_alike = get_licence(row.licence).share_alike
-    tasks = tuple(known["tasks"])
-    return BuiltSource(
-        row.name, file, tasks, known["pairs"], known["repeats"], row.licence, share_alike, made
-    )
 
 
 def _row(
@@ -295,7 +356,40 @@ def _read_record(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _write_record(file: Path, record: dict[str, Any]) -> None:
-    beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    beside.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    beside.replace(file)
+def fingerprint(row: EvalSource | TrainSource | Repository, max_pairs: int | None = None) -> str:
+    """A hash of what decides the texts that a row gives: its places, and the code that reads them.
+
+    max_pairs: of a mined repository.
+    """
+    if isinstance(row, Repository):
+        import codequarry.data.mining.mine as mining
+
+        # What mining rests on elsewhere in the room shows in the pairs of its own tests.
+        files = sorted(Path(mining.__file__).parent.glob("*.py"))
+        made_of = [row.name, row.commit, max_pairs, *(file.read_text(encoding="utf-8") for file in files)]
+    else:
+        read = row.read.func if isinstance(row.read, partial) else row.read
+        reader = sys.modules[read.__module__]
+        # An evaluation set is compared over years; of training pairs only the readers count.
+        readers = "codequarry.data." if isinstance(row, EvalSource) else f"{__package__}.datasets."
+        used = {str(getattr(value, "__module__", "")) for value in vars(reader).values()}
+        modules = [reader.__name__, *sorted(name for name in used if name.startswith(readers))]
+        made_of = [row.name, _places(row), *(inspect.getsource(sys.modules[name]) for name in modules)]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _places(row: EvalSource | TrainSource) -> Any:
+    """The places of a row as JSON holds them."""
+    return json.loads(json.dumps([asdict(place) for place in row.where]))
+
+
+@contextmanager
+def _layout_errors(row: EvalSource | TrainSource) -> Iterator[None]:
+    """Turn what a reader raises over unexpected files into a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"The source of {row.name} is not laid out as expected ({type(error).__name__}: {error}). Is "
+            "the mirror whole?"
+        ) from error

@@ -2,13 +2,17 @@ import gzip
 import json
 import subprocess
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
-from codequarry.data.catalog import build_train as module
-from codequarry.data.catalog.build_train import _level, build_train, summary_table
+from codequarry.data.catalog import build as module
+from codequarry.data.catalog.build import about, build_eval, build_train, eval_table, fingerprint, train_table
 from codequarry.data.catalog.fetch import UnreachableError
+from codequarry.data.catalog.registry import EVAL_SOURCES
 from codequarry.data.catalog.schema import Git, Hub, Repository, TrainSource
+from codequarry.data.eval_set import read_eval_set
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs
 
@@ -91,8 +95,8 @@ def test_licences_decide_what_is_left_out_and_the_summary_says_so(world, tmp_pat
     assert [one.name for one in commercial.built] == ["python", "script"]
     assert [one.name for one in permissive.built] == ["python"]
     assert [one.name for one in everything.built] == ["python", "script", "closed"]
-    assert "left out: script: CC-BY-SA-4.0 is share-alike" in summary_table(permissive)
-    assert "left out: closed: CC-BY-NC-4.0 does not permit commercial use" in summary_table(permissive)
+    assert "left out: script: CC-BY-SA-4.0 is share-alike" in train_table(permissive)
+    assert "left out: closed: CC-BY-NC-4.0 does not permit commercial use" in train_table(permissive)
     with pytest.raises(ValueError, match="no choice of licences"):
         build(world, tmp_path / "d", licences="none")
     with pytest.raises(ValueError, match="there are 6 kinds of pair"):
@@ -107,7 +111,7 @@ def test_a_second_run_keeps_what_is_there_and_makes_what_is_missing(world, tmp_p
     again = build(world, out)
     assert [one.name for one in again.built if one.made] == ["script"]
     assert (out / "python.jsonl.gz").read_bytes() == before
-    assert "kept" in summary_table(again)
+    assert "kept" in train_table(again)
 
 
 def test_another_row_or_limit_is_built_anew(world, tmp_path, monkeypatch):
@@ -188,10 +192,109 @@ def test_a_hub_that_is_away_stops_or_is_counted(world, tmp_path, monkeypatch):
     assert [one.name for one in built.built] == ["python"]
 
 
-@pytest.mark.parametrize(
-    ("sizes", "most", "level"),
-    [([5, 100, 100], 65, 30), ([5, 10], 100, 10), ([9, 9, 9], 10, 3), ([], 10, 0), ([7], 7, 7)],
-)
-def test_the_limit_is_shared_out_among_the_kinds(sizes, most, level):
-    assert _level(sizes, most) == level
-    assert sum(min(size, level) for size in sizes) <= most
+RECORDS = '{"text": "add two numbers", "code": "a + b"}\n{"text": "subtract", "code": "a - b"}\n'
+
+
+def _commit(folder: Path, **files: str) -> str:
+    identity = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "One more"]):
+        subprocess.run(["git", "-C", folder, *identity, *command], check=True, capture_output=True)
+    return subprocess.check_output(["git", "-C", folder, "rev-parse", "HEAD"], text=True).strip()
+
+
+@pytest.fixture
+def mirrors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Clones with one small source, and a single row, of MBPP's set, that reads it."""
+    _use(_commit(tmp_path / "clones/owner+small", **{"rows.jsonl": RECORDS}), monkeypatch)
+    return tmp_path / "clones"
+
+
+def _use(commit: str, monkeypatch: pytest.MonkeyPatch, **changed: object) -> None:
+    row = replace(EVAL_SOURCES["mbpp"], where=(Git("owner/small", commit, ("/rows.jsonl",)),))
+    rows = MappingProxyType({"mbpp": replace(row, **changed)})  # type: ignore[arg-type]
+    for name in ("registry", "build"):
+        monkeypatch.setattr(f"codequarry.data.catalog.{name}.EVAL_SOURCES", rows)
+
+
+def test_a_set_lies_on_disk_with_where_it_comes_from(tmp_path: Path, mirrors: Path) -> None:
+    [built] = build_eval(tmp_path / "out", mirrors=mirrors, progress=False)
+    assert (built.queries, built.documents, built.made) == (2, 2, True)
+    found = read_eval_set(tmp_path / "out/mbpp")
+    assert list(found.queries.values()) == ["add two numbers", "subtract"]
+    assert found.languages == {"q0": "python", "q1": "python"}
+    said = json.loads((tmp_path / "out/mbpp/set.json").read_bytes())
+    assert said["sources"][0]["repository"] == "owner/small"
+    assert said["licence"] == "CC-BY-4.0"
+    assert said["redistributable"] is True
+
+
+def test_a_set_of_the_same_row_is_kept_and_one_of_another_is_made_again(
+    tmp_path: Path, mirrors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    build_eval(out, mirrors=mirrors, progress=False)
+    first = (out / "mbpp/queries.jsonl").stat().st_ino
+    [kept] = build_eval(out, mirrors=mirrors, progress=False)
+    assert (kept.made, kept.queries, kept.documents) == (False, 2, 2)
+    assert (out / "mbpp/queries.jsonl").stat().st_ino == first
+
+    more = RECORDS + '{"text": "divide", "code": "a / b"}\n'
+    _use(_commit(mirrors / "owner+small", **{"rows.jsonl": more}), monkeypatch)
+    [again] = build_eval(out, mirrors=mirrors, progress=False)
+    assert (again.made, again.queries) == (True, 3)
+
+
+def test_a_set_with_a_torn_description_is_made_again(tmp_path: Path, mirrors: Path) -> None:
+    build_eval(tmp_path, mirrors=mirrors, progress=False)
+    (tmp_path / "mbpp/set.json").write_text('{"task": "nl2')
+    assert build_eval(tmp_path, mirrors=mirrors, progress=False)[0].made
+    assert read_eval_set(tmp_path / "mbpp").task == "nl2code"
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path: Path, mirrors: Path) -> None:
+    for out in ("a", "b"):
+        build_eval(tmp_path / out, mirrors=mirrors, progress=False)
+    for name in ("queries.jsonl", "corpus.jsonl", "qrels/test.tsv", "set.json"):
+        assert (tmp_path / "a/mbpp" / name).read_bytes() == (tmp_path / "b/mbpp" / name).read_bytes()
+
+
+def test_a_source_that_is_laid_out_otherwise_is_named_and_leaves_nothing(
+    tmp_path: Path, mirrors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _use(_commit(mirrors / "owner+small", **{"rows.jsonl": '{"question": "?"}\n'}), monkeypatch)
+    with pytest.raises(ValueError, match="source of mbpp is not laid out as expected"):
+        build_eval(tmp_path / "out", mirrors=mirrors, progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_set_that_may_not_be_passed_on_says_so(
+    tmp_path: Path, mirrors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = _commit(mirrors / "owner+small", **{"rows.jsonl": RECORDS, "more": "x"})
+    _use(commit, monkeypatch, licence="LicenseRef-unclear")
+    table = eval_table(build_eval(tmp_path / "out", mirrors=mirrors, progress=False))
+    assert "do not pass on" in table
+    assert json.loads((tmp_path / "out/mbpp/set.json").read_bytes())["redistributable"] is False
+
+
+def test_a_row_is_another_with_other_places_or_another_reader_but_not_with_other_counts() -> None:
+    row = EVAL_SOURCES["mbpp"]
+    assert fingerprint(replace(row, queries=1, faithful="Not at all.")) == fingerprint(row)
+    assert fingerprint(replace(row, where=EVAL_SOURCES["conala"].where)) != fingerprint(row)
+    assert fingerprint(replace(row, read=EVAL_SOURCES["docs_qa"].read)) != fingerprint(row)
+
+
+@pytest.mark.parametrize("name", EVAL_SOURCES)
+def test_what_is_said_of_every_row_can_be_written_down(name: str) -> None:
+    said = about(EVAL_SOURCES[name])
+    assert json.loads(json.dumps(said)) == said
+    assert len({fingerprint(row) for row in EVAL_SOURCES.values()}) == len(EVAL_SOURCES)
+
+
+def test_an_unknown_set_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'nothing' is no evaluation set"):
+        build_eval(tmp_path / "out", ["nothing"])
+    assert not (tmp_path / "out").exists()
