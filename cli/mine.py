@@ -36,27 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--holdout", type=float, default=0.2, help="share of files and commits held out (default: 0.2)"
     )
     parser.add_argument(
-        "--format",
-        choices=("jsonl", "parquet"),
-        default="jsonl",
-        help="of the files; JSON Lines are gzipped",
+        "--format", choices=("jsonl", "parquet"), default="jsonl", help="of the files; JSON Lines are gzipped"
     )
-    parser.add_argument(
-        "--max-pairs",
-        type=int,
-        metavar="N",
-        help="at most so many of one source and kind",
-    )
+    parser.add_argument("--max-pairs", type=int, metavar="N", help="at most so many of one source and kind")
     parser.add_argument("--commit", help="read the files of this commit: 40 hex digits, one repository")
     parser.add_argument(
         "--mirrors", type=Path, help="a folder of clones, owner+name or name, tried before the network"
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=2,
-        help="processes that read files (default: 2)",
-    )
+    parser.add_argument("--workers", type=int, default=2, help="processes that read files (default: 2)")
 
 
 def run(arguments: argparse.Namespace) -> None:

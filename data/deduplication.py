@@ -21,17 +21,11 @@ from tqdm import tqdm
 from codequarry.data.pair import Pair
 
 _T = TypeVar("_T")
-
 SHINGLE = 3  # tokens in a run
-
 SHORT = 12  # tokens; texts with fewer are compared as a whole
-
 _PERMUTATIONS = 120
-
 _MISSED = 0.01  # share of pairs exactly at the threshold that no band may catch
-
 _SLACK = 0.15  # four standard deviations of what 120 numbers estimate: nothing alike is skipped unverified
-
 _BATCH = 1 << 16  # shingles permuted at a time: they stay in the processor's cache
 
 
@@ -217,9 +211,7 @@ def _with_bar(items: Iterable[_T], progress: bool, what: str, total: int) -> Ite
 
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-
 _FACTOR = 0x9E3779B97F4A7C15  # odd: multiplying by it loses nothing modulo 2^64
-
 _CACHED = 1 << 20  # distinct tokens whose number is remembered, about 200 MB at most
 
 

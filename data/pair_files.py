@@ -19,7 +19,6 @@ from tqdm import tqdm
 from codequarry.data.pair import REQUIRED, Pair
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
-
 _BAR_EVERY = 2_000  # records between two looks at the progress bar
 
 

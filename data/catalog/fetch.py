@@ -21,7 +21,6 @@ from codequarry.data.git import open_repository
 from codequarry.data.pair import Pair
 
 LOCK = "data_sources.lock.json"
-
 PLACE = "_config"  # the key under which every record says which configuration it is from
 
 
@@ -127,7 +126,6 @@ def _locked(lock: Path) -> dict[str, str]:
 
 
 _DEFAULT_INDEX = "https://pypi.org/simple"
-
 _TIMEOUT = 60  # seconds without an answer
 
 

@@ -70,9 +70,7 @@ class Distribution:
 
 
 Where = Git | Hub | Distribution
-
 Files = Iterable[tuple[str, bytes]]  # path, with `owner/name/` or `package/` in front, and content
-
 Records = Iterable[Mapping[str, Any]]
 
 

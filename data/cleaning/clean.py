@@ -30,9 +30,7 @@ from codequarry.data.pair_files import fingerprint, pair_files, read_pairs, writ
 from codequarry.modules.tasks import DEFAULT_TASK
 
 REPORT = "clean.json"
-
 EXAMPLES = "removed.json"  # apart, because they quote texts that may not be passed on
-
 TokenCounter = Callable[[Sequence[str]], list[int]]
 _PIECE = re.compile(r"[^\W\d_]{1,8}|\d|[^\w\s]{1,2}|\n\s*")
 _BATCH = 1_000  # texts given to the tokenizer at a time
@@ -170,7 +168,6 @@ def _by_evaluation(
 
 
 RECORDS = ".clean"  # the counts of each finished file, so that a cleaning that was stopped goes on
-
 _CLAIM = "claim.json"
 
 

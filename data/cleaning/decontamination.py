@@ -27,7 +27,6 @@ from codequarry.data.eval_set import EvalSet
 SAME_TEXT, SAME_CODE = "evaluation: same text", "evaluation: same code"
 NEAR, SHARED_RUNS = "evaluation: near-duplicate", "evaluation: shared runs"
 LOOKS = (SAME_TEXT, SAME_CODE, NEAR, SHARED_RUNS)
-
 MIN_CODE = 8  # tokens left when the comments are gone
 RUN = 10  # tokens
 MIN_RUNS = 20  # different runs of an evaluation text; shorter ones are compared whole only

@@ -16,25 +16,19 @@ from codequarry.data.parsing.languages import LANGUAGES, language_of
 from codequarry.data.parsing.source_files import reason_against_path
 
 MIN_WORDS = 4
-
 MAX_MESSAGE = 600  # characters
-
 _ISSUE = re.compile(
     r"\s*[(\[]?(?:\b(?:fix(?:e[sd])?|close[sd]?|resolve[sd]?|refs?|see|issue|pr|bug|ticket|part of)\b[\s:]*)*"
     r"(?:(?:\b[\w.-]+/[\w.-]+)?#|\bGH-|\bissue |\bbug )\d+\b(?:\s*(?:,|and|&)\s*#\d+)*[)\]]?",
     re.IGNORECASE,
 )
-
 _TRACKER = re.compile(r"^(?!UTF|SHA|ISO|RFC|CVE|MD)\[?[A-Z][A-Z0-9]+-\d+\]?(?:[:,\s-]+|$)")  # as in Jira
-
 _TRAILER = re.compile(
     r"^\s*([A-Z][\w-]+-(by|off|on|from|to|url|id)|co-authored-by|signed-off-by|reviewed-by|change-id|fixes"
     r"|closes|refs?|see|issue|bug|pr|cc|git-svn-id|differential revision|summary|test plan|https?)\s*:",
     re.IGNORECASE,
 )
-
 _LINK = re.compile(r"\s*\(?<?https?://\S+>?\)?")
-
 _MERGE = re.compile(r"(merge[ds]?\b|revert(s|ed)?\b|back out\b|\"?revert \"|cherry[- ]pick)", re.IGNORECASE)
 
 _RELEASE = re.compile(
@@ -52,7 +46,6 @@ _EMPTY = re.compile(
     r"|fixup!|squash!|temp\b|initial commit|first commit|updates?\W*$|changes?\W*$)",
     re.IGNORECASE,
 )
-
 _BOT = re.compile(r"\[bot\]|\bbot\b|dependabot|renovate|greenkeeper|pre-commit-ci|github-actions|snyk", re.I)
 
 
@@ -106,19 +99,12 @@ def is_bot(author: str) -> bool:
 
 
 MAX_FILES = 4  # source files of one commit
-
 MIN_CHANGES = 2  # lines with letters, taken out or put in
-
 NOT_HERE = Reason("commit: not in the clone", "a file of it is absent, as in a partial clone")
-
 NO_SOURCE = Reason("commit: no source file", "none that was written by hand in a mined language")
-
 MANY_FILES = Reason(f"commit: over {MAX_FILES} source files", "it does too many things")
-
 FOREIGN = Reason("commit: of a foreign file", "a file of it is not under the repository's licence")
-
 COMMIT_REASONS = (NOT_HERE, FOREIGN, NO_SOURCE, MANY_FILES)
-
 MAX_DIFF = 6_000  # characters, about 2,000 tokens; of a longer diff only the length is known
 
 
@@ -215,15 +201,10 @@ def pairs_of_commits(
 
 
 MAX_COMMITS = 5_000  # the newest ones with a source file; git compares that many in seconds
-
 _CONTEXT = 2  # unchanged lines around a change
-
 _GIVE_UP = 20  # commits in a row that git cannot read
-
 MINED_LANGUAGES = tuple(one for one in LANGUAGES if one.grammar is not None or one.name == "python")
-
 _ENDINGS = frozenset(ending for language in MINED_LANGUAGES for ending in language.extensions)
-
 _PATTERNS = tuple(f"*{ending}" for ending in sorted(_ENDINGS))
 
 # The user's own settings of `git diff` change nothing.

@@ -7,19 +7,14 @@ from codequarry.data.mining.schema import Filter
 from codequarry.data.parsing.definitions import Definition
 
 MIN_WORDS = 3
-
 MAX_QUERY = 600  # characters of a comment's first paragraph
-
 MIN_LINES = 3  # lines that are not blank
-
 MAX_CODE = 6_000  # characters, about 2,000 tokens
-
 _LICENCE = re.compile(
     r"copyright\b|spdx-|licen[sc]ed? (under|to)\b|all rights reserved|permission is hereby granted"
     r"|this (file|program|library|software) is (part of|free software|licensed|distributed)",
     re.IGNORECASE,
 )
-
 _GENERATED = re.compile(
     r"@generated\b|<auto-?generated|do not edit\b|required method for designer support\b"
     r"|(this (file|code|method|function|class) (is|was|has been) )?"
@@ -40,16 +35,13 @@ _CODE_AS_COMMENT = re.compile(
     r"[;{}]\s*$|^(if|for|while|switch)\s*\(|^(import|from)\s+[\w.]+(\s+import\b.*)?$"
     r"|^((var|let|const)\s+)?[\w.\[\]]+\s*=\s|^[\w.]+\([^)]*\)$"
 )
-
 _STUB = re.compile(
     r"^(\)|def |async def )[^\n]*:\n\s+(\.\.\.|pass|raise NotImplementedError[^\n]*)$|=\s*(default|delete);",
     re.MULTILINE,
 )
-
 _TRIVIAL_BODY = re.compile(
     r"(return\s+)?[&*]?((this|self|super|cls|m)\s*(\.|->)\s*)?[\w.$@>-]+(\(\))?(\s*=\s*[\w.$]+)?\s*;?"
 )
-
 _WORD = re.compile(r"[^\W\d_]\w*")
 
 
@@ -155,12 +147,10 @@ def is_english(text: str) -> bool:
 
 
 HEAD = 3_000  # characters in which a file says what licence it has
-
 _FOLDERS = frozenset(
     {"3rd-party", "3rd_party", "3rdparty", "third-party", "third_party", "thirdparty"}
     | {"external", "externals", "extern", "deps", "vendor", "vendors", "vendored", "_vendor"}
 )
-
 _COPYLEFT = re.compile(
     r"GNU (?:Lesser |Library |Affero )?(?:General )?Public Licen[cs]e|\b[AL]?GPL\b|\b[AL]?GPL-?v?[123]"
     r"|Mozilla Public Licen[cs]e|\bMPL[- ]?[12]|Eclipse Public Licen[cs]e|\bEPL-[12]|\bCDDL\b"
@@ -198,19 +188,14 @@ _PARAGRAPH_END = re.compile(
 )
 
 _ROLE = re.compile(r":\w+(?::\w+)?:`~?([^`]*)`")
-
 _INLINE_TAG = re.compile(r"\{@(?:link|code|linkplain|literal|see)\s+([^}]*)\}")
-
 _RST_LINK = re.compile(r"`([^`<]+?)\s*<[^>]+>`__?")
-
 _HTML_TAG = re.compile(
     r"</?(p|para|summary|code|c|pre|b|i|em|strong|tt|br|ul|ol|li|a|div|span|table|tr|td|th|h[1-6]|blockquote"
     r"|sub|sup|dl|dt|dd|see)(\s[^<>]*)?/?>",
     re.IGNORECASE,
 )
-
 _XML_NAME = re.compile(r"""<(?:see|paramref|typeparamref)\s+\w+=["'](?:\w:)?([^"']*)["']\s*/?>""")  # C#
-
 _LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]+\)|\[[^\]]*\])")
 
 

@@ -11,7 +11,6 @@ from codequarry.data.parsing.parse import SourceFile, cut_in_two
 
 MIN_LINES_TO_CUT = 12  # of a function without its docstring, blank lines left out
 MAX_SIGNATURE = 2_000  # characters, docstring included
-
 TOO_SHORT_TO_CUT = Reason(
     f"completion: under {MIN_LINES_TO_CUT} lines", "its halves would say too little to find each other"
 )

@@ -17,7 +17,6 @@ from codequarry.data.parsing.definitions import Definition
 from codequarry.data.parsing.parse import SourceFile
 
 MAX_TESTS = 5  # of one function; more say little that is new
-
 NO_SUBJECT = Reason("test: exercises no one function", "no name it calls is in its own name and in the tree")
 MANY_TESTS = Reason(f"test: over {MAX_TESTS} of one function", "the others are kept")
 TEST_REASONS = (NO_SUBJECT, MANY_TESTS)

@@ -55,7 +55,7 @@ _DIRECTIVE = re.compile(
     r"(go:|\+build|noqa|type:\s*ignore|pylint:|pragma\b|mypy:|ruff:|fmt:|isort:|-\*-|!|eslint-|prettier-"
     r"|@ts-|@flow|istanbul |c8 |jshint|NOLINT|clang-format|nolint|\$FlowFixMe|#?(end)?region\b|cspell:"
     r"|rubocop:|:nodoc:|:stopdoc:|:startdoc:|frozen_string_literal:|encoding:|coding:|phpcs:|@phpstan-|@psalm-"
-    r"|@codeCoverageIgnore|ReSharper )",
+    r"|@codeCoverageIgnore|ReSharper )"
 )
 _LINE_MARKER = re.compile(r"\s*(///?!?|//!|//+|#+)")
 _BLOCK_OPENING = re.compile(r"/\*+!?")

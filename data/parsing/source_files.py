@@ -19,7 +19,6 @@ from codequarry.data.parsing.languages import language_of
 
 MAX_BYTES = 1_000_000  # a larger file is data or a bundle; the longest hand-written ones stay far below
 MAX_LINE = 5_000  # characters; a longer line of code was not written by hand
-
 _ABSENT = frozenset({".git", ".hg", ".svn", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _VENDORED = frozenset(
     {

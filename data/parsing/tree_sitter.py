@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
-
 _DOC_OPENINGS = ("/**", "///", "//!", "/*!")
 
 
@@ -112,13 +111,7 @@ class _Walk:
             self.children(node, scope, in_class, leading)
 
     def bound(
-        self,
-        name: str,
-        value: "Node",
-        outer: "Node",
-        leading: "Sequence[Node]",
-        scope: str,
-        in_class: bool,
+        self, name: str, value: "Node", outer: "Node", leading: "Sequence[Node]", scope: str, in_class: bool
     ) -> None:
         if value.type in FUNCTION_VALUES:
             self.add(name, "method" if in_class else "function", value, outer, leading, scope)

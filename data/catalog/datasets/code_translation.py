@@ -9,11 +9,8 @@ from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _FUNCTION = re.compile(r"^[^\n]*\bf_gold\b", re.MULTILINE)
-
 _END = re.compile(r"//\s*TOFILL|#TOFILL|\n[^\n]*\bf_filled\b|\n\}[ \t]*\n")
-
 _FROM = ("cpp", "java", "python")
-
 _TO = ("c", "java", "python", "cpp", "go", "rust")
 
 

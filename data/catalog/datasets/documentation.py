@@ -12,7 +12,6 @@ from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _SHORTEST = 200  # characters of an answer
-
 _LONGEST = 2_500
 
 
@@ -40,9 +39,7 @@ MANUALS = (
 )
 
 _MANUALS = {manual.repository: manual for manual in MANUALS}
-
 _DEEPEST = 4  # level of a heading: below, a section is a step of the one above
-
 _ALIKE = 20  # pages under one heading: a heading that every page has asks nothing
 
 
@@ -83,37 +80,23 @@ def _read(source: str, files: Files) -> Iterator[Pair]:
 
 
 _FENCE = re.compile(r"\s*(```+|~~~+)")
-
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
-
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
-
 _TITLE = re.compile(r"^title:\s*(.+?)\s*$", re.MULTILINE)
-
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-
 _ANCHOR = re.compile(r"\s*(?:\{/\*.*?\*/\}|\{#[\w-]+\})")
-
 _INCLUDE = re.compile(r"\[!(?:INCLUDE|code)[^\]]*(?:\[[^\]]*\])?\([^)]*\)\]", re.IGNORECASE)
-
 _ALERT = re.compile(r"^> \[!\w+\]\s*$\n?", re.MULTILINE)
-
 _TRIPLE_COLON = re.compile(r"^[ \t]*:::.*?(?::::)?[ \t]*$\n?", re.MULTILINE)
-
 _IMAGE = re.compile(r"!\[[^\]]*\](?:\([^)]*\)|\[[^\]]*\])")
-
 _LINK = re.compile(r"(?<!\!)\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((?:[^()\s]|\([^()]*\))*(?:\s+\"[^\"]*\")?\)")
-
 _REFERENCE = re.compile(r"\[([^\[\]]+)\]\[[^\[\]]*\]")
-
 _DEFINITION = re.compile(r"^\[[^\]]+\]:\s+\S.*$\n?", re.MULTILINE)
-
 _TAG = re.compile(
     r"</?(?:a|b|br|code|details|div|em|hr|i|img|kbd|li|ol|p|span|strong|sub|summary|sup|table|td|th|tr|u|ul)"
     r"(?:\s[^<>]*)?/?>",
     re.IGNORECASE,
 )
-
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+\n")
 
 
@@ -170,15 +153,11 @@ def _prose(text: str) -> str:
 
 
 _UNDERLINE = re.compile(r"([=\-~.*^\"'#])\1{2,}\s*$")
-
 _ROLE = re.compile(r":[\w:+-]+:`(?:([^`<]+?)\s*<[^`]*>|([^`]*))`")
-
 _RST_LINK = re.compile(r"`([^`<]+?)\s*<[^`]*>`_{1,2}|`([^`]+)`_{1,2}")
-
 _TARGET = re.compile(
     r"^\.\. (?:_[^:]*:|index::|versionadded::|versionchanged::).*(?:\n[ \t]+.*)*\n?", re.MULTILINE
 )
-
 _CODE_BLOCK = re.compile(r"^([ \t]*)\.\. code-block::.*\n", re.MULTILINE)
 
 
@@ -243,26 +222,19 @@ def read_errors(files: Files) -> Iterator[Pair]:
 
 
 _SHORTEST_SECTION, _LONGEST_SECTION = 200, 7000  # characters of a section; a longer one is a page
-
 _CUT = 2500  # characters that are kept
 
 # Headings that say nothing of what they stand over.
 _EMPTY_HEADINGS = frozenset({"additional resources", "next steps", "return values", "see also"})
-
 _TAGS = re.compile(
     r"</?(?:div|span|p|a|img|br|hr|sup|sub|details|summary|table|tr|td|th|b|i|em|strong|h[1-6]|code|li|ul|ol"
     r"|kbd|small|video|section|center|iframe)(?:\s[^>]*)?/?>",
     re.I,
 )
-
 _FRONT_MATTER_BLOCK = re.compile(r"---\n(.*?)\n---\n", re.S)
-
 _TITLE_FIELD = re.compile(r"^title:\s*(.*)$", re.M)
-
 _ANY_HEADING = re.compile(r"(#{1,6})\s+(.*)")
-
 _MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
-
 _Part = tuple[int, str, list[str]]  # level and words of a heading, and the lines below it
 
 
@@ -336,9 +308,7 @@ def _plain_section(text: str) -> str:
 
 
 _AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
-
 _CPP = ("MicrosoftDocs/cpp-docs", "a2e592a8fc391b6aff8d1323f5b58696abdc5d57")
-
 _POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
@@ -396,11 +366,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         name="docs_qa",
         task="qa",
         where=(
-            Git(
-                "vuejs/docs",
-                "01e098a967951ea92d09b100b8e7d82c7a3369a2",
-                ("/src/**/*.md", "!releases.md"),
-            ),
+            Git("vuejs/docs", "01e098a967951ea92d09b100b8e7d82c7a3369a2", ("/src/**/*.md", "!releases.md")),
             Git(
                 "MicrosoftDocs/WSL",
                 "8842def77a852af26318b9ebec78063a94b068ed",

@@ -16,7 +16,6 @@ _SOURCE = re.compile(r"^#{5,6} Source\b.*", re.DOTALL | re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\s*\n.*?\n---\s*\n", re.DOTALL)
 _SHORTEST_QUESTION, _SHORTEST = 10, 60  # characters
 _LONGEST = 2_500
-
 Answers = Iterator[tuple[str, str]]
 
 

@@ -16,17 +16,11 @@ _LANGUAGES = {
     "php": "php", "py": "python", "rb": "ruby", "rs": "rust", "scala": "scala", "swift": "swift",
     "ts": "typescript",
 }  # fmt: skip
-
 _FOLDER = re.compile(r"/(\d{4})\.([^/]+)/Solution\.(\w+)$")
-
 _TIME = re.compile(r"^(?://|#)\s*Time:.*$", re.MULTILINE)
-
 _REMARK = re.compile(r"(?://|#).*")
-
 _SHORTEST, _LONGEST = 45, 3_000  # characters of a solution
-
 _PAIRS = 6  # of one author's solutions, a problem
-
 _ACROSS = 2  # pairs in two languages of two authors, a problem
 
 
@@ -86,11 +80,8 @@ def _lot(*words: str) -> int:
 
 
 _SHORTEST_SOLUTION, _LONGEST_SOLUTION = 80, 3000  # characters of a solution
-
 _SOLUTION_PATH = re.compile(r"/solution/[^/]+/(\d+)\.[^/]+/(README_EN\.md|Solution\.py)$")
-
 _STATEMENT = re.compile(r"<!-- description:start -->(.*?)<!-- description:end -->", re.S)
-
 _TAG = re.compile(r"</?[a-zA-Z][^>]*>")
 
 

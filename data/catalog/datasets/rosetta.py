@@ -24,29 +24,17 @@ LANGUAGES = {
 }  # fmt: skip
 
 _SHORTEST, _LONGEST = 55, 3_490  # characters of a program
-
 _LONGEST_DESCRIPTION = 1_500
-
 _SHORTEST_DESCRIPTION = 60
-
 _PROGRAMS = 30  # of a task for its description
-
 _PAIRS = 42  # of programs in two languages, a task
-
 _DESCRIBED = 3  # programs of a task that ask for its description
-
 _BY_NUMBER = re.compile(r"-(\d+)\.[^.]*$")
-
 _TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
-
 _PICTURE = re.compile(r"\[\[(?:File|Image):[^\[\]]*\]\]", re.IGNORECASE)
-
 _PAGE_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)?([^\[\]|]*)\]\]")
-
 _URL_LINK = re.compile(r"\[https?:\S+\s+([^\]]*)\]")
-
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
-
 _QUOTES = re.compile(r"'{2,}")
 
 
@@ -122,7 +110,6 @@ def _lot(*words: str) -> int:
 
 
 _SHORTEST_FILE, _LONGEST_FILE = 60, 3500  # characters of a file
-
 _HELD_OUT = 42  # percent of the tasks
 
 
@@ -152,9 +139,7 @@ def is_held_out_task(task: str) -> bool:
 
 
 _ROSETTA = ("bgloyer/RosettaCodeData", "88f62ba8313782006d9684f95b4174011802f640")
-
 _ROSETTA_CODE = tuple(f"/Task/*/{folder}/*" for folder in LANGUAGES)
-
 _ROSETTA_LANGUAGES = tuple(sorted(LANGUAGES.values()))
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (

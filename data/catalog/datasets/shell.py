@@ -9,13 +9,9 @@ from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
 
 _EXAMPLE = re.compile(r"^- (.*?):?\n\n`(.*)`$", re.MULTILINE)
-
 _OPTION = re.compile(r"\{\{\[([^|\]{}]*)\|[^\]{}]*\]\}\}")
-
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
-
 _NOT_ABOUT = ("More information", "See also")
-
 _FEWEST_WORDS = 3  # of a query that stands without its command: "Display help" would fit every one
 
 
@@ -61,13 +57,9 @@ def _name(path: str) -> str:
 
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-
 _INSIDE = re.compile(r"#(\s|$)")
-
 _SHORTEST = 10  # characters of a comment
-
 _FEWEST_COMMENT_WORDS = 2
-
 _LONGEST = 1_200  # characters of lines: what is longer is a table of keys
 
 
@@ -99,17 +91,11 @@ def read_cheat_sheets(files: Files) -> Iterator[Pair]:
 
 
 _TITLE = re.compile(r"-*\s*(?:example\b\s*#?\d*)?[\s:.\u2013\u2014-]*(.*?)[\s-]*$", re.IGNORECASE | re.DOTALL)
-
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
-
 _PROMPT = re.compile(r"PS(?: [^>]*)?>+ ?")
-
 _NOT_INPUT = ("output", "console")
-
 _FEWEST_TITLE_WORDS = 4  # of a title that stands without the sentence below it
-
 _SHORTEST_TITLE = 11  # characters of a query
-
 _LONGEST_COMMANDS = 2_500  # characters of commands
 
 
@@ -153,9 +139,7 @@ def read_nl2bash(files: Files) -> Iterator[Pair]:
 
 
 _AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
-
 _POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
-
 _TLDR = Git("tldr-pages/tldr", "08e345f42639f67d99282813247ac670dc6e87cb", ("/pages/**/*.md",))
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (

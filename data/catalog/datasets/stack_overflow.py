@@ -12,23 +12,14 @@ from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
-
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-
 _DEFINITION = re.compile(r"^\s*\[[^\]]+\]:\s+\S.*$\n?", re.MULTILINE)
-
 _LINK = re.compile(r"(?<!!)\[([^\[\]]+)\]\([^()\s]*(?:\([^()]*\))?[^()\s]*\)")
-
 _FENCED = re.compile(r"^```[^\n]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
-
 _INDENTED = re.compile(r"(?:^(?: {4}|\t).*(?:\n|\Z)(?:[ \t]*\n(?=(?: {4}|\t)))*)+", re.MULTILINE)
-
 _NOT_EXAMPLES = ("Remarks", "Parameters", "Syntax", "Versions")
-
 _SHORTEST = 80  # characters of code or text
-
 _SHORTEST_WORDS = 20  # characters of explanation
-
 _LONGEST = 3_000
 
 
@@ -85,11 +76,8 @@ def _longest_block(text: str) -> tuple[str, bool]:
 
 
 _LANGUAGES = ("csharp", "sql", "python")
-
 _SHORTEST_CODE, _LONGEST_CODE = 15, 1000  # characters of code
-
 _WORDS = 3  # of a title
-
 _HELD_OUT = 15  # percent of the test files
 
 
@@ -172,7 +160,6 @@ def read_codenn(files: Files) -> Iterator[Pair]:
 
 
 _PROSE_LANGUAGES = ("android", "csharp", "ios", "java", "javascript", "php", "python", "ruby", "sql")
-
 _WIKIOD = Git("wikiod-com/wikiod", "9c05f416f46d3cd6f219611ce64f5dc30f29a298", ("/en/docs/**/*.md",))
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (

@@ -12,7 +12,6 @@ from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
 
 _DOCSTRING = re.compile(r'"""(.*?)"""|\'\'\'(.*?)\'\'\'', re.DOTALL)
-
 _EXAMPLES = re.compile(r">>>|\b(?:for )?examples?\b|\be\.g\.|==>|➞|^\s*\[input", re.IGNORECASE | re.MULTILINE)
 
 
@@ -98,11 +97,8 @@ def _masked(comment: str) -> str:
 
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-
 _FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
-
 _FEWEST_WORDS = 4  # of a CONCODE comment: "getter for percentage" describes no code
-
 _FEWEST_CHARACTERS = 30  # of a CONCODE method: an empty body is shorter
 
 
@@ -141,12 +137,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="concode",
         tasks=("nl2code",),
-        where=(
-            Git(
-                *_CODEXGLUE,
-                ("/Text-Code/text-to-code/dataset/concode/dev.json",),
-            ),
-        ),
+        where=(Git(*_CODEXGLUE, ("/Text-Code/text-to-code/dataset/concode/dev.json",)),),
         licence="C-UDA-1.0",
         languages=("java",),
         read=read_concode,
@@ -179,9 +170,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         task="nl2code",
         where=(
             Git(
-                "openai/human-eval",
-                "6d43fb980f9fee3c892a914eda09951f772ad10d",
-                ("/data/HumanEval.jsonl.gz",),
+                "openai/human-eval", "6d43fb980f9fee3c892a914eda09951f772ad10d", ("/data/HumanEval.jsonl.gz",)
             ),
         ),
         licence="MIT",
@@ -251,12 +240,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="codesearchnet_real",
         task="nl2code",
-        where=(
-            Git(
-                *_CODEXGLUE,
-                ("/Code-Code/ClozeTesting-maxmin/data/cloze-maxmin/*/clozeTest.json",),
-            ),
-        ),
+        where=(Git(*_CODEXGLUE, ("/Code-Code/ClozeTesting-maxmin/data/cloze-maxmin/*/clozeTest.json",)),),
         licence="LicenseRef-per-repository",
         languages=_CLOZE_LANGUAGES,
         read=read_codesearchnet_real,
