@@ -3,7 +3,6 @@
 A part of the mixture is one source and task, called `source:task`; a batch never holds two of them.
 """
 
-import difflib
 import math
 import random
 from collections import Counter, defaultdict
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from codequarry.common.errors import did_you_mean
 from codequarry.data.catalog.schema import Licence
 from codequarry.data.pair import Pair
 from codequarry.modules.tasks import SIDES, prompt_name
@@ -135,9 +135,9 @@ def batch_shares(
     }
     for name, parts in fitting.items():
         if not parts and "*" not in name:
-            near = difflib.get_close_matches(name, {*sizes, *map(source_of, sizes)}, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the sources are {', '.join(sorted(sizes))}."
-            raise ValueError(f"source_weights names {name!r}, which no pair comes from: {hint}")
+            known = sorted({*sizes, *map(source_of, sizes)})
+            hint = did_you_mean(name, known) or f" The sources are {', '.join(sorted(sizes))}."
+            raise ValueError(f"source_weights names {name!r}, which no pair comes from.{hint}")
     raw = {
         part: size**exponent * math.prod(weights[name] for name, parts in fitting.items() if part in parts)
         for part, size in sizes.items()

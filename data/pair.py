@@ -1,10 +1,10 @@
 """One training pair: a query and the document that answers it, for one task, without prefixes."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from codequarry.common.errors import did_you_mean
 from codequarry.modules.tasks import TASKS, get_task
 
 
@@ -56,10 +56,9 @@ class Pair:
             )
         for name in record:
             if name not in _FIELDS:
-                near = difflib.get_close_matches(str(name), _FIELDS, n=1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
+                hint = did_you_mean(name, _FIELDS)
                 raise ValueError(
-                    f"{name!r} is not a field of a pair: {hint}The fields are {', '.join(_FIELDS)}."
+                    f"{name!r} is not a field of a pair.{hint} The fields are {', '.join(_FIELDS)}."
                 )
         missing = [name for name in REQUIRED if name not in record]
         if missing:

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
+from codequarry.common.errors import did_you_mean
 from codequarry.common.files import write_text
 from codequarry.common.tables import build_table
 from codequarry.data.catalog.fetch import LOCK, UnreachableError, files_of, records_of
@@ -277,6 +278,7 @@ def _chosen(names: Sequence[str] | None, mined: bool) -> tuple[list[TrainSource]
         raise ValueError(
             f"{unknown[0]!r} is no source of training pairs: pass some of {', '.join(known)}, or one of the "
             f"{len(repositories)} repositories in data/catalog/repositories.toml."
+            f"{did_you_mean(unknown[0], [*known, *repositories])}"
         )
     return [known[name] for name in names if name in known], [
         repositories[name] for name in names if name in repositories

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from codequarry.common.errors import did_you_mean
 from codequarry.data.catalog.datasets import (
     code_translation,
     completion,
@@ -109,7 +110,8 @@ def get_eval_source(name: str) -> EvalSource:
     """
     if name in EVAL_SOURCES:
         return EVAL_SOURCES[name]
-    raise ValueError(f"{name!r} is no evaluation set: the sets are {', '.join(EVAL_SOURCES)}.")
+    hint = did_you_mean(name, EVAL_SOURCES)
+    raise ValueError(f"{name!r} is no evaluation set: the sets are {', '.join(EVAL_SOURCES)}.{hint}")
 
 
 @cache

@@ -1,11 +1,11 @@
 """The kinds of pairs that mining makes: what each puts together, and which task it trains."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from codequarry.common.errors import did_you_mean
 from codequarry.data.pair import Pair
 
 
@@ -43,9 +43,8 @@ def checked_kinds(names: Sequence[str]) -> tuple[str, ...]:
     """
     for name in names:
         if name not in KINDS:
-            near = difflib.get_close_matches(name, KINDS, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{name!r} is not a kind of pair: {hint}The kinds are {', '.join(KINDS)}.")
+            hint = did_you_mean(name, KINDS)
+            raise ValueError(f"{name!r} is not a kind of pair.{hint} The kinds are {', '.join(KINDS)}.")
     if not names:
         raise ValueError(f"No kind of pair was named: pass some of {', '.join(KINDS)}.")
     return tuple(name for name in KINDS if name in names)

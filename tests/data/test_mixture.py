@@ -87,7 +87,7 @@ def test_a_weight_with_a_star_is_one_of_all_that_fit() -> None:
 @pytest.mark.parametrize(
     ("weights", "sentence"),
     [
-        ({"tdlr": 2}, "'tdlr', which no pair comes from: did you mean 'tldr'?"),
+        ({"tdlr": 2}, "'tdlr', which no pair comes from. Did you mean 'tldr'?"),
         ({"tldr": 0}, "every source out"),
     ],
 )

@@ -21,7 +21,7 @@ def test_a_pair_without_negatives_writes_none():
 
 
 def test_an_unknown_task_is_answered_with_the_nearest_one():
-    with pytest.raises(ValueError, match="did you mean 'nl2code'"):
+    with pytest.raises(ValueError, match="Did you mean 'nl2code'"):
         Pair(**GOOD | {"task": "nl2cod"})
 
 
@@ -39,7 +39,7 @@ def test_a_missing_field_is_named(field):
 
 
 def test_an_unknown_field_is_answered_with_the_nearest_one():
-    with pytest.raises(ValueError, match=r"'negative' is not a field.*did you mean 'negatives'"):
+    with pytest.raises(ValueError, match=r"'negative' is not a field.*Did you mean 'negatives'"):
         Pair.from_record(GOOD | {"negative": []})
 
 

@@ -58,7 +58,7 @@ BAD_LINES = {
     "'solution' is not a field": LINE.replace(b'"document"', b'"solution"'),
     "expected an object": b"[1, 2]",
     "blank": LINE.replace(b"max(a)\\n", b" "),
-    "did you mean 'nl2code'": LINE.replace(b"nl2code", b"nl2coed"),
+    "Did you mean 'nl2code'": LINE.replace(b"nl2code", b"nl2coed"),
     "nested too deeply|recursion": b"[" * 200_000,
 }
 

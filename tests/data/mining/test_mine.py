@@ -219,7 +219,7 @@ def test_no_held_out_text_nearly_repeats_in_training(tree):
     [
         ({"holdout": 1}, "holdout is 1"),
         ({"split": "size"}, "no way to split"),
-        ({"kinds": ["docstrings"]}, "did you mean 'docstring'"),
+        ({"kinds": ["docstrings"]}, "Did you mean 'docstring'"),
         ({"workers": 0}, "workers is 0"),
         ({"max_pairs": 0}, "max_pairs is 0"),
         ({"commit": "main"}, "is no commit"),

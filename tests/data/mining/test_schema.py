@@ -16,7 +16,7 @@ def test_kinds_come_once_and_in_the_order_of_the_table():
 
 
 def test_another_name_is_refused_with_the_nearest_right_one():
-    with pytest.raises(ValueError, match="did you mean 'commit'"):
+    with pytest.raises(ValueError, match="Did you mean 'commit'"):
         checked_kinds(["commits"])
     with pytest.raises(ValueError, match="No kind"):
         checked_kinds([])
