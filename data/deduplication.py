@@ -52,9 +52,8 @@ def first_alike(texts: Sequence[str], *, threshold: float = 0.8, progress: bool 
     index = _Index(threshold)
     signatures = _signatures(unique, progress)
     keys = index.keys(signatures)
-    shared = _shared(
-        keys
-    )  # most texts share no band with another: leaving those out saves most of the memory
+    # Most texts share no band with another: leaving those out saves most of the memory.
+    shared = _shared(keys)
     kept: dict[str, str] = {}
     for text, signature, mine, some in _with_bar(
         zip(unique, signatures, keys, shared, strict=True), progress, "comparing texts", len(unique)
@@ -72,21 +71,12 @@ def first_alike(texts: Sequence[str], *, threshold: float = 0.8, progress: bool 
     ]
 
 
-def alike(
-    texts: Sequence[str], against: Sequence[str], *, threshold: float = 0.8, progress: bool = True
-) -> list[int | None]:
-    """For each text the first position in `against` of one that it nearly repeats; None where there is none.
+class Known:
+    """Texts that others are compared with; arguments and exactness as in `first_alike`.
 
-    Arguments and exactness as in `first_alike`.
-
-    >>> alike(["Def add(a, b): return a + b"], ["print(1)", "def add(a, b): return a + b"])
+    >>> Known(["print(1)", "def add(a, b): return a + b"]).alike(["Def add(a, b): return a + b"])
     [1]
     """
-    return Known(against, threshold=threshold, progress=progress).alike(texts, progress=progress)
-
-
-class Known:
-    """Texts that others are compared with again and again; arguments as in `first_alike`."""
 
     def __init__(self, against: Sequence[str], *, threshold: float = 0.8, progress: bool = True) -> None:
         self._index = _Index(threshold)

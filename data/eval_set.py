@@ -9,7 +9,7 @@ SET/set.json         {"task": "nl2code", …}: which of our five tasks it is, an
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,8 +135,8 @@ def read_eval_set(folder: Path, task: str | None = None) -> EvalSet:
             f"to {folder / ABOUT}."
         )
     languages: dict[str, str] = {}
-    queries = _texts(folder / QUERIES, lambda name, row: languages.update(_language(name, row)))
-    documents = _texts(folder / CORPUS, lambda name, row: None)
+    queries = _texts(folder / QUERIES, languages)
+    documents = _texts(folder / CORPUS)
     return EvalSet(folder.name, task, queries, documents, _judgments(folder / QRELS), languages)
 
 
@@ -180,7 +180,8 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
         beside.rename(folder)
 
 
-def _texts(file: Path, each: Callable[[str, dict[str, Any]], None]) -> dict[str, str]:
+def _texts(file: Path, languages: dict[str, str] | None = None) -> dict[str, str]:
+    """The texts by id; `languages` gets the programming language of those that say it."""
     found: dict[str, str] = {}
     lines: dict[str, int] = {}
     for number, line in _lines(file):
@@ -194,13 +195,9 @@ def _texts(file: Path, each: Callable[[str, dict[str, Any]], None]) -> dict[str,
             )
         found[name] = f"{title}\n{text}" if title else text
         lines[name] = number
-        each(name, row)
+        if languages is not None and isinstance(row.get("language"), str):
+            languages[name] = row["language"]
     return found
-
-
-def _language(name: str, row: Mapping[str, Any]) -> dict[str, str]:
-    language = row.get("language")
-    return {name: language} if isinstance(language, str) else {}
 
 
 def _judgments(file: Path) -> dict[str, dict[str, int]]:

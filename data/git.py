@@ -143,7 +143,9 @@ def open_repository(
         raise ValueError(f"{commit!r} is no commit: pass all its 40 hex digits.")
     if Path(where).is_dir():
         folder = Path(where).resolve()
-        return GitRepository(folder.name, _git_dir(folder))
+        if (git_dir := _find_git_dir(folder)) is None:
+            raise ValueError(f"{folder} is no git repository: pass a checkout or a bare clone.")
+        return GitRepository(folder.name, git_dir)
     if not _NAME.fullmatch(where) and "://" not in where and "@" not in where:
         raise ValueError(f"{where} is not there: pass a folder, owner/name on GitHub, or a URL.")
     label = where.removeprefix(_HOST).removesuffix(".git").strip("/").replace("/", "+")
@@ -198,15 +200,13 @@ def _has(git_dir: Path, commit: str) -> bool:
     return process.returncode == 0
 
 
-def _git_dir(folder: Path) -> Path:
-    found = _find_git_dir(folder)
-    if found is None:
-        raise ValueError(f"{folder} is no git repository: pass a checkout or a bare clone.")
-    return found
+def is_bare(folder: Path) -> bool:
+    """Whether a folder is a repository without a checkout."""
+    return (folder / "HEAD").is_file() and (folder / "objects").is_dir()
 
 
 def _find_git_dir(folder: Path) -> Path | None:
-    if (folder / "HEAD").is_file() and (folder / "objects").is_dir():
+    if is_bare(folder):
         return folder
     if not (folder / ".git").exists():
         return None

@@ -6,13 +6,13 @@ weights, so that a second model gets the negatives of the first.
 
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.files import write_text
 from codequarry.data.deduplication import tokens
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
@@ -96,10 +96,8 @@ def negatives_kept_in(
     (folder / _KEY).unlink(missing_ok=True)
     mined = mine_negatives(pairs, model, **settings)
     write_pairs(folder / _PAIRS, mined)
-    beside = folder / f".{_KEY}.{os.getpid()}.tmp"
     record = {"key": key, "pairs": len(mined), "with_negatives": sum(bool(pair.negatives) for pair in mined)}
-    beside.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    beside.replace(folder / _KEY)
+    write_text(folder / _KEY, json.dumps(record) + "\n")
     return mined
 
 

@@ -63,7 +63,9 @@ def read_pairs(path: Path | str, *, skip_bad: bool = False, progress: bool = Tru
         for file in files:
             for position, found in _records(file, bar):
                 try:
-                    pairs.append(Pair.from_record(_usable(found)))
+                    if isinstance(found, ValueError):
+                        raise found
+                    pairs.append(Pair.from_record(found))
                 except ValueError as reason:
                     if not skip_bad:
                         raise PairError(
@@ -181,12 +183,6 @@ def _parsed(line: bytes, first: bool) -> Any:
         return ValueError(f"The line is not JSON that can be read ({error}).")
 
 
-def _usable(found: Any) -> Any:
-    if isinstance(found, ValueError):
-        raise found
-    return found
-
-
 def _write_lines(file: IO[bytes], pairs: Iterable[Pair]) -> None:
     for pair in pairs:
         file.write(json.dumps(pair.to_record(), ensure_ascii=False).encode() + b"\n")
@@ -240,7 +236,7 @@ def pair_folders(path: Path, *, subfolders: bool = False) -> list[Path]:
     if not subfolders or not path.is_dir():
         return [path]
     folders = [path, *(folder for folder in sorted(path.rglob("*")) if folder.is_dir())]
-    return [folder for folder in folders if _is_open(folder.relative_to(path)) and _holds_pairs(folder)] or [
+    return [folder for folder in folders if _is_open(folder.relative_to(path)) and _directly_in(folder)] or [
         path
     ]
 
@@ -271,7 +267,3 @@ def fingerprint_folders(path: Path, *, subfolders: bool = False) -> str:
 
 def _is_open(inside: Path) -> bool:
     return not any(part == HELD_OUT or part.startswith(".") for part in inside.parts)
-
-
-def _holds_pairs(folder: Path) -> bool:
-    return any(file.name.endswith(SUFFIXES) and not file.name.startswith(".") for file in folder.iterdir())

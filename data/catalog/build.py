@@ -373,7 +373,7 @@ def fingerprint(row: EvalSource | TrainSource | Repository, max_pairs: int | Non
         read = row.read.func if isinstance(row.read, partial) else row.read
         reader = sys.modules[read.__module__]
         # An evaluation set is compared over years; of training pairs only the readers count.
-        readers = "codequarry.data." if isinstance(row, EvalSource) else f"{__package__}.datasets."
+        readers = "codequarry.data." if isinstance(row, EvalSource) else f"{__package__}.datasets"
         used = {str(getattr(value, "__module__", "")) for value in vars(reader).values()}
         modules = [reader.__name__, *sorted(name for name in used if name.startswith(readers))]
         made_of = [row.name, _places(row), *(inspect.getsource(sys.modules[name]) for name in modules)]

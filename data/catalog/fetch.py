@@ -1,9 +1,11 @@
 """What the places of a row hold: files of repositories and packages, records of data sets on the Hub."""
 
 import hashlib
+import html
 import io
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -11,7 +13,6 @@ import tarfile
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ def _locked(lock: Path) -> dict[str, str]:
 
 
 _DEFAULT_INDEX = "https://pypi.org/simple"
+_HREF = re.compile(r"""\bhref\s*=\s*["']([^"']+)""", re.IGNORECASE)
 _TIMEOUT = 60  # seconds without an answer
 
 
@@ -189,26 +191,11 @@ def _configured_index() -> str:
 def _link(index: str, package: str, name: str) -> str:
     """The address of a file on the page of a package (PEP 503)."""
     page = f"{index.rstrip('/')}/{package}/"
-    links = _Links()
-    links.feed(_fetch(page, "text/html").decode("utf-8", "replace"))
-    for link in links.found:
-        address = urllib.parse.urldefrag(urllib.parse.urljoin(page, link)).url
+    for link in _HREF.findall(_fetch(page, "text/html").decode("utf-8", "replace")):
+        address = urllib.parse.urldefrag(urllib.parse.urljoin(page, html.unescape(link))).url
         if urllib.parse.unquote(address).endswith(f"/{name}"):
             return address
     raise ValueError(f"The package index has no {name}: pass --index with a folder that holds it.")
-
-
-class _Links(HTMLParser):
-    """The addresses of a page's links."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        address = dict(attrs).get("href")
-        if tag == "a" and address:
-            self.found.append(address)
 
 
 def _fetch(address: str, accept: str = "*/*") -> bytes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from codequarry.data.git import GitRepository, open_repository
+from codequarry.data.git import GitRepository, is_bare, open_repository
 from codequarry.data.mining.commits import MINED_LANGUAGES
 
 _NOT_FOUND = "is not there: pass a folder, owner/name on GitHub, or a URL"
@@ -61,7 +61,7 @@ def open_tree(
     folder = Path(where)
     if isinstance(where, Path) and not folder.is_dir():
         raise ValueError(f"{where} {'is a file: pass a folder' if folder.exists() else _NOT_FOUND}.")
-    if folder.is_dir() and commit is None and not _is_bare(folder):
+    if folder.is_dir() and commit is None and not is_bare(folder):
         yield Tree(name, folder, None, 0, _history(folder) if history else None)
         return
     repository = open_repository(str(where), commit=commit, mirrors=mirrors, history=history)
@@ -107,10 +107,6 @@ def _stays_inside(path: str) -> bool:
 
 def _is_remote_name(text: str) -> bool:
     return re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None and not Path(text).is_dir()
-
-
-def _is_bare(folder: Path) -> bool:
-    return (folder / "HEAD").is_file() and (folder / "objects").is_dir()
 
 
 def _history(folder: Path) -> tuple[GitRepository, str] | None:

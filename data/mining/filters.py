@@ -45,6 +45,11 @@ _TRIVIAL_BODY = re.compile(
 _WORD = re.compile(r"[^\W\d_]\w*")
 
 
+def count_lines(code: str) -> int:
+    """How many of the lines are not blank."""
+    return sum(bool(line.strip()) for line in code.split("\n"))
+
+
 def _is_accessor(definition: Definition) -> bool:
     """Three lines of which one does something: a brace or `end` behind it, or a decorator before it."""
     lines = [line for line in definition.bare_code.split("\n") if line.strip()]
@@ -89,7 +94,7 @@ CODE_FILTERS: tuple[Filter[Definition], ...] = (
     Filter(
         f"code: under {MIN_LINES} lines",
         "too short: nothing to tell it by",
-        lambda one: sum(bool(line.strip()) for line in one.bare_code.split("\n")) < MIN_LINES,
+        lambda one: count_lines(one.bare_code) < MIN_LINES,
     ),
     Filter(
         f"code: over {MAX_CODE} characters",

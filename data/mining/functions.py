@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, MIN_LINES, query_of
+from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, MIN_LINES, count_lines, query_of
 from codequarry.data.mining.schema import KINDS, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
 from codequarry.data.parsing.definitions import Definition, dedent
@@ -63,7 +63,7 @@ def _texts(
             if "signature" in kinds:
                 yield from _signature_and_body(definition, lines, filtered)
     if "completion" in kinds:
-        if sum(bool(line.strip()) for line in code.split("\n")) < MIN_LINES_TO_CUT:
+        if count_lines(code) < MIN_LINES_TO_CUT:
             filtered[TOO_SHORT_TO_CUT.name] += 1
         elif (halves := cut_in_two(code, language)) is None:
             filtered[NO_CUT.name] += 1
@@ -78,7 +78,7 @@ def _signature_and_body(
     code = definition.code.split("\n")
     at = definition.body_line - definition.start_line
     body = "\n".join(code[at:]).strip("\n")
-    if definition.body_line == 0 or sum(bool(line.strip()) for line in body.split("\n")) < MIN_LINES:
+    if definition.body_line == 0 or count_lines(body) < MIN_LINES:
         filtered[NO_BODY.name] += 1
         return
     first, last = definition.comment_start_line, definition.comment_end_line

@@ -1,12 +1,11 @@
 """Mined pairs on disk, a file a kind, and their summary for a person to read."""
 
-import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.common.files import write_json
 from codequarry.data.mining.mine import MinedPairs
 from codequarry.data.mining.schema import KINDS
 from codequarry.data.pair_files import SUFFIXES, fingerprint, write_pairs
@@ -57,20 +56,14 @@ def _write(out: Path, mined: MinedPairs, form: Format) -> None:
         for kind in KINDS:
             for suffix in _SUFFIX.values():
                 (out / side / f"{kind}{suffix}").unlink(missing_ok=True)
-    fingerprints = {}
-    for side in reversed(SIDES):
+    written = [side for side in reversed(SIDES) if any(mined.by_kind[side].values())]
+    for side in written:
         for kind, pairs in mined.by_kind[side].items():
             if pairs:
                 write_pairs(out / side / f"{kind}{_SUFFIX[form]}", pairs)
-                fingerprints[side] = ""
-    fingerprints = {side: fingerprint(out / side) for side in fingerprints}
-    beside = out / f".{SUMMARY}.{os.getpid()}.tmp"
-    try:
-        text = json.dumps(summary(mined) | {"fingerprints": fingerprints}, indent=2, ensure_ascii=False)
-        beside.write_text(text + "\n", encoding="utf-8", newline="\n")
-        beside.replace(out / SUMMARY)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_json(
+        out / SUMMARY, summary(mined) | {"fingerprints": {side: fingerprint(out / side) for side in written}}
+    )
 
 
 def summary(mined: MinedPairs) -> dict[str, Any]:
@@ -78,9 +71,12 @@ def summary(mined: MinedPairs) -> dict[str, Any]:
     return {
         "sources": dict(mined.sources),
         "pairs": {side: {kind: len(pairs) for kind, pairs in mined.by_kind[side].items()} for side in SIDES},
-        "languages": {side: _sorted(_languages(mined, side)) for side in SIDES},
-        "filtered": _sorted(mined.filtered),
-        "files": {"read": mined.files.read, "skipped": _sorted(mined.files.skipped)},
+        "languages": {
+            side: dict(sorted(Counter(pair.language for pair in getattr(mined, side)).items()))
+            for side in SIDES
+        },
+        "filtered": dict(sorted(mined.filtered.items())),
+        "files": {"read": mined.files.read, "skipped": dict(sorted(mined.files.skipped.items()))},
     }
 
 
@@ -109,14 +105,6 @@ def summary_table(mined: MinedPairs) -> str:
     parts.append(_table([("files", ""), ("read", f"{mined.files.read:,}"), *passed]))
     speed = f"{mined.files.read / mined.seconds:,.0f} files a second" if mined.seconds else ""
     return "\n\n".join([*parts, f"{mined.seconds:,.1f} seconds, {speed}"])
-
-
-def _languages(mined: MinedPairs, side: str) -> Counter[str]:
-    return Counter(pair.language for pairs in mined.by_kind[side].values() for pair in pairs)
-
-
-def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
-    return {name: counts[name] for name in sorted(counts)}
 
 
 def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:

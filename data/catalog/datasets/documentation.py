@@ -189,7 +189,7 @@ def _rst_plain(lines: list[str]) -> str:
     text = _CODE_BLOCK.sub("", _TARGET.sub("", "\n".join(lines)))
     text = _ROLE.sub(lambda role: f"`{role[1] or role[2]}`", text)
     text = _RST_LINK.sub(lambda link: link[1] or link[2], text)
-    return re.sub(r"\n[ \t]*(?:\n[ \t]*)+\n", "\n\n", text).strip()
+    return _BLANK_LINES.sub("\n\n", text).strip()
 
 
 _QUOTE = re.compile(r"(?:>.*(?:\n|\Z))+")

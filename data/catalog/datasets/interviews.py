@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from codequarry.data.catalog.datasets.documentation import page_title, plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
@@ -16,12 +16,12 @@ _SOURCE = re.compile(r"^#{5,6} Source\b.*", re.DOTALL | re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---\s*\n.*?\n---\s*\n", re.DOTALL)
 _SHORTEST_QUESTION, _SHORTEST = 10, 60  # characters
 _LONGEST = 2_500
-Answers = Iterator[tuple[str, str]]
 
 
 def read_interviews(files: Files) -> Iterator[Pair]:
     """The questions of five lists, each in its own layout, with answers of 60 characters and more."""
     for path, content in files:
+        found: Iterable[tuple[str, str]]
         owner, topic = path.split("/")[0], path.rpartition("/")[2].removesuffix(".md")
         page = content.decode("utf-8", "replace").replace("\r\n", "\n")
         if owner == "FAQGURU":
@@ -29,18 +29,18 @@ def read_interviews(files: Files) -> Iterator[Pair]:
         elif owner == "sudheerj":
             language, found = "javascript", _by_heading(_NUMBERED.sub("", page), 3)
         elif owner == "trimstray":
-            language, found = "linux", _folded(page)
+            language, found = "linux", _FOLDED.findall(page)
         elif owner == "lydiahallie":
-            language, found = "javascript", _quizzed(page)
+            language, found = "javascript", _QUIZ.findall(page)
         else:
-            language, found = "html", iter([(page_title(page), _FRONT_MATTER.sub("", page, count=1))])
+            language, found = "html", [(page_title(page), _FRONT_MATTER.sub("", page, count=1))]
         for question, answer in found:
             question, answer = " ".join(plain(question).split()), plain(answer)
             if len(question) >= _SHORTEST_QUESTION and len(answer) >= _SHORTEST:
                 yield Pair("qa", question, answer[:_LONGEST].rstrip(), "interview_techqa", language)
 
 
-def _by_heading(page: str, level: int) -> Answers:
+def _by_heading(page: str, level: int) -> Iterator[tuple[str, str]]:
     question, answer = "", list[str]()
     for part in sections(page):
         if part.level <= level:
@@ -56,14 +56,6 @@ def _by_heading(page: str, level: int) -> Answers:
 def _joined(parts: list[str]) -> str:
     # Under a numbered question the answer is indented as the list's item.
     return textwrap.dedent(_TO_TOP.sub("", _SOURCE.sub("", "\n".join(parts))))
-
-
-def _folded(page: str) -> Answers:
-    yield from _FOLDED.findall(page)
-
-
-def _quizzed(page: str) -> Answers:
-    yield from _QUIZ.findall(page)
 
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (

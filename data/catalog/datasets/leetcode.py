@@ -2,11 +2,11 @@
 
 import html
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import permutations
 
+from codequarry.data.catalog.datasets import lot
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -45,13 +45,13 @@ def read_leetcode(files: Files) -> Iterator[Pair]:
                 slug, _, suffix = name.rpartition(".")
                 theirs[slug][_LANGUAGES[suffix]] = code
     for (_, slug), mine in sorted(ours.items()):
-        chosen = sorted(permutations(sorted(mine), 2), key=lambda pair: _lot(slug, *pair))[:_PAIRS]
+        chosen = sorted(permutations(sorted(mine), 2), key=lambda pair: lot(slug, *pair))[:_PAIRS]
         for source, target in sorted(chosen):
             yield _pair(mine[source], mine[target], source, target)
         other = theirs.get(slug, {})
         across = [(source, target) for source in sorted(mine) for target in sorted(other) if source != target]
         same = [(language, language) for language in sorted(mine) if language in other]
-        for source, target in same + sorted(across, key=lambda pair: _lot(slug, *pair, "across"))[:_ACROSS]:
+        for source, target in same + sorted(across, key=lambda pair: lot(slug, *pair, "across"))[:_ACROSS]:
             if mine[source] != other[target]:
                 yield _pair(mine[source], other[target], source, target)
 
@@ -73,10 +73,6 @@ def _slug(title: str) -> str:
 
 def _pair(query: str, document: str, source: str, target: str) -> Pair:
     return Pair("code2code", query, document, "leetcode_code2code", f"{source}-{target}")
-
-
-def _lot(*words: str) -> int:
-    return zlib.crc32(" ".join(words).encode())
 
 
 _SHORTEST_SOLUTION, _LONGEST_SOLUTION = 80, 3000  # characters of a solution

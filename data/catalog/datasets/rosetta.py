@@ -2,12 +2,12 @@
 
 import html
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 
+from codequarry.data.catalog.datasets import lot
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -52,7 +52,7 @@ class _Task:
 def read_descriptions(files: Files) -> Iterator[Pair]:
     """Description → the first program of a language that is neither tiny nor huge; up to thirty a task."""
     for name, task in _tasks(files).items():
-        languages = sorted(task.programs, key=lambda language: _lot(name, language))[:_PROGRAMS]
+        languages = sorted(task.programs, key=lambda language: lot(name, language))[:_PROGRAMS]
         for language in sorted(languages) if task.description else ():
             yield Pair("nl2code", task.description, task.programs[language][0], "rosetta_nl2code", language)
 
@@ -60,7 +60,7 @@ def read_descriptions(files: Files) -> Iterator[Pair]:
 def read_translations(files: Files) -> Iterator[Pair]:
     """Program → program of the same task: up to 42 pairs of languages, and the first two of one language."""
     for name, task in _tasks(files).items():
-        pairs = sorted(permutations(sorted(task.programs), 2), key=lambda pair: _lot(name, *pair))[:_PAIRS]
+        pairs = sorted(permutations(sorted(task.programs), 2), key=lambda pair: lot(name, *pair))[:_PAIRS]
         pairs += [(language, language) for language, found in task.programs.items() if len(found) > 1]
         for source, target in sorted(pairs):
             query, document = task.programs[source][0], task.programs[target][source == target]
@@ -70,7 +70,7 @@ def read_translations(files: Files) -> Iterator[Pair]:
 def read_explanations(files: Files) -> Iterator[Pair]:
     """Program → description, three programs a task: more would repeat one document without end."""
     for name, task in _tasks(files).items():
-        languages = sorted(task.programs, key=lambda language: _lot(name, language, "described"))[:_DESCRIBED]
+        languages = sorted(task.programs, key=lambda language: lot(name, language, "described"))[:_DESCRIBED]
         for language in sorted(languages) if task.description else ():
             program = task.programs[language][0]
             yield Pair("code2nl", program, task.description, "rosetta_code2nl", language)
@@ -104,11 +104,6 @@ def _description(name: str, markup: str) -> str:
     return f"{name.replace('-', ' ')}. {text}" if len(text) >= _SHORTEST_DESCRIPTION else ""
 
 
-def _lot(*words: str) -> int:
-    """A number that orders by lot, the same on every machine."""
-    return zlib.crc32(" ".join(words).encode())
-
-
 _SHORTEST_FILE, _LONGEST_FILE = 60, 3500  # characters of a file
 _HELD_OUT = 42  # percent of the tasks
 
@@ -135,7 +130,7 @@ def read_rosetta_py_cpp(files: Files) -> EvalSet:
 
 def is_held_out_task(task: str) -> bool:
     """Whether a task is evaluated on, told by its folder's name; no solution of it may be trained on."""
-    return zlib.crc32(task.encode()) % 100 < _HELD_OUT
+    return lot(task) % 100 < _HELD_OUT
 
 
 _ROSETTA = ("bgloyer/RosettaCodeData", "88f62ba8313782006d9684f95b4174011802f640")

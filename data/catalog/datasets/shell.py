@@ -1,9 +1,9 @@
 """tldr-pages: what a command line does → the line, and what a command is for → its page."""
 
 import re
-import zlib
 from collections.abc import Iterator
 
+from codequarry.data.catalog.datasets import lot
 from codequarry.data.catalog.datasets.documentation import plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
@@ -25,7 +25,7 @@ def read_commands(files: Files) -> Iterator[Pair]:
         name = _name(path)
         for description, line in _EXAMPLE.findall(content.decode()):
             says_it = name.partition("-")[0] in description
-            chosen = zlib.crc32(f"{name} {description}".encode()) % 3 > 0
+            chosen = lot(name, description) % 3 > 0
             if (chosen and not says_it) or len(description.split()) < _FEWEST_WORDS:
                 description = f"{name}: {description}"
             line = _PLACEHOLDER.sub(r"\1", _OPTION.sub(r"\1", line)).strip()
@@ -46,7 +46,7 @@ def read_pages(files: Files) -> Iterator[Pair]:
         examples = page[page.find("\n- ") :].strip()
         if not description or not examples.startswith("- "):
             continue
-        if zlib.crc32(path.split("/", 2)[2].encode()) % 2:
+        if lot(path.split("/", 2)[2]) % 2:
             yield Pair("qa", f"What does the {name} command do?", page, "tldr_techqa", "bash")
         else:
             yield Pair("qa", description, f"# {name}\n{examples}", "tldr_techqa", "bash")

@@ -3,9 +3,9 @@
 import json
 import re
 import textwrap
-import zlib
 from collections.abc import Iterator
 
+from codequarry.data.catalog.datasets import lot
 from codequarry.data.catalog.datasets.documentation import page_title
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
@@ -62,7 +62,7 @@ def _examples(files: Files) -> Iterator[tuple[str, str, str, bool]]:
             else:
                 query = f"{subject}: {title} - {heading}"
             text = _LINK.sub(r"\1", _DEFINITION.sub("", _COMMENT.sub("", text)))
-            chosen = zlib.crc32((path.split("/", 2)[2] + heading).encode()) % 100 < 50
+            chosen = lot(path.split("/", 2)[2] + heading) % 100 < 50
             yield query, text, topic.partition("-")[0], chosen
 
 
@@ -83,7 +83,7 @@ _HELD_OUT = 15  # percent of the test files
 
 def read_so_codenn(files: Files) -> EvalSet:
     """The held-out slice of the test files, C# first, then SQL, then Python."""
-    by_language = {_language(path): content for path, content in files}
+    by_language = {path.split("/")[-2]: content for path, content in files}
     pairs = (
         (title, code, language)
         for language in _LANGUAGES
@@ -98,7 +98,7 @@ def is_held_out(question: str) -> bool:
 
     The other rows of the test files may be trained on.
     """
-    return zlib.crc32(question.encode()) % 100 < _HELD_OUT
+    return lot(question) % 100 < _HELD_OUT
 
 
 def rows(content: bytes) -> Iterator[tuple[str, str, str]]:
@@ -117,29 +117,24 @@ def rows(content: bytes) -> Iterator[tuple[str, str, str]]:
             yield cells[0], title, code
 
 
-def _language(path: str) -> str:
-    return path.split("/")[-2]
-
-
 _SHORTEST_TEXT = 15  # characters of a question and of an answer on Stack Overflow
 
 
 def read_conala_pairs(files: Files) -> Iterator[Pair]:
-    """CoNaLa: the rewritten intent, else the title, → the snippet."""
-    for _, content in files:
-        for entry in json.loads(content):
-            intent = (entry["rewritten_intent"] or entry["intent"]).strip()
-            yield Pair("nl2code", intent, entry["snippet"].strip(), "conala", "python")
+    """CoNaLa's training split: the rewritten intent, else the title, → the snippet."""
+    for intent, snippet, language in _conala(files):
+        yield Pair("nl2code", intent, snippet, "conala", language)
 
 
 def read_conala(files: Files) -> EvalSet:
-    """CoNaLa's test split: the rewritten intent, or the first one where nobody rewrote it → the snippet."""
-    pairs = (
-        ((row["rewritten_intent"] or row["intent"]).strip(), row["snippet"].strip(), "python")
-        for _, content in files
-        for row in json.loads(content)
-    )
-    return set_of_pairs("conala", "nl2code", pairs)
+    """CoNaLa's test split, in the same way."""
+    return set_of_pairs("conala", "nl2code", _conala(files))
+
+
+def _conala(files: Files) -> Iterator[tuple[str, str, str]]:
+    for _, content in files:
+        for row in json.loads(content):
+            yield (row["rewritten_intent"] or row["intent"]).strip(), row["snippet"].strip(), "python"
 
 
 def read_codenn(files: Files) -> Iterator[Pair]:

@@ -3,12 +3,12 @@
 import bz2
 import json
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from codequarry.data.catalog.datasets import lot
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
 
@@ -37,7 +37,7 @@ def read_wikisql(files: Files) -> Iterator[Pair]:
                 continue  # upstream lost a value
             question = sentence["original"].strip()
             known = sorted(columns[sentence["table-id"]])
-            if len(known) > 1 and zlib.crc32(question.encode()) % 2:
+            if len(known) > 1 and lot(question) % 2:
                 question += _COLUMNS + ", ".join(known)
             sql = _FIELD.sub(lambda field: field[1].lower(), sql)
             sql = sql.replace("FROM TABLE AS TABLEalias0", "FROM table").removesuffix(";").rstrip()
