@@ -20,7 +20,7 @@ def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
         help="file for the pairs with negatives: .jsonl, .jsonl.gz, .parquet",
     )
     parser.add_argument(
-        "--per-pair", type=int, default=1, help="negatives a pair, at most (default: %(default)s)"
+        "--per-pair", type=int, default=1, help="negatives per pair, at most (default: %(default)s)"
     )
     parser.add_argument(
         "--margin",
@@ -60,7 +60,7 @@ def run_negatives(arguments: argparse.Namespace, load: "Callable[[str], Sentence
     if arguments.per_pair < 1 or not 0 <= start < end or not 0 <= arguments.margin < 1:
         raise ValueError(
             f"--per-pair {arguments.per_pair} --range {start} {end} --margin {arguments.margin}: at least "
-            "one a pair, a range that begins at 0 or above, and a margin from 0 to below 1."
+            "one per pair, a range that begins at 0 or above, and a margin from 0 to below 1."
         )
     found = mine_negatives(
         read.pairs,
@@ -86,7 +86,7 @@ def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         required=True,
-        help="folder for the clean pairs and clean.json; the same command goes on where it was stopped",
+        help="folder for the clean pairs and clean.json; the same command resumes where it was stopped",
     )
     parser.add_argument(
         "--eval",
@@ -182,7 +182,7 @@ def _add_eval(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--out",
         type=Path,
         required=True,
-        help="folder for the sets; the same command goes on where it stopped",
+        help="folder for the sets; the same command resumes where it stopped",
     )
     parser.add_argument("--sets", nargs="+", metavar="SET", help="only these (default: all)")
     parser.add_argument(
@@ -198,7 +198,7 @@ def _add_eval(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _add_train(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = sides.add_parser(
         "train",
-        help="training pairs, a file a source",
+        help="training pairs, one file per source",
         description=(
             "Make the training pairs from their public sources, at recorded commits. Each source is a file "
             "of pairs, and build.json says which row made it. A file that is there already is kept."
@@ -208,7 +208,7 @@ def _add_train(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--out",
         type=Path,
         required=True,
-        help="folder for the pairs; the same command goes on where it stopped",
+        help="folder for the pairs; the same command resumes where it stopped",
     )
     parser.add_argument(
         "--sources",

@@ -7,7 +7,7 @@ from codequarry.data.mining.schema import KINDS
 
 EXAMPLE = "codequarry mine path/to/code pallets/click --out pairs"
 MORE = (
-    "Writes pairs/train to train on, pairs/heldout to score with, a file a kind, and pairs/mined.json.\n"
+    "Writes pairs/train to train on, pairs/heldout to score with, one file per kind, and pairs/mined.json.\n"
     "\nkinds, query → document:\n"
     + "".join(f"  {kind.name:<12}{kind.query} → {kind.document}\n" for kind in KINDS.values())
     + "\nlanguages: Python, JavaScript, TypeScript, Java, Go, Rust, C, C++, Ruby, PHP, C#\n"
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "where",
         nargs="+",
         metavar="PATH_OR_URL",
-        help="a folder, a bare clone, owner/name on GitHub, or a URL; a checkout is read as it lies",
+        help="a folder, a bare clone, owner/name on GitHub, or a URL; a checkout is read as it is",
     )
     parser.add_argument("--out", type=Path, required=True, help="where the pairs are written")
     parser.add_argument(

@@ -143,7 +143,7 @@ def read_eval_set(folder: Path, task: str | None = None) -> EvalSet:
 def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> None:
     """Write a set in the BEIR layout; the folder appears whole or not at all, an older one is replaced.
 
-    about: what `set.json` says beside the task: where the set comes from, its licence.
+    about: what `set.json` says besides the task: where the set comes from, its licence.
 
     Raises ValueError for a set with candidates, which the layout has no place for.
     """
@@ -151,9 +151,9 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
         raise ValueError(
             f"The set {found.name} names candidates for its queries: BEIR has no place for them."
         )
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    _remove(beside)
-    (beside / QRELS).parent.mkdir(parents=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    _remove(temporary)
+    (temporary / QRELS).parent.mkdir(parents=True)
     queries = [
         {"_id": name, "text": text} | ({"language": found.languages[name]} if name in found.languages else {})
         for name, text in found.queries.items()
@@ -161,23 +161,23 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
     documents = [{"_id": name, "title": "", "text": text} for name, text in found.documents.items()]
     for place, rows in ((QUERIES, queries), (CORPUS, documents)):
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (beside / place).write_bytes("".join(lines).encode())
+        (temporary / place).write_bytes("".join(lines).encode())
     judged = [
         f"{query}\t{document}\t{gain}\n"
         for query, documents_of in found.relevant.items()
         for document, gain in documents_of.items()
     ]
-    (beside / QRELS).write_bytes(b"query-id\tcorpus-id\tscore\n" + "".join(judged).encode())
+    (temporary / QRELS).write_bytes(b"query-id\tcorpus-id\tscore\n" + "".join(judged).encode())
     record = {"task": found.task, **about}
-    (beside / ABOUT).write_bytes(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
+    (temporary / ABOUT).write_bytes(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
     if folder.exists():
         retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         _remove(retired)
         folder.rename(retired)
-        beside.rename(folder)
+        temporary.rename(folder)
         _remove(retired)
     else:
-        beside.rename(folder)
+        temporary.rename(folder)
 
 
 def _texts(file: Path, languages: dict[str, str] | None = None) -> dict[str, str]:

@@ -169,9 +169,9 @@ def _mirrored(mirrors: Path, label: str) -> Path | None:
 
 def _cloned(url: str, folder: Path, commit: str | None) -> Path:
     if not folder.exists():
-        beside = _beside(folder)
-        _git(["git", "clone", "--bare", "--quiet", "--", url, str(beside)], url)
-        beside.rename(folder)
+        temporary = _temporary(folder)
+        _git(["git", "clone", "--bare", "--quiet", "--", url, str(temporary)], url)
+        temporary.rename(folder)
     elif commit is None or not _has(folder, commit):
         _git(["git", f"--git-dir={folder}", "fetch", "--quiet", "--force", url, "+HEAD:HEAD"], url)
     return folder
@@ -179,19 +179,19 @@ def _cloned(url: str, folder: Path, commit: str | None) -> Path:
 
 def _one_commit(url: str, folder: Path, commit: str) -> Path:
     if not folder.exists():
-        beside = _beside(folder)
-        _git(["git", "init", "--bare", "--quiet", str(beside)], url)
-        _git(["git", f"--git-dir={beside}", "fetch", "--quiet", "--depth=1", "--", url, commit], url)
-        _git(["git", f"--git-dir={beside}", "update-ref", "--no-deref", "HEAD", commit], url)
-        beside.rename(folder)
+        temporary = _temporary(folder)
+        _git(["git", "init", "--bare", "--quiet", str(temporary)], url)
+        _git(["git", f"--git-dir={temporary}", "fetch", "--quiet", "--depth=1", "--", url, commit], url)
+        _git(["git", f"--git-dir={temporary}", "update-ref", "--no-deref", "HEAD", commit], url)
+        temporary.rename(folder)
     return folder
 
 
-def _beside(folder: Path) -> Path:
+def _temporary(folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    return beside
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    return temporary
 
 
 def _has(git_dir: Path, commit: str) -> bool:

@@ -52,7 +52,7 @@ def mine_negatives(
             given.
         range_min, range_max: the nearest documents by rank that are looked at, the first at 0.
         across_sources: search the documents of all sources of the task.
-        batch_size: texts a forward pass.
+        batch_size: texts per forward pass.
 
     The same pairs and model give the same negatives.
 

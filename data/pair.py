@@ -14,7 +14,7 @@ class Pair:
 
     task: one of the five of `codequarry.modules.tasks`.
     query, document: as a user would write them; the task's prefixes are added by the model.
-    source: where the pair comes from, one name a data set or checkout.
+    source: where the pair comes from, one name per data set or checkout.
     language: programming language in lower case, or a word for prose.
     negatives: documents that look right for this query and are wrong; () for none.
 

@@ -101,7 +101,7 @@ def pair_files(path: Path) -> tuple[Path, ...]:
 
 
 def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
-    """Write pairs to one file, its kind told by the name: `.jsonl`, `.jsonl.gz` or `.parquet`.
+    """Write pairs to one file, its kind by the name: `.jsonl`, `.jsonl.gz` or `.parquet`.
 
     The same pairs give the same bytes. The file appears whole under its name or not at all.
 
@@ -112,20 +112,20 @@ def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
         raise ValueError(f"{path.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending keeps a file left over from a kill out of every later reading.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if path.suffix == ".parquet":
-            write_parquet(beside, pairs)
+            write_parquet(temporary, pairs)
         else:
-            with beside.open("wb") as raw:
+            with temporary.open("wb") as raw:
                 if path.suffix == ".gz":
                     with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
                         _write_lines(cast(IO[bytes], packed), pairs)
                 else:
                     _write_lines(raw, pairs)
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def fingerprint(path: Path | str) -> str:

@@ -32,8 +32,8 @@ class UnreachableError(ValueError):
 def records_of(places: Iterable[Hub], lock: Path) -> Iterator[Mapping[str, Any]]:
     """Every record of these places in order, streamed; the key `_config` tells the places apart.
 
-    Where a place names no revision, the one in the lock file is read. One that nobody has seen yet is asked
-    from the Hub and written there, so that the next build reads the same. A folder on this machine laid out
+    Where a place names no revision, the one in the lock file is read. Without one, the newest is asked
+    of the Hub and written there, so that the next build reads the same. A folder on this machine laid out
     as a data set is read as it lies.
 
     Arguments:
@@ -70,7 +70,7 @@ def mteb_retrieval(task: str, source: str, language: str) -> Callable[[Records],
     """A reader of a retrieval set in MTEB's layout: configurations corpus, queries and default (or qrels).
 
     Each judgement above zero becomes a pair, a document's title in front of its text. Configurations of
-    several languages bear the language in front, as `python-qrels`, and that becomes the pair's language.
+    several languages have the language in front, as `python-qrels`, and that becomes the pair's language.
     Corpus and queries must come before the judgements, as they do in a row.
     """
 
@@ -162,9 +162,9 @@ def _archive(place: Distribution, index: str | None) -> bytes:
     index = index or _configured_index()
     content = _checked(place, _fetch(_link(index, place.package, name)), name)
     cache.mkdir(parents=True, exist_ok=True)
-    beside = cache / f".{kept.name}.{os.getpid()}.tmp"
-    beside.write_bytes(content)
-    beside.rename(kept)
+    temporary = cache / f".{kept.name}.{os.getpid()}.tmp"
+    temporary.write_bytes(content)
+    temporary.rename(kept)
     return content
 
 

@@ -124,7 +124,7 @@ def refuse(repository: str, *, parts: bool = False) -> None:
     """Raise ValueError where a repository, or a fork of it, is kept away from training.
 
     Arguments:
-        repository: `owner/name`, a URL, or a folder; blind to case and to `.git`.
+        repository: `owner/name`, a URL, or a folder; case and `.git` are ignored.
         parts: the caller reads a part of it with a reader of its own and mines nothing.
 
     >>> refuse("https://github.com/someone/Tornado.git")

@@ -1,4 +1,4 @@
-"""What a row of the sources says: where texts come from, under which licence, and how they are read."""
+"""The rows of the catalogue: where texts come from, under which licence, and how they are read."""
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ class Git:
 class Hub:
     """Records of a data set on the Hugging Face Hub.
 
-    revision: commit; None where nobody has seen one yet, then the first build writes it to a lock file.
+    revision: commit; None: the first build writes the newest one to a lock file.
     config: name of the configuration; None for the default one.
     """
 
@@ -83,7 +83,7 @@ class TrainSource:
     where: one or more places; `read` gets the files (Git, Distribution) or records (Hub) of all of them.
     licence: SPDX identifier, a key of `LICENCES`.
     languages: programming languages in lower case.
-    size: pairs that the last build gave, before cleaning; None where nobody has built it yet.
+    size: pairs that the last build gave, before cleaning; None where it was not built yet.
     note: what a reader of the row should know: attribution, doubts, what differs.
     """
 
@@ -167,8 +167,8 @@ class HeldOut:
     reason: what it is kept for.
     parts: whether a training source may read a part of it that evaluation does not use, by a reader of its
         own; mining it is refused all the same.
-    common_name: whether unrelated repositories bear the same name, so that only the owner tells. Otherwise
-        the name alone is refused: a fork holds the same code.
+    common_name: whether unrelated repositories have the same name, so that the owner decides. Otherwise the
+        name alone is refused: a fork holds the same code.
     """
 
     repository: str
@@ -229,7 +229,7 @@ _ROWS = (
     Licence("CC-BY-NC-4.0", commercial=False),
     Licence("CC-BY-NC-SA-4.0", commercial=False, share_alike=True),
     # No licence that SPDX knows. Each is read on the user's own machine and never shipped.
-    # Functions of many repositories, each under the licence of its own; nobody wrote down which.
+    # Functions of many repositories, each under a licence of its own that was not recorded.
     Licence("LicenseRef-per-repository", commercial=False, redistributable=False),
     # Problem statements are LeetCode's, whatever licence the repository of solutions has.
     Licence("LicenseRef-LeetCode", commercial=False, redistributable=False),

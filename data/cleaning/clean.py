@@ -167,7 +167,7 @@ def _by_evaluation(
     return together
 
 
-RECORDS = ".clean"  # the counts of each finished file, so that a cleaning that was stopped goes on
+RECORDS = ".clean"  # the counts of each finished file, so that a stopped cleaning resumes
 _CLAIM = "claim.json"
 
 

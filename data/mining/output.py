@@ -1,4 +1,4 @@
-"""Mined pairs on disk, a file a kind, and their summary for a person to read."""
+"""Mined pairs on disk, one file per kind, and their summary as tables."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,9 +34,9 @@ def write_mined(out: Path, mined: MinedPairs, form: Format = "jsonl") -> None:
     """Write `train/<kind>`, `heldout/<kind>` and last `mined.json`, the counts.
 
     What an earlier run left is removed first, then the held-out side is written, then the training side:
-    whenever a kill comes, no training file stands beside held-out pairs of another run, and `mined.json`
-    stands only beside files that are whole. A kind without pairs has no file. The same pairs give the same
-    bytes, and no path of this machine is written.
+    after a kill at any moment there is no training file next to held-out pairs of another run, and
+    `mined.json` is there only when all files are whole. A kind without pairs has no file. The same pairs
+    give the same bytes, and no path of this machine is written.
 
     form: `jsonl` for JSON Lines under gzip, `parquet`.
 
@@ -103,7 +103,7 @@ def summary_table(mined: MinedPairs) -> str:
         parts.append(_table([("left out", ""), *left_out]))
     passed = [(name, f"{count:,}") for name, count in _by_count(mined.files.skipped)]
     parts.append(_table([("files", ""), ("read", f"{mined.files.read:,}"), *passed]))
-    speed = f"{mined.files.read / mined.seconds:,.0f} files a second" if mined.seconds else ""
+    speed = f"{mined.files.read / mined.seconds:,.0f} files per second" if mined.seconds else ""
     return "\n\n".join([*parts, f"{mined.seconds:,.1f} seconds, {speed}"])
 
 

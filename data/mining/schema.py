@@ -13,7 +13,7 @@ from codequarry.data.pair import Pair
 class Kind:
     """One kind of pair.
 
-    name: how commands, summaries and files call it.
+    name: as commands, summaries and files spell it.
     task: one of the five of `codequarry.modules.tasks`.
     query, document: what each side holds, in plain words.
     """
@@ -80,9 +80,9 @@ class MinedPair:
     kind: a name of `KINDS`.
     place: path of the file it belongs to, relative to its tree; of a commit, the file it changes most.
     origins: the whole texts it was cut from, such as the function behind its two halves. Near-duplicates are
-        told by these, the first before all.
+        found by these, the first above all.
     pair: the pair itself.
-    time: seconds since 1970 of the commit, or of the last change of the file; None where nobody asked.
+    time: seconds since 1970 of the commit, or of the last change of the file; None where it was not needed.
     """
 
     kind: str

@@ -86,12 +86,12 @@ def _newest(found: Sequence[MinedPair], holdout: float) -> set[_Unit]:
 
 MAX_REPEATS = 3  # different functions under one comment; more say that the comment describes none of them
 ALIKE = 0.8  # share of three-token runs in common, from which on two texts are one
-DUPLICATE = Reason("pair: duplicate", "the same query and document, blind to spaces and case")
+DUPLICATE = Reason("pair: duplicate", "the same query and document, spaces and case aside")
 COMMON = Reason(
     f"pair: query of more than {MAX_REPEATS} documents", "what describes so many describes none of them"
 )
 NEAR = Reason("pair: near-duplicate", "cut from a function, test or diff that nearly repeats an earlier one")
-LEAK = Reason("train: also held out", "its query or document occurs on the held-out side, blind to spaces")
+LEAK = Reason("train: also held out", "its query or document occurs on the held-out side, spaces aside")
 NEAR_LEAK = Reason("train: nearly held out", "cut from a text that nearly repeats a held-out one")
 REPEAT_REASONS = (DUPLICATE, COMMON, NEAR, LEAK, NEAR_LEAK)
 

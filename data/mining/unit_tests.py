@@ -1,4 +1,4 @@
-"""Pairs of a test and the one function it exercises, told by its name and by a call of that name.
+"""Pairs of a test and the one function it exercises, found by its name and by a call of that name.
 
 `test_parse_date`, `TestParseDate` or `shouldParse` in `DateParserTest` are tests of `parse_date`, `ParseDate`
 and `DateParser.parse` when they call them and when the tree has exactly one such function.

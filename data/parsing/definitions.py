@@ -50,7 +50,7 @@ def dedent(lines: Sequence[str]) -> str:
     return "\n".join(line.removeprefix(indent).rstrip() for line in lines).rstrip("\n")
 
 
-# A directive talks to a tool, not to a reader.
+# A directive is for a tool, not for a reader.
 _DIRECTIVE = re.compile(
     r"(go:|\+build|noqa|type:\s*ignore|pylint:|pragma\b|mypy:|ruff:|fmt:|isort:|-\*-|!|eslint-|prettier-"
     r"|@ts-|@flow|istanbul |c8 |jshint|NOLINT|clang-format|nolint|\$FlowFixMe|#?(end)?region\b|cspell:"

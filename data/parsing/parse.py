@@ -69,7 +69,7 @@ def read_source(root: Path, path: str, report: SourceReport) -> SourceFile | Non
 
 
 def parse_source(path: str, text: str) -> tuple[Definition, ...]:
-    """The functions, methods and classes of a text, its language told by the file's name.
+    """The functions, methods and classes of a text, in the language of the file's name.
 
     Functions inside functions belong to the outer one. What does not parse, or has no grammar, gives ().
     Raises ImportError where a language's grammar package is missing.

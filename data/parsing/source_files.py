@@ -115,7 +115,7 @@ def _reason_against_name(name: str) -> str | None:
 def _reason_to_skip(
     entry: "os.DirEntry[str]", path: str, is_folder: bool, specs: tuple[tuple[str, GitIgnoreSpec], ...]
 ) -> str | None:
-    """Why an entry is left out: a reason to count, "" for what nobody would look for, None to take it."""
+    """Why an entry is left out: a reason to count, "" to leave it uncounted, None to take it."""
     if is_folder and entry.name in _ABSENT:
         return ""
     if entry.is_symlink():

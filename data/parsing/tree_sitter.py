@@ -1,6 +1,6 @@
 """The definitions of a file in a language with a tree-sitter grammar.
 
-Grammars are separate packages, one a language, imported when the first file of that language is met.
+Grammars are separate packages, one per language, imported when the first file of that language is met.
 """
 
 import functools

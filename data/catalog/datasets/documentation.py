@@ -44,9 +44,9 @@ _ALIKE = 20  # pages under one heading: a heading that every page has asks nothi
 
 
 def read_documentation(source: str) -> Callable[[Files], Iterator[Pair]]:
-    """A reader of the manuals below, whose pairs bear the name `source`.
+    """A reader of the manuals below, whose pairs have the source `source`.
 
-    One pair a section of 200 characters or more: "Heading (Page title)" → its text, cut at 2,500. The title
+    One pair per section of 200 characters or more: "Heading (Page title)" → its text, cut at 2,500. The title
     is left out where the heading already says it. Headings that more than twenty pages of a repository
     share are left out with their sections.
     """
@@ -199,7 +199,7 @@ _SHORTEST_EXPLANATION = 60  # characters
 
 
 def read_errors(files: Files) -> Iterator[Pair]:
-    """One pair a page: "Error C2504: 'class' : base class undefined" → the rest of the page, cut at 2,500.
+    """One pair per page: "Error C2504: 'class' : base class undefined" → the rest of the page, cut at 2,500.
 
     Pages that only list others, and thus quote no message, are left out.
     """
@@ -224,7 +224,7 @@ def read_errors(files: Files) -> Iterator[Pair]:
 _SHORTEST_SECTION, _LONGEST_SECTION = 200, 7000  # characters of a section; a longer one is a page
 _CUT = 2500  # characters that are kept
 
-# Headings that say nothing of what they stand over.
+# Headings that say nothing about the text below them.
 _EMPTY_HEADINGS = frozenset({"additional resources", "next steps", "return values", "see also"})
 _TAGS = re.compile(
     r"</?(?:div|span|p|a|img|br|hr|sup|sub|details|summary|table|tr|td|th|b|i|em|strong|h[1-6]|code|li|ul|ol"

@@ -20,14 +20,14 @@ _FOLDER = re.compile(r"/(\d{4})\.([^/]+)/Solution\.(\w+)$")
 _TIME = re.compile(r"^(?://|#)\s*Time:.*$", re.MULTILINE)
 _REMARK = re.compile(r"(?://|#).*")
 _SHORTEST, _LONGEST = 45, 3_000  # characters of a solution
-_PAIRS = 6  # of one author's solutions, a problem
-_ACROSS = 2  # pairs in two languages of two authors, a problem
+_PAIRS = 6  # of one author's solutions, per problem
+_ACROSS = 2  # pairs in two languages of two authors, per problem
 
 
 def read_leetcode(files: Files) -> Iterator[Pair]:
     """Pairs of solutions of one problem, of every problem that is not evaluated on.
 
-    Of doocs/leetcode six ordered pairs of languages a problem. Where kamyu104/LeetCode-Solutions has the
+    Of doocs/leetcode six ordered pairs of languages per problem. Where kamyu104/LeetCode-Solutions has the
     problem too: Python → Python and C++ → C++ by the two authors, and two pairs across languages. Which,
     is decided by lot.
     """
@@ -101,7 +101,7 @@ def read_leetcode_p2s(files: Files) -> EvalSet:
 
 
 def is_held_out_problem(number: int) -> bool:
-    """Whether a problem is evaluated on, told by its number; no solution of it may be trained on."""
+    """Whether a problem is evaluated on, by its number; no solution of it may be trained on."""
     return number >= 3200 or number % 10 == 7
 
 

@@ -27,7 +27,7 @@ _SHORTEST, _LONGEST = 55, 3_490  # characters of a program
 _LONGEST_DESCRIPTION = 1_500
 _SHORTEST_DESCRIPTION = 60
 _PROGRAMS = 30  # of a task for its description
-_PAIRS = 42  # of programs in two languages, a task
+_PAIRS = 42  # of programs in two languages, per task
 _DESCRIBED = 3  # programs of a task that ask for its description
 _BY_NUMBER = re.compile(r"-(\d+)\.[^.]*$")
 _TEMPLATE = re.compile(r"\{\{[^{}]*\}\}")
@@ -50,7 +50,7 @@ class _Task:
 
 
 def read_descriptions(files: Files) -> Iterator[Pair]:
-    """Description → the first program of a language that is neither tiny nor huge; up to thirty a task."""
+    """Description → the first program of a language that is neither tiny nor huge; up to thirty per task."""
     for name, task in _tasks(files).items():
         languages = sorted(task.programs, key=lambda language: lot(name, language))[:_PROGRAMS]
         for language in sorted(languages) if task.description else ():
@@ -68,7 +68,7 @@ def read_translations(files: Files) -> Iterator[Pair]:
 
 
 def read_explanations(files: Files) -> Iterator[Pair]:
-    """Program → description, three programs a task: more would repeat one document without end."""
+    """Program → description, three programs per task: more would repeat one document too often."""
     for name, task in _tasks(files).items():
         languages = sorted(task.programs, key=lambda language: lot(name, language, "described"))[:_DESCRIBED]
         for language in sorted(languages) if task.description else ():
@@ -129,7 +129,7 @@ def read_rosetta_py_cpp(files: Files) -> EvalSet:
 
 
 def is_held_out_task(task: str) -> bool:
-    """Whether a task is evaluated on, told by its folder's name; no solution of it may be trained on."""
+    """Whether a task is evaluated on, by its folder's name; no solution of it may be trained on."""
     return lot(task) % 100 < _HELD_OUT
 
 

@@ -16,9 +16,9 @@ _FEWEST_WORDS = 3  # of a query that stands without its command: "Display help" 
 
 
 def read_commands(files: Files) -> Iterator[Pair]:
-    """One pair an example: its description → its command line, placeholders without their braces.
+    """One pair per example: its description → its command line, placeholders without their braces.
 
-    Of `{{[-s|--long]}}` the first is taken. A description that does not name the command bears its name in
+    Of `{{[-s|--long]}}` the first is taken. A description that does not name the command has its name in
     front in two of three cases, decided by a checksum, and always where it is shorter than three words.
     """
     for path, content in files:
@@ -35,7 +35,7 @@ def read_commands(files: Files) -> Iterator[Pair]:
 
 
 def read_pages(files: Files) -> Iterator[Pair]:
-    """One pair a page: "What does … do?" → the page, or its description → the page without it.
+    """One pair per page: "What does … do?" → the page, or its description → the page without it.
 
     Which of the two is decided by a checksum of the page's path.
     """
@@ -64,7 +64,7 @@ _LONGEST = 1_200  # characters of lines: what is longer is a table of keys
 
 
 def read_cheat_sheets(files: Files) -> Iterator[Pair]:
-    """One pair a block between blank lines: its comment, joined to one line, → what follows.
+    """One pair per block between blank lines: its comment, joined to one line, → what follows.
 
     A block with another comment further down is left out: the first would not describe all of it. Sheets
     of a programming language lie in a folder `_language`; the others are for the shell.
@@ -100,7 +100,7 @@ _LONGEST_COMMANDS = 2_500  # characters of commands
 
 
 def read_powershell(files: Files) -> Iterator[Pair]:
-    """One pair an example: its title, with the first sentence below it where it is short, → its first block.
+    """One pair per example: its title, with the first sentence below it where it is short, → its first block.
 
     Blocks of output are left out; of a block that shows prompts, the lines behind a prompt are taken.
     """

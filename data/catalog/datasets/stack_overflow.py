@@ -67,7 +67,7 @@ def _examples(files: Files) -> Iterator[tuple[str, str, str, bool]]:
 
 
 def _longest_block(text: str) -> tuple[str, bool]:
-    """The longest code block, without its indentation, and whether there are words beside the blocks."""
+    """The longest code block, without its indentation, and whether the blocks are explained in words."""
     unfenced = _FENCED.sub("", text)
     indented = [textwrap.dedent(block) for block in _INDENTED.findall(unfenced)]
     blocks = [block.strip("\n").rstrip() for block in _FENCED.findall(text) + indented]
@@ -94,7 +94,7 @@ def read_so_codenn(files: Files) -> EvalSet:
 
 
 def is_held_out(question: str) -> bool:
-    """Whether a test row belongs to the evaluation set, told by the number of its question.
+    """Whether a test row belongs to the evaluation set, by the number of its question.
 
     The other rows of the test files may be trained on.
     """

@@ -45,7 +45,7 @@ def read_wikisql(files: Files) -> Iterator[Pair]:
 
 
 def read_text2sql(source: str) -> Callable[[Files], Iterator[Pair]]:
-    """A reader of the JSON files of text2sql-data, whose pairs bear the name `source`.
+    """A reader of the JSON files of text2sql-data, whose pairs have the source `source`.
 
     Of each SQL query the first of its equal forms and up to twelve wordings are taken. A variable that the
     wording does not fill takes the example upstream gives for it.

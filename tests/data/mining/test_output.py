@@ -112,4 +112,4 @@ def test_the_tables_show_every_number(mined):
     assert rows["python"][0] == str(sum(map(int, counts)))
     for reason, count in (mined.filtered | mined.files.skipped).items():
         assert any(line.startswith(reason) and line.endswith(f" {count}") for line in table.split("\n"))
-    assert "files a second" in table
+    assert "files per second" in table
