@@ -1,4 +1,4 @@
-"""`codequarry data negatives`: its options, and what it prints."""
+"""`codequarry data`: build, clean, and negatives, each with its options and what it prints."""
 
 import argparse
 from collections.abc import Callable
@@ -143,8 +143,62 @@ BUILD_EXAMPLE = "codequarry data build eval --out eval --sets mbpp completion_py
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `codequarry data build`, with a verb below it for either side of the data."""
     sides = parser.add_subparsers(dest="side", required=True, metavar="eval|train")
-    _add_eval(sides)
-    _add_train(sides)
+    sets = sides.add_parser(
+        "eval",
+        help="evaluation sets, each a folder in the BEIR layout",
+        description=(
+            "Make the evaluation sets from their public sources, at recorded commits and versions. Each set "
+            "is a folder with corpus.jsonl, queries.jsonl, qrels/test.tsv, and set.json, which says where it "
+            "comes from and under which licence. A set that is there already is kept."
+        ),
+    )
+    pairs = sides.add_parser(
+        "train",
+        help="training pairs, one file per source",
+        description=(
+            "Make the training pairs from their public sources, at recorded commits. Each source is a file "
+            "of pairs, and build.json says which row made it. A file that is there already is kept."
+        ),
+    )
+    for side, what in ((sets, "sets"), (pairs, "pairs")):
+        side.add_argument(
+            "--out",
+            type=Path,
+            required=True,
+            help=f"folder for the {what}; the same command resumes where it stopped",
+        )
+        side.add_argument(
+            "--mirrors", type=Path, help="folder of clones, owner+name or name, tried before the network"
+        )
+    sets.add_argument("--sets", nargs="+", metavar="SET", help="only these (default: all)")
+    sets.add_argument(
+        "--index",
+        metavar="URL_OR_FOLDER",
+        help="package index, or folder with the source distributions (default: the index pip is set to)",
+    )
+    pairs.add_argument(
+        "--sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="only these: names of sources, owner/name of mined repositories (default: all but the Hub's)",
+    )
+    pairs.add_argument(
+        "--licences",
+        choices=("permissive", "commercial", "any"),
+        default="commercial",
+        help="permissive: nothing share-alike; commercial: nothing that forbids it (default: %(default)s)",
+    )
+    pairs.add_argument("--no-mined", action="store_true", help="no pairs mined from repositories")
+    pairs.add_argument(
+        "--max-pairs",
+        type=int,
+        default=7000,
+        metavar="N",
+        help="of one mined repository (default: %(default)s)",
+    )
+    pairs.add_argument(
+        "--skip-unreachable", action="store_true", help="leave out a set on the Hub that cannot be read"
+    )
 
 
 def run_build(arguments: argparse.Namespace) -> None:
@@ -166,73 +220,3 @@ def run_build(arguments: argparse.Namespace) -> None:
         from codequarry.data.catalog.build import build_eval, eval_table
 
         print(eval_table(build_eval(arguments.out, arguments.sets, arguments.mirrors, arguments.index)))
-
-
-def _add_eval(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = sides.add_parser(
-        "eval",
-        help="evaluation sets, each a folder in the BEIR layout",
-        description=(
-            "Make the evaluation sets from their public sources, at recorded commits and versions. Each set "
-            "is a folder with corpus.jsonl, queries.jsonl, qrels/test.tsv, and set.json, which says where it "
-            "comes from and under which licence. A set that is there already is kept."
-        ),
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="folder for the sets; the same command resumes where it stopped",
-    )
-    parser.add_argument("--sets", nargs="+", metavar="SET", help="only these (default: all)")
-    parser.add_argument(
-        "--mirrors", type=Path, help="folder of clones, owner+name or name, tried before the network"
-    )
-    parser.add_argument(
-        "--index",
-        metavar="URL_OR_FOLDER",
-        help="package index, or folder with the source distributions (default: the index pip is set to)",
-    )
-
-
-def _add_train(sides: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = sides.add_parser(
-        "train",
-        help="training pairs, one file per source",
-        description=(
-            "Make the training pairs from their public sources, at recorded commits. Each source is a file "
-            "of pairs, and build.json says which row made it. A file that is there already is kept."
-        ),
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="folder for the pairs; the same command resumes where it stopped",
-    )
-    parser.add_argument(
-        "--sources",
-        nargs="+",
-        metavar="SOURCE",
-        help="only these: names of sources, owner/name of mined repositories (default: all but the Hub's)",
-    )
-    parser.add_argument(
-        "--mirrors", type=Path, help="folder of clones, owner+name or name, tried before the network"
-    )
-    parser.add_argument(
-        "--licences",
-        choices=("permissive", "commercial", "any"),
-        default="commercial",
-        help="permissive: nothing share-alike; commercial: nothing that forbids it (default: %(default)s)",
-    )
-    parser.add_argument("--no-mined", action="store_true", help="no pairs mined from repositories")
-    parser.add_argument(
-        "--max-pairs",
-        type=int,
-        default=7000,
-        metavar="N",
-        help="of one mined repository (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--skip-unreachable", action="store_true", help="leave out a set on the Hub that cannot be read"
-    )
