@@ -8,10 +8,15 @@
 import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
+
+from tqdm import tqdm
 
 from codequarry.data.git import last_changes
 from codequarry.data.mining.checkout import Tree, open_tree, tree_name
@@ -22,8 +27,8 @@ from codequarry.data.mining.commits import (
     MINED_LANGUAGES,
     pairs_of_commits,
 )
-from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, is_vendored
-from codequarry.data.mining.functions import FUNCTION_REASONS
+from codequarry.data.mining.filters import CODE_FILTERS, COMMENT_FILTERS, is_vendored, names_copyleft
+from codequarry.data.mining.functions import FUNCTION_REASONS, pairs_of_file
 from codequarry.data.mining.schema import KINDS, MinedPair, Reason, checked_kinds
 from codequarry.data.mining.split import (
     REPEAT_REASONS,
@@ -33,10 +38,11 @@ from codequarry.data.mining.split import (
     without_leaks,
     without_repeats,
 )
-from codequarry.data.mining.unit_tests import TEST_REASONS, pairs_of_tests
-from codequarry.data.mining.workers import read_files
+from codequarry.data.mining.unit_tests import TEST_REASONS, Function, find_tests, pairs_of_tests
 from codequarry.data.pair import Pair
-from codequarry.data.parsing.source_files import SourceReport
+from codequarry.data.parsing.languages import language_of
+from codequarry.data.parsing.parse import read_source
+from codequarry.data.parsing.source_files import SourceReport, list_sources
 
 NO_HISTORY = Reason("commit: no history", "a folder that is no git repository; counted once a folder")
 OVER_LIMIT = Reason("pair: over the limit", "more pairs of one source and kind than `max_pairs`")
@@ -56,6 +62,8 @@ REASONS: Mapping[str, Reason] = {
     )
 }
 _UNCOMMITTED = 2**62  # newer than any commit
+_BATCH = 40  # files; large enough that handing them over costs nothing, small enough for an even end
+_WORTH_A_PROCESS = 200  # files; fewer are read before a second process has started
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +131,7 @@ def mine(
     wanted = checked_kinds(tuple(KINDS) if kinds is None else kinds)
     check_split(holdout, split)
     _check_sources(where, commit, workers, max_pairs)
-    report = SourceReport()
-    filtered: Counter[str] = Counter()
-    found: list[MinedPair] = []
+    whole = Findings()
     sources: dict[str, str | None] = {}
     with_history = "commit" in wanted or split == "time"
     for one in where:
@@ -137,19 +143,19 @@ def mine(
                     f"{tree.name} has no commits to make pairs of: leave the kind commit out, or pass a git "
                     f"repository."
                 )
-            of_tree = _pairs_of_tree(tree, wanted, workers, own_licence, report, filtered, progress)
+            of_tree = _pairs_of_tree(tree, wanted, workers, own_licence, whole, progress)
             if split == "time":
                 of_tree = _with_dates(of_tree, tree)
-            found += of_tree
+            whole.found += of_tree
             sources[tree.name] = tree.commit
-    train, heldout = split_pairs(without_repeats(found, filtered), holdout, split)
-    train, heldout = without_leaks(train, heldout, filtered, progress)
-    kept = _within_limit([*train, *heldout], max_pairs, filtered)
+    train, heldout = split_pairs(without_repeats(whole.found, whole.filtered), holdout, split)
+    train, heldout = without_leaks(train, heldout, whole.filtered, progress)
+    kept = _within_limit([*train, *heldout], max_pairs, whole.filtered)
     by_kind = {
         side: {kind: [one.pair for one in pairs if one.kind == kind and id(one) in kept] for kind in wanted}
         for side, pairs in (("train", train), ("heldout", heldout))
     }
-    return MinedPairs(by_kind, +filtered, report, sources, time.perf_counter() - started)
+    return MinedPairs(by_kind, +whole.filtered, whole.report, sources, time.perf_counter() - started)
 
 
 def _check_sources(
@@ -168,47 +174,39 @@ def _check_sources(
 
 
 def _pairs_of_tree(
-    tree: Tree,
-    kinds: Sequence[str],
-    workers: int,
-    own_licence: bool,
-    report: SourceReport,
-    filtered: Counter[str],
-    progress: bool,
+    tree: Tree, kinds: Sequence[str], workers: int, own_licence: bool, whole: "Findings", progress: bool
 ) -> list[MinedPair]:
+    """The pairs of one tree; `whole` counts its files and what was left out."""
     found: list[MinedPair] = []
     foreign: set[str] = set()
     if set(kinds) != {"commit"}:
-        findings = read_files(
+        of_files = read_files(
             tree.folder, tree.name, kinds, workers=workers, own_licence=own_licence, progress=progress
         )
-        foreign = findings.foreign
+        found, foreign, report = of_files.found, of_files.foreign, of_files.report
         if tree.absent:
-            findings.report.skipped["not in the clone"] += tree.absent
-        if not findings.report.read:
-            passed = ", ".join(f"{count:,} {why}" for why, count in sorted(findings.report.skipped.items()))
+            report.skipped["not in the clone"] += tree.absent
+        if not report.read:
+            passed = ", ".join(f"{count:,} {why}" for why, count in sorted(report.skipped.items()))
             raise ValueError(
                 f"{tree.name} holds no source file to mine ({passed or 'it is empty'}): expected files in "
                 f"one of {', '.join(language.name for language in MINED_LANGUAGES)}."
             )
-        report.read += findings.report.read
-        report.skipped += findings.report.skipped
-        filtered += findings.filtered
-        found += findings.found
         if "test" in kinds:
-            found += pairs_of_tests(findings.tests, findings.functions, tree.name, filtered)
+            found += pairs_of_tests(of_files.tests, of_files.functions, tree.name, of_files.filtered)
+        whole.report.read += report.read
+        whole.report.skipped += report.skipped
+        whole.filtered += of_files.filtered
     if "commit" in kinds and tree.history is not None:
-        repository, newest = tree.history
         found += pairs_of_commits(
-            repository,
-            newest,
+            *tree.history,
             tree.name,
-            filtered,
+            whole.filtered,
             foreign=(lambda path: path in foreign or is_vendored(path)) if own_licence else None,
             progress=progress,
         )
     elif "commit" in kinds:
-        filtered[NO_HISTORY.name] += 1
+        whole.filtered[NO_HISTORY.name] += 1
     return found
 
 
@@ -234,3 +232,113 @@ def _within_limit(found: Sequence[MinedPair], max_pairs: int | None, filtered: C
 
 def _hash(one: MinedPair) -> bytes:
     return hashlib.sha256(f"{one.place}\0{one.pair.query}\0{one.pair.document}".encode()).digest()
+
+
+@dataclass
+class Findings:
+    """What some files of a tree gave.
+
+    found: their pairs, but for those of tests.
+    tests, functions: what pairs of tests are made of, once all files are read.
+    filtered: what was left out, by reason.
+    foreign: paths of files that are not under the repository's licence.
+    report: files read and passed over.
+    """
+
+    found: list[MinedPair] = field(default_factory=list)
+    tests: list[Function] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+    filtered: Counter[str] = field(default_factory=Counter)
+    foreign: set[str] = field(default_factory=set)
+    report: SourceReport = field(default_factory=SourceReport)
+
+    def add(self, other: "Findings") -> None:
+        """Append what other files gave."""
+        self.found += other.found
+        self.tests += other.tests
+        self.functions += other.functions
+        self.filtered += other.filtered
+        self.foreign |= other.foreign
+        self.report.read += other.report.read
+        self.report.skipped += other.report.skipped
+
+
+def read_files(
+    folder: Path,
+    name: str,
+    kinds: Sequence[str],
+    *,
+    workers: int,
+    own_licence: bool = False,
+    progress: bool = True,
+) -> Findings:
+    """Everything that the files below a folder give, the same for any number of workers.
+
+    Arguments:
+        name: what the pairs' source is called.
+        kinds: names of `KINDS` that are wanted.
+        workers: processes; 1 stays in this one.
+        own_licence: pass over files that are not under the repository's own licence.
+        progress: show a bar after two seconds.
+
+    Raises ValueError when `folder` is none, and when the processes cannot start.
+    """
+    whole = Findings()
+    listed = list_sources(folder, whole.report)
+    paths = [path for path in listed if language_of(path) in MINED_LANGUAGES]
+    whole.report.skipped["not a language that is mined"] += len(listed) - len(paths)
+    batches = [
+        (folder, name, kinds, own_licence, paths[at : at + _BATCH]) for at in range(0, len(paths), _BATCH)
+    ]
+    bar = tqdm(
+        total=len(paths), desc=f"reading {name}", unit=" files", delay=2, disable=not progress, leave=False
+    )
+    with bar:
+        if workers == 1 or len(paths) < _WORTH_A_PROCESS:
+            answers: Iterator[Findings] = map(_read_batch, batches)
+        else:
+            answers = _in_processes(batches, workers)
+        for batch, findings in zip(batches, answers, strict=True):
+            whole.add(findings)
+            bar.update(len(batch[-1]))
+    whole.report.skipped = +whole.report.skipped
+    return whole
+
+
+_Batch = tuple[Path, str, Sequence[str], bool, list[str]]
+
+
+def _in_processes(batches: Sequence[_Batch], workers: int) -> Iterator[Findings]:
+    # `spawn` everywhere: a fork of a process that has loaded torch may hang.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(_read_batch, batches)
+    except BrokenProcessPool as broken:
+        raise ValueError(
+            "A process that reads files ended early. In a script of your own, call mine() below "
+            '`if __name__ == "__main__":`, or pass workers=1.'
+        ) from broken
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_batch(batch: _Batch) -> Findings:
+    folder, name, kinds, own_licence, paths = batch
+    findings = Findings()
+    of_one_file = [kind for kind in kinds if kind not in ("test", "commit")]
+    for path in paths:
+        source = read_source(folder, path, findings.report)
+        if source is None:
+            continue
+        if own_licence and (is_vendored(path) or names_copyleft(source.text)):
+            findings.foreign.add(path)
+            findings.report.read -= 1
+            findings.report.skipped["not under the repository's licence"] += 1
+            continue
+        if of_one_file:
+            findings.found += pairs_of_file(source, name, of_one_file, findings.filtered)
+        if "test" in kinds:
+            tests, functions = find_tests(source)
+            findings.tests += tests
+            findings.functions += functions
+    return findings

@@ -1,6 +1,10 @@
+import subprocess
+import sys
+import textwrap
+
 import pytest
 
-from codequarry.data.mining.mine import REASONS, mine
+from codequarry.data.mining.mine import REASONS, mine, read_files
 from codequarry.data.mining.schema import KINDS
 from codequarry.data.parsing.parse import parse_source
 
@@ -58,7 +62,7 @@ def test_four_kinds_of_pairs_come_from_functions_and_methods(tree):
 
 def test_a_test_finds_its_function_across_files_and_processes(tree, monkeypatch):
     (tree / "test_all.py").write_text("def test_work_3():\n    found = work_3(1)\n    assert found\n")
-    monkeypatch.setattr("codequarry.data.mining.workers._BATCH", 2)
+    monkeypatch.setattr("codequarry.data.mining.mine._BATCH", 2)
     (one,) = mine([tree], holdout=0, progress=False).by_kind["train"]["test"]
     assert one.document == next(d.bare_code for d in parse_source("a.py", code(3)) if d.name == "work_3")
 
@@ -124,8 +128,8 @@ def test_two_folders_of_one_name_are_refused(tree, tmp_path):
 
 def test_any_number_of_processes_gives_the_same_pairs(tree, monkeypatch):
     alone = mine([tree], workers=1, progress=False)
-    monkeypatch.setattr("codequarry.data.mining.workers._WORTH_A_PROCESS", 1)
-    monkeypatch.setattr("codequarry.data.mining.workers._BATCH", 3)
+    monkeypatch.setattr("codequarry.data.mining.mine._WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("codequarry.data.mining.mine._BATCH", 3)
     assert mine([tree], workers=2, progress=False) == alone
 
 
@@ -242,3 +246,39 @@ def test_a_folder_without_source_files_says_what_it_holds_instead(tmp_path):
 def test_a_commit_belongs_to_one_repository(tree, grown):
     with pytest.raises(ValueError, match="2 were passed"):
         mine([tree, grown.folder], commit="0" * 40)
+
+
+def test_files_are_counted_the_same_by_one_process_and_by_two(tmp_path, monkeypatch):
+    for number in range(9):
+        (tmp_path / f"part_{number}.py").write_text(f"def f():\n    a()\n    return {number}\n")
+    (tmp_path / "old.py").write_text("print 'x'\n")
+    (tmp_path / "notes.md").write_text("words")
+    monkeypatch.setattr("codequarry.data.mining.mine._BATCH", 2)
+    monkeypatch.setattr("codequarry.data.mining.mine._WORTH_A_PROCESS", 1)
+    kinds = ("docstring", "completion", "test")
+    one, two = (read_files(tmp_path, "here", kinds, workers=n, progress=False) for n in (1, 2))
+    assert one == two
+    assert one.report.read == 10
+    assert one.report.skipped == {"does not parse": 1, "not a language that is mined": 1}
+    assert [function.path for function in one.functions] == [f"part_{number}.py" for number in range(9)]
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_script_of_ones_own_works_or_says_how_it_would(tmp_path, guarded):
+    code = tmp_path / "code"
+    code.mkdir()
+    for number in range(210):
+        (code / f"part_{number}.py").write_text(f"def f():\n    a()\n    return {number}\n")
+    body = """
+        from codequarry.data.mining.mine import mine
+        {guard}
+            try:
+                print(mine([{code!r}], kinds=["completion"], progress=False).files.read)
+            except ValueError as error:
+                print("error:", error)
+    """
+    script = tmp_path / "script.py"
+    guard = 'if __name__ == "__main__":' if guarded else "if True:"
+    script.write_text(textwrap.dedent(body).format(guard=guard, code=str(code)))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "210\n" if guarded else "pass workers=1" in done.stdout
