@@ -152,7 +152,7 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
             f"The set {found.name} names candidates for its queries: BEIR has no place for them."
         )
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    _remove(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
     (temporary / QRELS).parent.mkdir(parents=True)
     queries = [
         {"_id": name, "text": text} | ({"language": found.languages[name]} if name in found.languages else {})
@@ -172,10 +172,10 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
     (temporary / ABOUT).write_bytes(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
     if folder.exists():
         retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        _remove(retired)
+        shutil.rmtree(retired, ignore_errors=True)
         folder.rename(retired)
         temporary.rename(folder)
-        _remove(retired)
+        shutil.rmtree(retired, ignore_errors=True)
     else:
         temporary.rename(folder)
 
@@ -238,8 +238,3 @@ def _object(file: Path, number: int, line: bytes) -> dict[str, Any]:
 def _first(names: list[str], what: str) -> str:
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{what.capitalize()} {names[0]!r}{more}"
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)

@@ -88,7 +88,9 @@ def split(
     aside = {position for position, keys in sharing.items() if not known.isdisjoint(keys)} - held
     texts = {text for position in held for text in (pairs[position].query, pairs[position].document)}
     train = [
-        pair if texts.isdisjoint(pair.negatives) else _without_negatives(pair, texts)
+        pair
+        if texts.isdisjoint(pair.negatives)
+        else replace(pair, negatives=tuple(text for text in pair.negatives if text not in texts))
         for position, pair in enumerate(pairs)
         if position not in held and position not in aside
     ]
@@ -168,7 +170,3 @@ def _sharing(pairs: Iterable[Pair], wanted: set[str]) -> dict[int, set[str]]:
 def _without_common(sharing: Mapping[int, set[str]], chosen: Sequence[int]) -> set[int]:
     seen = Counter(key for keys in sharing.values() for key in keys)
     return {position for position in chosen if max(seen[key] for key in sharing[position]) <= _COMMON}
-
-
-def _without_negatives(pair: Pair, texts: set[str]) -> Pair:
-    return replace(pair, negatives=tuple(text for text in pair.negatives if text not in texts))

@@ -224,7 +224,9 @@ def build_train(
         else:
             wanted.append(row)
     for row in tqdm(wanted, "building", unit=" sources", delay=2, disable=not progress, leave=False):
-        file, row_hash = _file(row), fingerprint(row, max_pairs_per_repository)
+        folder = f"{_MINED}/" if isinstance(row, Repository) else ""
+        file = f"{folder}{row.name.replace('/', '+')}.jsonl.gz"
+        row_hash = fingerprint(row, max_pairs_per_repository)
         known = record.get(file, {})
         made = known.get("row") != row_hash or not (out / file).is_file()
         if made:
@@ -320,12 +322,6 @@ def _mined(row: Repository, mirrors: Path | None, most: int) -> list[Pair]:
 
 def _lot(pair: Pair) -> bytes:
     return hashlib.blake2b(f"{pair.query}\0{pair.document}".encode(), digest_size=8).digest()
-
-
-def _file(row: TrainSource | Repository) -> str:
-    if isinstance(row, Repository):
-        return f"{_MINED}/{row.name.replace('/', '+')}.jsonl.gz"
-    return f"{row.name}.jsonl.gz"
 
 
 def _write(out: Path, file: str, pairs: Sequence[Pair], row: TrainSource | Repository) -> dict[str, Any]:

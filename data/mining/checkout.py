@@ -38,7 +38,8 @@ def tree_name(where: str | Path) -> str:
     'pallets/flask'
     """
     text = str(where)
-    if isinstance(where, Path) or ("://" not in text and "@" not in text and not _is_remote_name(text)):
+    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not Path(text).is_dir()
+    if isinstance(where, Path) or not (is_name or "://" in text or "@" in text):
         return Path(where).resolve().name.removesuffix(".git")
     parts = re.split(r"[/:]", text.strip("/").removesuffix(".git"))
     return "/".join(parts[-2:])
@@ -103,10 +104,6 @@ def _stays_inside(path: str) -> bool:
     # A tree that was made by hand can hold any name.
     parts = path.replace("\\", "/").split("/")
     return not {"", ".", ".."}.intersection(parts) and ":" not in path and "\n" not in path
-
-
-def _is_remote_name(text: str) -> bool:
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None and not Path(text).is_dir()
 
 
 def _history(folder: Path) -> tuple[GitRepository, str] | None:

@@ -78,9 +78,9 @@ def _clean(text: str) -> str:
 
 
 MESSAGE_FILTERS: tuple[Filter[str], ...] = (
-    Filter("commit: merge or revert", "by its subject", lambda text: _MERGE.match(text) is not None),
-    Filter("commit: release or version", "it moves a version", lambda text: _RELEASE.match(text) is not None),
-    Filter("commit: says nothing", "wip, typo, review and the like", lambda text: bool(_EMPTY.match(text))),
+    Filter("commit: merge or revert", "by its subject", _MERGE.match),
+    Filter("commit: release or version", "it moves a version", _RELEASE.match),
+    Filter("commit: says nothing", "wip, typo, review and the like", _EMPTY.match),
     Filter(
         f"commit: under {MIN_WORDS} words",
         "too short a message",
@@ -180,24 +180,22 @@ def pairs_of_commits(
     few = [commit for commit, paths in listed if 0 < len(paths) <= MAX_FILES]
     filtered[NO_SOURCE.name] += sum(not paths for _, paths in listed)
     filtered[MANY_FILES.name] += sum(len(paths) > MAX_FILES for _, paths in listed)
-    bar = tqdm(
-        total=len(few), desc="reading commits", unit=" commits", delay=2, disable=not progress, leave=False
-    )
-    with bar:
-        for commit in commits_with_diffs(repository, few):
-            bar.update()
-            if commit is None:
-                filtered[NOT_HERE.name] += 1
-                continue
-            reason = first_reason(COMMIT_FILTERS, commit) or first_reason(MESSAGE_FILTERS, commit.query)
-            if reason:
-                filtered[reason] += 1
-                continue
-            main = max(commit.files, key=lambda file: file.changes)
-            language = language_of(main.path)
-            assert language is not None  # only files of a known one are read
-            pair = Pair(KINDS["commit"].task, commit.query, commit.diff, name, language.name)
-            yield MinedPair("commit", main.path, (commit.diff, commit.query), pair, commit.time)
+    read = commits_with_diffs(repository, few)
+    for commit in tqdm(
+        read, "reading commits", len(few), unit=" commits", delay=2, disable=not progress, leave=False
+    ):
+        if commit is None:
+            filtered[NOT_HERE.name] += 1
+            continue
+        reason = first_reason(COMMIT_FILTERS, commit) or first_reason(MESSAGE_FILTERS, commit.query)
+        if reason:
+            filtered[reason] += 1
+            continue
+        main = max(commit.files, key=lambda file: file.changes)
+        language = language_of(main.path)
+        assert language is not None  # only files of a known one are read
+        pair = Pair(KINDS["commit"].task, commit.query, commit.diff, name, language.name)
+        yield MinedPair("commit", main.path, (commit.diff, commit.query), pair, commit.time)
 
 
 MAX_COMMITS = 5_000  # the newest ones with a source file; git compares that many in seconds
@@ -275,7 +273,8 @@ def read_commits(lines: Iterable[bytes]) -> Iterator[ReadCommit]:
         if commit is None:
             head.append(line)
             if "\x03" in line:
-                commit = _commit("\n".join(head))
+                hash_, time, author, subject, body = "\n".join(head)[1:].split("\x03")[0].split("\x02", 4)
+                commit = ReadCommit(hash_, int(time), author, query_of_message(subject, body))
         elif line.startswith("diff --git "):
             file, in_hunk = None, False
         elif not in_hunk and line.startswith("--- "):
@@ -303,11 +302,6 @@ def _add(file: ChangedFile, line: str) -> None:
     file.size += len(line) + 1
     if file.size <= MAX_DIFF:  # what is longer is left out as a whole; it need not fill the memory first
         file.lines.append(line)
-
-
-def _commit(head: str) -> ReadCommit:
-    hash_, time, author, subject, body = head[1:].split("\x03")[0].split("\x02", 4)
-    return ReadCommit(hash_, int(time), author, query_of_message(subject, body))
 
 
 def _is_wanted(path: str) -> bool:

@@ -71,22 +71,12 @@ COMMENT_FILTERS: tuple[Filter[str], ...] = (
     Filter(
         f"comment: over {MAX_QUERY} characters", "its first paragraph", lambda query: len(query) > MAX_QUERY
     ),
+    Filter("comment: licence header", "it states a copyright or a licence", _LICENCE.search),
+    Filter("comment: auto-generated", "a tool wrote it", _GENERATED.match),
     Filter(
-        "comment: licence header",
-        "it states a copyright or a licence",
-        lambda query: _LICENCE.search(query) is not None,
+        "comment: boilerplate", "it says TODO, see base class, a bare link or the like", _BOILERPLATE.match
     ),
-    Filter("comment: auto-generated", "a tool wrote it", lambda query: _GENERATED.match(query) is not None),
-    Filter(
-        "comment: boilerplate",
-        "it says TODO, see base class, a bare link or the like",
-        lambda query: _BOILERPLATE.match(query) is not None,
-    ),
-    Filter(
-        "comment: code, not words",
-        "code that was commented out",
-        lambda query: _CODE_AS_COMMENT.search(query) is not None,
-    ),
+    Filter("comment: code, not words", "code that was commented out", _CODE_AS_COMMENT.search),
     Filter("comment: not English", "prose in another language", lambda query: not is_english(query)),
 )
 
@@ -104,7 +94,7 @@ CODE_FILTERS: tuple[Filter[Definition], ...] = (
     Filter(
         "code: empty body",
         "a stub that passes, raises NotImplementedError or is deleted",
-        lambda one: _STUB.search(one.bare_code.rstrip()[-400:]) is not None,
+        lambda one: _STUB.search(one.bare_code.rstrip()[-400:]),
     ),
     Filter("code: getter or setter", "one line that gives or takes a field", _is_accessor),
 )

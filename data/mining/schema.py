@@ -65,7 +65,7 @@ class Reason:
 class Filter(Reason, Generic[T]):
     """A reason that is found by looking at one thing alone: a comment, a function, a commit."""
 
-    holds: Callable[[T], bool]
+    holds: Callable[[T], object]  # true for what is left out
 
 
 def first_reason(filters: Sequence[Filter[T]], thing: T) -> str | None:

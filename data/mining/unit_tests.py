@@ -82,7 +82,7 @@ def find_tests(source: SourceFile) -> tuple[list[Function], list[Function]]:
         found = Function(source.path, source.language, one.name, one.bare_code)
         if _is_test(one, source.path, marks):
             tests.append(found)
-        elif not _TEST_PLACE.search(source.path) and not _in_test_module(one):
+        elif not _TEST_PLACE.search(source.path) and {"test", "tests"}.isdisjoint(one.name.split(".")):
             functions.append(found)
     return tests, functions
 
@@ -119,10 +119,6 @@ def _is_test(one: Definition, path: str, marks: "_Marks | None") -> bool:
     if marks.attribute.search(head):
         return True
     return bool(_TEST_PLACE.search(path) and marks.name.match(one.name.rpartition(".")[2]))
-
-
-def _in_test_module(one: Definition) -> bool:
-    return not {"test", "tests"}.isdisjoint(one.name.split("."))
 
 
 _Index = defaultdict[tuple[str, str], list[Function]]
