@@ -19,7 +19,8 @@ from codequarry.data.eval_set import EvalSet
 from codequarry.data.mining.checkout import Tree
 from codequarry.data.mining.filters import query_of
 from codequarry.data.mining.mine import mine
-from codequarry.data.parsing.parse import SourceReport, read_tree
+from codequarry.data.parsing.parse import read_tree
+from codequarry.data.parsing.source_files import SourceReport
 
 if TYPE_CHECKING:
     from codequarry.benchmarks.commit_retrieval import CommitSet

@@ -12,7 +12,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codequarry.data.parsing.parse import Definition, SourceFile
+from codequarry.data.parsing.definitions import Definition
+from codequarry.data.parsing.parse import SourceFile
 from codequarry.search.chunk import Chunk
 
 LONGEST = 60  # lines; longer pieces are cut where a statement begins. 512 tokens are about 60 lines

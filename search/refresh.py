@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from codequarry.data.parsing.parse import SourceFile, SourceReport, list_sources, read_source
+from codequarry.data.parsing.parse import SourceFile, read_source
+from codequarry.data.parsing.source_files import SourceReport, list_sources
 from codequarry.search.chunk import Chunk, Kind
 from codequarry.search.code_chunks import code_chunks
 from codequarry.search.database import writing

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Literal, get_args
 
 from codequarry.data.deduplication import first_alike
@@ -71,16 +72,13 @@ def _unit(one: MinedPair) -> _Unit:
 
 
 def _newest(found: Sequence[MinedPair], holdout: float) -> set[_Unit]:
-    groups: defaultdict[tuple[str, bool], set[_Unit]] = defaultdict(set)
-    for one in found:
-        unit = _unit(one)
-        groups[unit[:2]].add(unit)
     newest: set[_Unit] = set()
-    for units in groups.values():
+    for _, group in groupby(sorted(set(map(_unit, found))), key=lambda unit: unit[:2]):
+        units = list(group)
         count = round(holdout * len(units))
         if holdout and len(units) > 1:
             count = min(max(count, 1), len(units) - 1)
-        newest.update(sorted(units)[len(units) - count :])
+        newest.update(units[len(units) - count :])
     return newest
 
 

@@ -21,16 +21,6 @@ from codequarry.data.parsing.python import parse_python, python_definitions
 from codequarry.data.parsing.source_files import SourceReport, list_sources, read_text
 from codequarry.data.parsing.tree_sitter import grammar_parser, tree_sitter_definitions
 
-__all__ = [
-    "Definition",
-    "SourceFile",
-    "SourceReport",
-    "list_sources",
-    "parse_source",
-    "read_source",
-    "read_tree",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:

@@ -5,14 +5,9 @@ from pathlib import Path
 import pytest
 
 import codequarry
-from codequarry.data.parsing.parse import (
-    Definition,
-    SourceFile,
-    SourceReport,
-    list_sources,
-    parse_source,
-    read_source,
-)
+from codequarry.data.parsing.definitions import Definition
+from codequarry.data.parsing.parse import SourceFile, parse_source, read_source
+from codequarry.data.parsing.source_files import SourceReport, list_sources
 from codequarry.search.chunk import Chunk
 from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks, has_content
 from codequarry.search.prose_chunks import PROSE_LANGUAGES

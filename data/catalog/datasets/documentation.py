@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from codequarry.data.catalog.datasets import texts
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -56,9 +57,8 @@ def read_documentation(source: str) -> Callable[[Files], Iterator[Pair]]:
 def _read(source: str, files: Files) -> Iterator[Pair]:
     found: list[tuple[Manual, str, Section, str]] = []
     pages: Counter[tuple[str, str]] = Counter()
-    for path, content in files:
+    for path, page in texts(files):
         manual = _MANUALS["/".join(path.split("/")[:2])]
-        page = content.decode("utf-8", "replace")
         reads = restructured if path.endswith(".rst") else sections
         parts = [part for part in reads(page) if part.heading]
         title = plain(page_title(page) if reads is sections else parts[0].heading if parts else "")
@@ -123,7 +123,7 @@ def page_title(page: str) -> str:
 def sections(page: str) -> Iterator[Section]:
     """The sections of a page in order, as written; a `#` inside a code fence is no heading."""
     level, heading, lines, fence = 0, "", list[str](), ""
-    for line in _FRONT_MATTER.sub("", page.replace("\r\n", "\n"), count=1).split("\n"):
+    for line in _FRONT_MATTER.sub("", page, count=1).split("\n"):
         if found := _FENCE.match(line):
             if not fence:
                 fence = found[1]
@@ -166,7 +166,7 @@ def restructured(page: str) -> Iterator[Section]:
 
     Links and roles become their text, and what a `code-block` directive holds stays indented.
     """
-    lines, marks = page.replace("\r\n", "\n").split("\n"), list[str]()
+    lines, marks = page.split("\n"), list[str]()
     level, heading, body = 0, "", list[str]()
     for number, line in enumerate(lines):
         under = _UNDERLINE.match(lines[number + 1]) if number + 1 < len(lines) else None
@@ -203,8 +203,8 @@ def read_errors(files: Files) -> Iterator[Pair]:
 
     Pages that only list others, and thus quote no message, are left out.
     """
-    for _, content in files:
-        parts = [part for part in sections(content.decode("utf-8", "replace")) if part.heading]
+    for _, page in texts(files):
+        parts = [part for part in sections(page) if part.heading]
         if not parts or parts[0].level != 1:
             continue
         top = parts[0].text.strip()
@@ -241,9 +241,7 @@ _Part = tuple[int, str, list[str]]  # level and words of a heading, and the line
 def read_docs_qa(files: Files) -> EvalSet:
     """Every section of two words or more in its heading, and of at least 200 characters."""
     pairs = (
-        (question, section, "")
-        for _, content in files
-        for question, section in question_sections(content.decode("utf-8", "replace").replace("\r\n", "\n"))
+        (question, section, "") for _, page in texts(files) for question, section in question_sections(page)
     )
     return set_of_pairs("docs_qa", "qa", pairs)
 

@@ -4,6 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from codequarry.data.catalog.datasets import texts
 from codequarry.data.catalog.datasets.documentation import page_title, plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
@@ -20,10 +21,9 @@ _LONGEST = 2_500
 
 def read_interviews(files: Files) -> Iterator[Pair]:
     """The questions of five lists, each in its own layout, with answers of 60 characters and more."""
-    for path, content in files:
+    for path, page in texts(files):
         found: Iterable[tuple[str, str]]
         owner, topic = path.split("/")[0], path.rpartition("/")[2].removesuffix(".md")
-        page = content.decode("utf-8", "replace").replace("\r\n", "\n")
         if owner == "FAQGURU":
             language, found = topic.lower(), _by_heading(page, 3)
         elif owner == "sudheerj":

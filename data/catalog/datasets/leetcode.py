@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import permutations
 
-from codequarry.data.catalog.datasets import lot
+from codequarry.data.catalog.datasets import lot, texts
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -33,8 +33,8 @@ def read_leetcode(files: Files) -> Iterator[Pair]:
     """
     ours: defaultdict[tuple[int, str], dict[str, str]] = defaultdict(dict)
     theirs: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for path, content in files:
-        code = content.decode("utf-8", "replace").replace("\r\n", "\n").strip()
+    for path, text in texts(files):
+        code = text.strip()
         if found := _FOLDER.search(path):
             number, language = int(found[1]), _LANGUAGES.get(found[3])
             if language and not is_held_out_problem(number) and _SHORTEST <= len(code) <= _LONGEST:
@@ -85,11 +85,11 @@ def read_leetcode_p2s(files: Files) -> EvalSet:
     """Every problem's solution is a document; a held-out problem's statement is a query."""
     statements: dict[int, str] = {}
     solutions: dict[int, str] = {}
-    for path, content in files:
+    for path, text in texts(files):
         found = _SOLUTION_PATH.search(path)
         if not found:
             continue
-        number, text = int(found[1]), content.decode("utf-8", "replace").replace("\r\n", "\n")
+        number = int(found[1])
         if found[2] == "Solution.py":
             if _SHORTEST_SOLUTION <= len(text) <= _LONGEST_SOLUTION:
                 solutions[number] = text.strip()

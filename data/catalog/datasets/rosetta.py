@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from codequarry.data.catalog.datasets import lot
+from codequarry.data.catalog.datasets import lot, texts
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -79,11 +79,10 @@ def read_explanations(files: Files) -> Iterator[Pair]:
 def _tasks(files: Files) -> dict[str, _Task]:
     """Every task but those that are evaluated on, sorted by name."""
     tasks: defaultdict[str, _Task] = defaultdict(_Task)
-    for path, content in sorted(files, key=lambda file: _in_page_order(file[0])):
+    for path, text in sorted(texts(files), key=lambda file: _in_page_order(file[0])):
         name, folder = path.split("/")[3:5]
         if is_held_out_task(name):
             continue
-        text = content.decode("utf-8", "replace").replace("\r\n", "\n")
         if folder == "00DESCRIPTION":
             tasks[name].description = _description(name, text)
         elif folder in LANGUAGES and _SHORTEST <= len(text.strip()) <= _LONGEST:

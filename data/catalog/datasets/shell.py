@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from codequarry.data.catalog.datasets import lot
+from codequarry.data.catalog.datasets import lot, texts
 from codequarry.data.catalog.datasets.documentation import plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
@@ -104,9 +104,9 @@ def read_powershell(files: Files) -> Iterator[Pair]:
 
     Blocks of output are left out; of a block that shows prompts, the lines behind a prompt are taken.
     """
-    for _, content in files:
+    for _, page in texts(files):
         inside = False
-        for section in sections(content.decode("utf-8", "replace")):
+        for section in sections(page):
             if section.level <= 2:
                 inside = section.heading.strip().upper() == "EXAMPLES"
                 continue

@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from codequarry.data.catalog.datasets import lot
+from codequarry.data.catalog.datasets import lot, texts
 from codequarry.data.catalog.datasets.documentation import page_title
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
@@ -44,10 +44,9 @@ def read_text(files: Files) -> Iterator[Pair]:
 
 def _examples(files: Files) -> Iterator[tuple[str, str, str, bool]]:
     """Query, text and language of each example, and whether a checksum chose it for its code."""
-    for path, content in files:
+    for path, page in texts(files):
         folder, _, file = path.rpartition("/")
         topic = folder.rpartition("/")[2]
-        page = content.decode("utf-8", "replace").replace("\r\n", "\n")
         if file == "_index.md":
             continue
         title, parts = page_title(page), _HEADING.split(page)

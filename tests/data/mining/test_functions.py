@@ -4,7 +4,8 @@ import pytest
 
 from codequarry.data.mining.functions import LONG_SIGNATURE, MIN_LINES_TO_CUT, NO_BODY, NO_CUT, pairs_of_file
 from codequarry.data.mining.schema import KINDS
-from codequarry.data.parsing.parse import SourceFile, SourceReport, read_source
+from codequarry.data.parsing.parse import SourceFile, read_source
+from codequarry.data.parsing.source_files import SourceReport
 
 WORK = """class Case:
     # Works on a case

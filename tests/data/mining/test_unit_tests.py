@@ -3,7 +3,8 @@ from collections import Counter
 import pytest
 
 from codequarry.data.mining.unit_tests import MANY_TESTS, MAX_TESTS, NO_SUBJECT, find_tests, pairs_of_tests
-from codequarry.data.parsing.parse import SourceReport, read_source
+from codequarry.data.parsing.parse import read_source
+from codequarry.data.parsing.source_files import SourceReport
 
 # By language a file of code and a file with a test of it.
 PROJECTS = {

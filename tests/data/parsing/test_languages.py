@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from codequarry.data.parsing.languages import LANGUAGES, language_of_text
-from codequarry.data.parsing.parse import SourceReport, parse_source, read_tree
+from codequarry.data.parsing.parse import parse_source, read_tree
+from codequarry.data.parsing.source_files import SourceReport
 
 SAMPLES = Path(__file__).parent / "language_samples"
 

@@ -8,13 +8,13 @@ import textwrap
 import pytest
 
 from codequarry.data.parsing.parse import (
-    SourceReport,
     cut_in_two,
     parse_source,
     read_source,
     read_tree,
     statement_lines,
 )
+from codequarry.data.parsing.source_files import SourceReport
 
 
 def test_a_docstring_on_the_line_of_its_function_is_cut_out_of_that_line():
