@@ -49,12 +49,9 @@ def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
 def run_negatives(arguments: argparse.Namespace, load: "Callable[[str], SentenceTransformer]") -> None:
     """Mine as the parsed options say, with a model that `load` finds by its name."""
     from codequarry.data.hard_negatives import mine_negatives
-    from codequarry.data.pair_files import SUFFIXES, read_pairs, write_pairs
+    from codequarry.data.pair_files import check_suffix, read_pairs, write_pairs
 
-    if not arguments.out.name.endswith(SUFFIXES):  # now, and not after an hour of mining
-        raise ValueError(
-            f"{arguments.out.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}."
-        )
+    check_suffix(arguments.out)  # now, and not after an hour of mining
     read = read_pairs(arguments.pairs, skip_bad=arguments.skip_bad)
     start, end = arguments.range
     if arguments.per_pair < 1 or not 0 <= start < end or not 0 <= arguments.margin < 1:

@@ -3,7 +3,7 @@
 Nothing of a repository is ever run: no work tree is checked out, no hook and no filter is called.
 
 >>> repository = open_repository("pallets/markupsafe", commit="…")
->>> for path, content in repository.read_files(repository.list_files("…", ["src/**/*.py"])): ...
+>>> for path, content in repository.read_files("…", repository.list_files("…", ["src/**/*.py"])): ...
 """
 
 import os

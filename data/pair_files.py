@@ -51,15 +51,8 @@ def read_pairs(path: Path | str, *, skip_bad: bool = False, progress: bool = Tru
     pairs: list[Pair] = []
     skipped = 0
     size = sum(file.stat().st_size for file in files)
-    with tqdm(
-        total=size,
-        desc="reading pairs",
-        unit="B",
-        unit_scale=True,
-        delay=2,
-        disable=not progress,
-        leave=False,
-    ) as bar:
+    options: dict[str, Any] = {"unit": "B", "unit_scale": True, "delay": 2, "leave": False}
+    with tqdm(total=size, desc="reading pairs", disable=not progress, **options) as bar:
         for file in files:
             for position, found in _records(file, bar):
                 try:
@@ -100,6 +93,12 @@ def pair_files(path: Path) -> tuple[Path, ...]:
     return files
 
 
+def check_suffix(path: Path) -> None:
+    """Raise ValueError for a file to write whose name has none of the `SUFFIXES`."""
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(f"{path.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}.")
+
+
 def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
     """Write pairs to one file, its kind by the name: `.jsonl`, `.jsonl.gz` or `.parquet`.
 
@@ -108,8 +107,7 @@ def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
     Raises ValueError for another ending.
     """
     path = Path(path)
-    if not path.name.endswith(SUFFIXES):
-        raise ValueError(f"{path.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}.")
+    check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending keeps a file left over from a kill out of every later reading.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -215,14 +215,9 @@ def build_train(
     build = TrainBuild()
     out.mkdir(parents=True, exist_ok=True)
     record = _read_record(out / RECORD)
-    wanted: list[TrainSource | Repository] = []
     rows: list[TrainSource | Repository] = [*sources, *repositories]
-    for row in rows:
-        reason = _forbidden(row.licence, licences)
-        if reason:
-            build.left_out[row.name] = reason
-        else:
-            wanted.append(row)
+    build.left_out.update((row.name, why) for row in rows if (why := _forbidden(row.licence, licences)))
+    wanted = [row for row in rows if row.name not in build.left_out]
     for row in tqdm(wanted, "building", unit=" sources", delay=2, disable=not progress, leave=False):
         folder = f"{_MINED}/" if isinstance(row, Repository) else ""
         file = f"{folder}{row.name.replace('/', '+')}.jsonl.gz"

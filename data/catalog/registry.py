@@ -31,33 +31,20 @@ from codequarry.data.catalog.schema import (
     read_rows,
 )
 
-_TRAIN_ROWS = (
-    *code_translation.TRAIN_SOURCES,
-    *documentation.TRAIN_SOURCES,
-    *interviews.TRAIN_SOURCES,
-    *leetcode.TRAIN_SOURCES,
-    *rosetta.TRAIN_SOURCES,
-    *shell.TRAIN_SOURCES,
-    *text_to_code.TRAIN_SOURCES,
-    *stack_overflow.TRAIN_SOURCES,
-    *text_to_sql.TRAIN_SOURCES,
+_MODULES = (
+    code_translation, completion, documentation, interviews, leetcode, rosetta, shell, text_to_code,
+    stack_overflow, text_to_sql,
+)  # fmt: skip
+TRAIN_SOURCES: Mapping[str, TrainSource] = MappingProxyType(
+    {row.name: row for module in _MODULES for row in getattr(module, "TRAIN_SOURCES", ())}
 )
-TRAIN_SOURCES: Mapping[str, TrainSource] = MappingProxyType({row.name: row for row in _TRAIN_ROWS})
 
 # The order of tables and messages.
 _EVAL_ORDER = (
     "humaneval", "mbpp", "ds1000", "conala", "so_codenn", "leetcode_p2s", "codesearchnet_real",
     "rosetta_py_cpp", "codexglue_java_cs", "mbxp_code2nl", "docs_qa", "completion_py",
 )  # fmt: skip
-_EVAL_ROWS = (
-    *code_translation.EVAL_SOURCES,
-    *completion.EVAL_SOURCES,
-    *documentation.EVAL_SOURCES,
-    *leetcode.EVAL_SOURCES,
-    *text_to_code.EVAL_SOURCES,
-    *rosetta.EVAL_SOURCES,
-    *stack_overflow.EVAL_SOURCES,
-)
+_EVAL_ROWS: list[EvalSource] = [row for module in _MODULES for row in getattr(module, "EVAL_SOURCES", ())]
 EVAL_SOURCES: Mapping[str, EvalSource] = MappingProxyType(
     {row.name: row for row in sorted(_EVAL_ROWS, key=lambda row: _EVAL_ORDER.index(row.name))}
 )
