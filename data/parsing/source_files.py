@@ -21,16 +21,8 @@ MAX_BYTES = 1_000_000  # a larger file is data or a bundle; the longest hand-wri
 MAX_LINE = 5_000  # characters; a longer line of code was not written by hand
 _ABSENT = frozenset({".git", ".hg", ".svn", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _VENDORED = frozenset(
-    {
-        "node_modules",
-        "bower_components",
-        "vendor",
-        "third_party",
-        "thirdparty",
-        "third-party",
-        "site-packages",
-    }
-    | {".venv", "venv", ".tox", ".nox", ".eggs"}
+    {"node_modules", "bower_components", "vendor", "third_party", "thirdparty", "third-party"}
+    | {"site-packages", ".venv", "venv", ".tox", ".nox", ".eggs"}
 )
 _BUILT = frozenset({"dist", "build"})
 _MINIFIED = re.compile(r"[.-](min|bundle)\.\w+$")

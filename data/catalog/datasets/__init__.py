@@ -5,6 +5,11 @@ from collections.abc import Iterator
 
 from codequarry.data.catalog.schema import Files
 
+# Repositories, each at its commit, that readers of several files take parts of.
+AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
+POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
+CODEXGLUE = ("microsoft/CodeXGLUE", "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9")
+
 
 def texts(files: Files) -> Iterator[tuple[str, str]]:
     """Path and text of each file, with plain newlines; bytes that are not UTF-8 are replaced."""

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from codequarry.data.catalog.datasets import CODEXGLUE
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -64,7 +65,7 @@ def read_codexglue_java_cs(files: Files) -> EvalSet:
     return set_of_pairs("codexglue_java_cs", "code2code", pairs)
 
 
-_CODEXGLUE = "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9"
+_CODEGEN = ("facebookresearch/CodeGen", "e3e8855c4abbd7d19c8fec36b49d7e7fe7479dbf")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
@@ -72,8 +73,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         tasks=("code2code",),
         where=(
             Git(
-                "facebookresearch/CodeGen",
-                "e3e8855c4abbd7d19c8fec36b49d7e7fe7479dbf",
+                *_CODEGEN,
                 tuple(
                     f"/data/transcoder_evaluation_gfg/{language}/**"
                     for language in ("c", "cpp", "go", "java", "python", "rust")
@@ -96,8 +96,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         task="code2code",
         where=(
             Git(
-                "microsoft/CodeXGLUE",
-                _CODEXGLUE,
+                *CODEXGLUE,
                 (
                     "/Code-Code/code-to-code-trans/data/test.java-cs.txt.java",
                     "/Code-Code/code-to-code-trans/data/test.java-cs.txt.cs",

@@ -93,27 +93,19 @@ def _functions(path: str, content: bytes) -> Iterator[_Function]:
             yield _Function(path, *halves)
 
 
+_PACKAGES = (
+    Distribution("flask", "3.1.3", "0ef0e52b8a9cd932855379197dd8f94047b359ca0a78695144304cb45f87c9eb"),
+    Distribution("httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc"),
+    Distribution("attrs", "26.1.0", "d03ceb89cb322a8fd706d4fb91940737b6642aa36998fe130a9bc96c985eff32"),
+    Distribution("networkx", "3.6.1", "26b7c357accc0c8cde558ad486283728b65b6a95d85ee1cd66bafab4c8168509"),
+    Distribution("sympy", "1.14.0", "d3d3fe8df1e5a0b42f0e7bdf50541697dbe7d23746e894990c030e2b05e72517"),
+)
+
 EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="completion_py",
         task="code2completion",
-        where=(
-            Distribution(
-                "flask", "3.1.3", "0ef0e52b8a9cd932855379197dd8f94047b359ca0a78695144304cb45f87c9eb"
-            ),
-            Distribution(
-                "httpx", "0.28.1", "75e98c5f16b0f35b567856f597f06ff2270a374470a5c2392242528e3e3e42fc"
-            ),
-            Distribution(
-                "attrs", "26.1.0", "d03ceb89cb322a8fd706d4fb91940737b6642aa36998fe130a9bc96c985eff32"
-            ),
-            Distribution(
-                "networkx", "3.6.1", "26b7c357accc0c8cde558ad486283728b65b6a95d85ee1cd66bafab4c8168509"
-            ),
-            Distribution(
-                "sympy", "1.14.0", "d3d3fe8df1e5a0b42f0e7bdf50541697dbe7d23746e894990c030e2b05e72517"
-            ),
-        ),
+        where=_PACKAGES,
         licence="BSD-3-Clause",
         languages=("python",),
         read=read_completion_py,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from codequarry.data.catalog.datasets import texts
+from codequarry.data.catalog.datasets import AZURE, POWERSHELL, texts
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -305,9 +305,11 @@ def _plain_section(text: str) -> str:
     return re.sub(r"\n\s*\n\s*\n", "\n\n", text).strip()
 
 
-_AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
 _CPP = ("MicrosoftDocs/cpp-docs", "a2e592a8fc391b6aff8d1323f5b58696abdc5d57")
-_POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
+_ENTITY_FRAMEWORK = ("dotnet/EntityFramework.Docs", "16e474b58151684c890eb0041ef84f38e59610d3")
+_REACT_DEV = ("reactjs/react.dev", "12d692da47e77cdc558b928fcfbaf4e71c6d0cec")
+_WSL = ("MicrosoftDocs/WSL", "8842def77a852af26318b9ebec78063a94b068ed")
+_TYPESCRIPT_WEBSITE = ("microsoft/TypeScript-Website", "1f8e642574ce992bfd573a96b5e3de43d8ac044a")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
@@ -326,18 +328,10 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         tasks=("qa",),
         where=(
             Git(*_CPP, ("/docs/**/*.md", "!/docs/error-messages/")),
-            Git(*_POWERSHELL, ("/reference/docs-conceptual/**/*.md",)),
-            Git(*_AZURE, ("/docs-conceptual/azps-16.2.0/**/*.md", "!release-notes*", "!migrate-az-*")),
-            Git(
-                "dotnet/EntityFramework.Docs",
-                "16e474b58151684c890eb0041ef84f38e59610d3",
-                ("/entity-framework/**/*.md",),
-            ),
-            Git(
-                "reactjs/react.dev",
-                "12d692da47e77cdc558b928fcfbaf4e71c6d0cec",
-                ("/src/content/**/*.md", "!/src/content/blog/"),
-            ),
+            Git(*POWERSHELL, ("/reference/docs-conceptual/**/*.md",)),
+            Git(*AZURE, ("/docs-conceptual/azps-16.2.0/**/*.md", "!release-notes*", "!migrate-az-*")),
+            Git(*_ENTITY_FRAMEWORK, ("/entity-framework/**/*.md",)),
+            Git(*_REACT_DEV, ("/src/content/**/*.md", "!/src/content/blog/")),
         ),
         licence="CC-BY-4.0",
         languages=("cpp", "csharp", "javascript", "powershell"),
@@ -365,16 +359,8 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         task="qa",
         where=(
             Git("vuejs/docs", "01e098a967951ea92d09b100b8e7d82c7a3369a2", ("/src/**/*.md", "!releases.md")),
-            Git(
-                "MicrosoftDocs/WSL",
-                "8842def77a852af26318b9ebec78063a94b068ed",
-                ("/WSL/**/*.md", "!*release-notes.md"),
-            ),
-            Git(
-                "microsoft/TypeScript-Website",
-                "1f8e642574ce992bfd573a96b5e3de43d8ac044a",
-                ("/packages/documentation/copy/en/**/*.md", "!**/release-notes/*.md"),
-            ),
+            Git(*_WSL, ("/WSL/**/*.md", "!*release-notes.md")),
+            Git(*_TYPESCRIPT_WEBSITE, ("/packages/documentation/copy/en/**/*.md", "!**/release-notes/*.md")),
             Git("rust-lang/book", "917544888a55e4da7109bdba8c88c893c0da70f4", ("/src/**/*.md",)),
             Git("rust-lang/rust-by-example", "898f0ac1479223d332309e0fce88d44b39927d28", ("/src/**/*.md",)),
         ),

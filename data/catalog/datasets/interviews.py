@@ -58,32 +58,21 @@ def _joined(parts: list[str]) -> str:
     return textwrap.dedent(_TO_TOP.sub("", _SOURCE.sub("", "\n".join(parts))))
 
 
+_REACTJS = ("sudheerj/reactjs-interview-questions", "4c355593498bb1878953b6b7f23c20c02848909e")
+_SYSADMIN = ("trimstray/test-your-sysadmin-skills", "d566322e4f6a656fb835bf34712a67db269d5f2d")
+_JAVASCRIPT = ("lydiahallie/javascript-questions", "a8b427b9f7f94f1a2965144ba544b475c5f65829")
+_HANDBOOK = ("yangshun/front-end-interview-handbook", "e9a6824b5eee1ae943baf3814cb97879b8372e0a")
+
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="interview_techqa",
         tasks=("qa",),
         where=(
             Git("FAQGURU/FAQGURU", "52f6a1092c388309676d149db379e4c3b7f63771", ("/topics/en/*.md",)),
-            Git(
-                "sudheerj/reactjs-interview-questions",
-                "4c355593498bb1878953b6b7f23c20c02848909e",
-                ("/README.md",),
-            ),
-            Git(
-                "trimstray/test-your-sysadmin-skills",
-                "d566322e4f6a656fb835bf34712a67db269d5f2d",
-                ("/README.md",),
-            ),
-            Git(
-                "lydiahallie/javascript-questions",
-                "a8b427b9f7f94f1a2965144ba544b475c5f65829",
-                ("/README.md",),
-            ),
-            Git(
-                "yangshun/front-end-interview-handbook",
-                "e9a6824b5eee1ae943baf3814cb97879b8372e0a",
-                ("/packages/quiz/questions/*/en-US.mdx",),
-            ),
+            Git(*_REACTJS, ("/README.md",)),
+            Git(*_SYSADMIN, ("/README.md",)),
+            Git(*_JAVASCRIPT, ("/README.md",)),
+            Git(*_HANDBOOK, ("/packages/quiz/questions/*/en-US.mdx",)),
         ),
         licence="MIT",
         languages=("angular", "c", "html", "java", "javascript", "linux", "react", "ruby", "sql"),

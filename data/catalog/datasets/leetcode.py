@@ -118,18 +118,14 @@ def plain_statement(readme: str) -> str:
     return re.sub(r"\n\s*\n+", "\n", re.sub(r"[ \t]+", " ", text)).strip()
 
 
+_KAMYU104 = ("kamyu104/LeetCode-Solutions", "a42318b19416b86d301d01db278172da59490a69")
+_DOOCS = ("doocs/leetcode", "b6ee4f59f28bcf325b7ec535d0a0e12b409e70f4")
+
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="leetcode_code2code",
         tasks=("code2code",),
-        where=(
-            Git("doocs/leetcode", "b6ee4f59f28bcf325b7ec535d0a0e12b409e70f4", ("/solution/*/*/Solution.*",)),
-            Git(
-                "kamyu104/LeetCode-Solutions",
-                "a42318b19416b86d301d01db278172da59490a69",
-                ("/Python/*.py", "/C++/*.cpp"),
-            ),
-        ),
+        where=(Git(*_DOOCS, ("/solution/*/*/Solution.*",)), Git(*_KAMYU104, ("/Python/*.py", "/C++/*.cpp"))),
         licence="CC-BY-SA-4.0",
         languages=("c", "cpp", "csharp", "go", "java", "javascript", "php", "python", "rust", "typescript"),
         read=read_leetcode,
@@ -144,13 +140,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="leetcode_p2s",
         task="nl2code",
-        where=(
-            Git(
-                "doocs/leetcode",
-                "b6ee4f59f28bcf325b7ec535d0a0e12b409e70f4",
-                ("/solution/*/*/README_EN.md", "/solution/*/*/Solution.py"),
-            ),
-        ),
+        where=(Git(*_DOOCS, ("/solution/*/*/README_EN.md", "/solution/*/*/Solution.py")),),
         licence="LicenseRef-LeetCode",
         languages=("python",),
         read=read_leetcode_p2s,

@@ -177,13 +177,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="rosetta_py_cpp",
         task="code2code",
-        where=(
-            Git(
-                "bgloyer/RosettaCodeData",
-                "88f62ba8313782006d9684f95b4174011802f640",
-                ("/Task/*/C++/*", "/Task/*/Python/*"),
-            ),
-        ),
+        where=(Git(*_ROSETTA, ("/Task/*/C++/*", "/Task/*/Python/*")),),
         licence="GFDL-1.2-or-later",
         languages=("python", "cpp"),
         read=read_rosetta_py_cpp,

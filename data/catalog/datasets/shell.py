@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from codequarry.data.catalog.datasets import lot, texts
+from codequarry.data.catalog.datasets import AZURE, POWERSHELL, lot, texts
 from codequarry.data.catalog.datasets.documentation import plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
@@ -138,9 +138,8 @@ def read_nl2bash(files: Files) -> Iterator[Pair]:
             yield Pair("nl2code", sentence.strip(), command.strip(), "nl2bash", "bash")
 
 
-_AZURE = ("MicrosoftDocs/azure-docs-powershell", "94a1a083642e3e1e0cf9b577b22ddbabea03963d")
-_POWERSHELL = ("MicrosoftDocs/PowerShell-Docs", "27138b21b41de3e2b43cfcac4a56861ca419d5eb")
 _TLDR = Git("tldr-pages/tldr", "08e345f42639f67d99282813247ac670dc6e87cb", ("/pages/**/*.md",))
+_NL2BASH = ("TellinaTool/nl2bash", "466c5fe873ab08c7cc0112ea1521cc6ad9c20992")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
@@ -168,8 +167,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         name="powershell",
         tasks=("nl2code",),
         where=(
-            Git(*_POWERSHELL, ("/reference/5.1/**/*.md", "/reference/7.7/**/*.md")),
-            Git(*_AZURE, ("/azps-16.2.0/**/*.md",)),
+            Git(*POWERSHELL, ("/reference/5.1/**/*.md", "/reference/7.7/**/*.md")),
+            Git(*AZURE, ("/azps-16.2.0/**/*.md",)),
         ),
         licence="CC-BY-4.0",
         languages=("powershell",),
@@ -195,13 +194,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="nl2bash",
         tasks=("nl2code",),
-        where=(
-            Git(
-                "TellinaTool/nl2bash",
-                "466c5fe873ab08c7cc0112ea1521cc6ad9c20992",
-                ("/data/bash/all.nl", "/data/bash/all.cm"),
-            ),
-        ),
+        where=(Git(*_NL2BASH, ("/data/bash/all.nl", "/data/bash/all.cm")),),
         licence="MIT",
         languages=("bash",),
         read=read_nl2bash,

@@ -155,6 +155,8 @@ def read_codenn(files: Files) -> Iterator[Pair]:
 
 _PROSE_LANGUAGES = ("android", "csharp", "ios", "java", "javascript", "php", "python", "ruby", "sql")
 _WIKIOD = Git("wikiod-com/wikiod", "9c05f416f46d3cd6f219611ce64f5dc30f29a298", ("/en/docs/**/*.md",))
+_CODENN = ("sriniiyer/codenn", "0f7fbb8b298a84faf4a14a8f76199e39af685e4a")
+_CONALA = ("shilliscmu/TranxConalaBaseline", "5520285387d946e826f4cc5a4a0a1bf7361355e5")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
@@ -162,8 +164,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         tasks=("nl2code",),
         where=(
             Git(
-                "sriniiyer/codenn",
-                "0f7fbb8b298a84faf4a14a8f76199e39af685e4a",
+                *_CODENN,
                 tuple(
                     f"/data/stackoverflow/{language}/{split}.txt"
                     for language in ("csharp", "sql", "python")
@@ -204,13 +205,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="conala",
         tasks=("nl2code",),
-        where=(
-            Git(
-                "shilliscmu/TranxConalaBaseline",
-                "5520285387d946e826f4cc5a4a0a1bf7361355e5",
-                ("/conala-train.json",),
-            ),
-        ),
+        where=(Git(*_CONALA, ("/conala-train.json",)),),
         licence="CC-BY-SA-4.0",
         languages=("python",),
         read=read_conala_pairs,
@@ -225,8 +220,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         task="nl2code",
         where=(
             Git(
-                "sriniiyer/codenn",
-                "0f7fbb8b298a84faf4a14a8f76199e39af685e4a",
+                *_CODENN,
                 tuple(f"/data/stackoverflow/{language}/test.txt" for language in ("csharp", "python", "sql")),
             ),
         ),
@@ -244,13 +238,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="conala",
         task="nl2code",
-        where=(
-            Git(
-                "shilliscmu/TranxConalaBaseline",
-                "5520285387d946e826f4cc5a4a0a1bf7361355e5",
-                ("/conala-test.json",),
-            ),
-        ),
+        where=(Git(*_CONALA, ("/conala-test.json",)),),
         licence="CC-BY-SA-4.0",
         languages=("python",),
         read=read_conala,

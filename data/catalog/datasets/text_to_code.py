@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from codequarry.data.catalog.datasets import CODEXGLUE
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -130,14 +131,18 @@ def json_lines(files: Files) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-_CODEXGLUE = ("microsoft/CodeXGLUE", "ac74a62802a0dd159b3258c78a2df8ad36cdf2b9")
 _MBXP = ("cpp", "csharp", "java", "javascript", "kotlin", "php", "python", "ruby", "typescript")
+_SNIPPETS = ("30-seconds/30-seconds-of-code", "c16c7cb135c77fc11c88fe6772a39db34d0d98ad")
+_HUMAN_EVAL = ("openai/human-eval", "6d43fb980f9fee3c892a914eda09951f772ad10d")
+_DEEPSEEK = ("deepseek-ai/DeepSeek-Coder", "2f9fd85927c669dae3c0fbb2d607274023af243e")
+_DS1000 = ("yassine-turin/ds1000-codegen-eval", "1eea362fa5eb7bc862eb6022e53df3a9d391ac2b")
+_MXEVAL = ("amazon-science/mxeval", "e09974f990eeaf0c0e8f2b5eaff4be66effb2c86")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="concode",
         tasks=("nl2code",),
-        where=(Git(*_CODEXGLUE, ("/Text-Code/text-to-code/dataset/concode/dev.json",)),),
+        where=(Git(*CODEXGLUE, ("/Text-Code/text-to-code/dataset/concode/dev.json",)),),
         licence="C-UDA-1.0",
         languages=("java",),
         read=read_concode,
@@ -149,13 +154,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="snippets30",
         tasks=("nl2code",),
-        where=(
-            Git(
-                "30-seconds/30-seconds-of-code",
-                "c16c7cb135c77fc11c88fe6772a39db34d0d98ad",
-                ("/snippets/*.md",),
-            ),
-        ),
+        where=(Git(*_SNIPPETS, ("/snippets/*.md",)),),
         licence="CC0-1.0",
         languages=("javascript",),
         read=read_thirty_seconds,
@@ -168,11 +167,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="humaneval",
         task="nl2code",
-        where=(
-            Git(
-                "openai/human-eval", "6d43fb980f9fee3c892a914eda09951f772ad10d", ("/data/HumanEval.jsonl.gz",)
-            ),
-        ),
+        where=(Git(*_HUMAN_EVAL, ("/data/HumanEval.jsonl.gz",)),),
         licence="MIT",
         languages=("python",),
         read=read_human_eval,
@@ -184,13 +179,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="mbpp",
         task="nl2code",
-        where=(
-            Git(
-                "deepseek-ai/DeepSeek-Coder",
-                "2f9fd85927c669dae3c0fbb2d607274023af243e",
-                ("/Evaluation/MBPP/data/mbpp.jsonl",),
-            ),
-        ),
+        where=(Git(*_DEEPSEEK, ("/Evaluation/MBPP/data/mbpp.jsonl",)),),
         licence="CC-BY-4.0",
         languages=("python",),
         read=read_mbpp,
@@ -205,13 +194,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="ds1000",
         task="nl2code",
-        where=(
-            Git(
-                "yassine-turin/ds1000-codegen-eval",
-                "1eea362fa5eb7bc862eb6022e53df3a9d391ac2b",
-                ("/ds1000_data/data/ds1000.jsonl",),
-            ),
-        ),
+        where=(Git(*_DS1000, ("/ds1000_data/data/ds1000.jsonl",)),),
         licence="CC-BY-SA-4.0",
         languages=("python",),
         read=read_ds1000,
@@ -223,13 +206,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="mbxp_code2nl",
         task="code2nl",
-        where=(
-            Git(
-                "amazon-science/mxeval",
-                "e09974f990eeaf0c0e8f2b5eaff4be66effb2c86",
-                ("/data/mbxp/*_release_v*.jsonl",),
-            ),
-        ),
+        where=(Git(*_MXEVAL, ("/data/mbxp/*_release_v*.jsonl",)),),
         licence="Apache-2.0",
         languages=_MBXP,
         read=read_mbxp_code2nl,
@@ -240,7 +217,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="codesearchnet_real",
         task="nl2code",
-        where=(Git(*_CODEXGLUE, ("/Code-Code/ClozeTesting-maxmin/data/cloze-maxmin/*/clozeTest.json",)),),
+        where=(Git(*CODEXGLUE, ("/Code-Code/ClozeTesting-maxmin/data/cloze-maxmin/*/clozeTest.json",)),),
         licence="LicenseRef-per-repository",
         languages=_CLOZE_LANGUAGES,
         read=read_codesearchnet_real,

@@ -88,6 +88,7 @@ def _filled(text: str, variables: Mapping[str, str]) -> str:
 
 
 _TEXT2SQL = ("jkkummerfeld/text2sql-data", "5050bad2309a93636ea4788d3660c9202bf11e0e")
+_SPIDER = ("taoyds/spider", "b7b5b8c890cd30e35427348bb9eb8c6d1350ca7c")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
@@ -135,13 +136,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="spider",
         tasks=("nl2code",),
-        where=(
-            Git(
-                "taoyds/spider",
-                "b7b5b8c890cd30e35427348bb9eb8c6d1350ca7c",
-                ("/evaluation_examples/examples/dev.json",),
-            ),
-        ),
+        where=(Git(*_SPIDER, ("/evaluation_examples/examples/dev.json",)),),
         licence="CC-BY-SA-4.0",
         languages=("sql",),
         read=read_spider,
