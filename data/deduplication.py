@@ -284,7 +284,7 @@ def repeated_pairs(
     """For each pair why it repeats earlier ones, with the position of one of them; None to keep it.
 
     duplicate: query, document and task are those of an earlier pair, spaces and case aside.
-    repeated text: its query, or document, stands in `max_repeats` kept pairs of this source and
+    repeated text: its query, or document, is in `max_repeats` kept pairs of this source and
         task already; a heading or a `main` that everything is called says nothing.
     near-duplicate: its query and its document nearly repeat the same two texts as those of an earlier pair
         of this task. A document under different queries, and the other way round, is no repetition.

@@ -123,7 +123,7 @@ def read_eval_set(folder: Path, task: str | None = None) -> EvalSet:
 
     task: which of the five it is, for a folder whose `set.json` does not say.
 
-    Raises ValueError, with file and line, for whatever is missing, malformed, given twice or unanswered.
+    Raises ValueError, with file and line, for what is missing, malformed, given twice or unanswered.
     """
     about: dict[str, Any] = {}
     if (folder / ABOUT).is_file():

@@ -84,7 +84,7 @@ def negatives_kept_in(
 ) -> list[Pair]:
     """`mine_negatives(pairs, model, **settings)`, or what it gave before and left in `folder`.
 
-    weights: a fingerprint of the model. What lies in the folder is used only when these, the pairs and the
+    weights: a fingerprint of the model. The content of the folder is used only when these, the pairs and the
         settings are the same; otherwise it is mined again and replaced.
     """
     content = hashlib.sha256(json.dumps([weights, settings], sort_keys=True).encode())

@@ -36,7 +36,7 @@ class PairRead:
 
 
 def read_pairs(path: Path | str, *, skip_bad: bool = False, progress: bool = True) -> PairRead:
-    """Every pair of a file, or of all pair files that lie directly in a folder, by file name.
+    """Every pair of a file, or of all pair files directly in a folder, by file name.
 
     Folders inside the folder are not read: what `mine` writes keeps `train` and `heldout` apart so.
     skip_bad: count bad records instead of stopping; of a truncated file the lines before the cut are kept.
@@ -226,9 +226,9 @@ HELD_OUT = "heldout"
 
 
 def pair_folders(path: Path, *, subfolders: bool = False) -> list[Path]:
-    """Where the pairs of a path lie: the path itself, or with `subfolders` every folder in it that has some.
+    """The folders with pairs at a path: itself, or with `subfolders` every folder in it that has some.
 
-    Folders called `heldout`, hidden ones and whatever is in them are left out: what is kept for measuring
+    Folders called `heldout`, hidden ones and all inside them are left out: what is kept for measuring
     never trains.
     """
     if not subfolders or not path.is_dir():

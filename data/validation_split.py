@@ -53,9 +53,9 @@ def split(
 ) -> ValidationSplit:
     """Hold some pairs of each source and task out, the same ones every time.
 
-    A pair does not say which file it was mined from, but pairs of one file stand next to each other. So runs
+    A pair has no field for the file that it was mined from, but pairs of one file are neighbours. So runs
     of neighbours are held out, about eight pairs long; a hash decides which, and where runs begin, so that
-    a pair keeps its side when others come or go, and a function found under two tasks keeps one side.
+    a pair stays on its side when others are added or removed, as does a function found under two tasks.
     Mined repositories count as one source together: there are many, and each is small.
 
     No query and no document of a validation pair is left in training, exactly or as two texts of one source
@@ -149,7 +149,7 @@ def _whole_runs(runs: Mapping[tuple[int, int], list[int]], quota: int) -> Iterat
 
 
 def _keys(pair: Pair) -> tuple[str, ...]:
-    """What two pairs have in common that must not stand on both sides."""
+    """What two pairs may have in common that must not be on both sides."""
     query, document = pair.query, pair.document
     return query, document, _opening(pair.source, query), _opening(pair.source, document)
 

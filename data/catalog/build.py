@@ -45,7 +45,7 @@ _MINED = "mined"
 
 @dataclass(frozen=True)
 class BuiltSet:
-    """One set as it lies on disk.
+    """One set on disk.
 
     made: False where it was there already, from the same row.
     """
@@ -141,7 +141,7 @@ def _built_set(row: EvalSource, queries: int, documents: int, *, made: bool) -> 
 
 @dataclass(frozen=True)
 class BuiltSource:
-    """One file of pairs as it lies on disk.
+    """One file of pairs on disk.
 
     file: relative to the folder of the build.
     repeats: pairs that were left out because the same source has the same query and document already.

@@ -22,7 +22,7 @@ from codequarry.data.git import open_repository
 from codequarry.data.pair import Pair
 
 LOCK = "data_sources.lock.json"
-PLACE = "_config"  # the key under which every record says which configuration it is from
+PLACE = "_config"  # the key of every record for the configuration that it is from
 
 
 class UnreachableError(ValueError):
@@ -30,11 +30,11 @@ class UnreachableError(ValueError):
 
 
 def records_of(places: Iterable[Hub], lock: Path) -> Iterator[Mapping[str, Any]]:
-    """Every record of these places in order, streamed; the key `_config` tells the places apart.
+    """Every record of these places in order, streamed; the key `_config` names the place.
 
     Where a place names no revision, the one in the lock file is read. Without one, the newest is asked
     of the Hub and written there, so that the next build reads the same. A folder on this machine laid out
-    as a data set is read as it lies.
+    as a data set is read as it is.
 
     Arguments:
         lock: a JSON file, data set → revision; made where it is not there.
@@ -226,7 +226,7 @@ def files_of(
         mirrors: a folder of bare clones or checkouts, tried before the network, as in `open_repository`.
         index: a package index or a folder of source distributions, as in `read_distribution`.
 
-    Raises ValueError for a place on the Hub, which has records and no files, and for whatever cannot be read.
+    Raises ValueError for a place on the Hub, which has records and no files, and for what cannot be read.
     """
     for place in where:
         if isinstance(place, Git):

@@ -58,7 +58,7 @@ def mined_repositories() -> tuple[Repository, ...]:
 
 @cache
 def paper_sets() -> Mapping[str, PaperSet]:
-    """The training sets of jina-code-embeddings by name, and what stands for each (`paper_sets.toml`)."""
+    """The training sets of jina-code-embeddings by name, and what replaces each (`paper_sets.toml`)."""
     rows = read_rows(Path(__file__).with_name("paper_sets.toml"), PaperSet)
     return MappingProxyType({row.name: row for row in rows})
 

@@ -84,7 +84,7 @@ class TrainSource:
     licence: SPDX identifier, a key of `LICENCES`.
     languages: programming languages in lower case.
     size: pairs that the last build gave, before cleaning; None where it was not built yet.
-    note: what a reader of the row should know: attribution, doubts, what differs.
+    note: attribution, doubts, differences from earlier builds.
     """
 
     name: str
@@ -101,7 +101,7 @@ class TrainSource:
 class EvalSource:
     """One evaluation set.
 
-    mirrors: the MTEB task it stands for, "" where it is our own.
+    mirrors: the MTEB task that it replaces, "" where it is our own.
     faithful: how far scores may be compared with that task's, in one sentence.
     queries, documents: how many the last build gave.
     in_mean: False for a saturated set, left out of means.

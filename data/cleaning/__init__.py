@@ -1,1 +1,1 @@
-"""What leaves the pairs before they train: bad lengths, duplicates, and whatever an evaluation set holds."""
+"""What is removed from pairs before training: bad lengths, duplicates, and texts of evaluation sets."""

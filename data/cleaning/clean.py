@@ -1,8 +1,8 @@
-"""Pairs in, clean pairs out: lengths, duplicates, and whatever stands in an evaluation set.
+"""Pairs in, clean pairs out: lengths, duplicates, and texts of evaluation sets.
 
 >>> clean([Path("pairs")], Path("clean"), eval_sets=[Path("eval")])
 
-The lengths and the duplicates of all files are settled first, because a pair may repeat one of another file.
+The lengths and the duplicates of all files are decided first, because a pair may repeat one of another file.
 Then each file is compared with the evaluation sets and written by itself; a cleaning that is stopped does
 not compare again what it has written.
 """
@@ -67,7 +67,7 @@ def clean(
     Arguments:
         paths: files of pairs, or folders of them.
         out: a folder; each file keeps its name, with its folders' in front where two are called alike.
-        eval_sets: evaluation sets, or folders of them; nothing that stands there stays.
+        eval_sets: evaluation sets, or folders of them; no text of theirs stays.
         skip_bad: count malformed records instead of stopping at the first.
         progress: show bars.
 
@@ -79,7 +79,7 @@ def clean(
     names = names_in_one_folder(files)
     counter = token_counter(limits.tokenizer)
     folders = [folder for path in eval_sets for folder in eval_set_folders(path)]
-    # Which task a set is for does not matter here: what stands in one is trained on for none.
+    # Which task a set is for does not matter here: a text of one is trained on for none.
     known = EvaluationTexts(
         (read_eval_set(folder, task=DEFAULT_TASK) for folder in folders), progress=progress
     )

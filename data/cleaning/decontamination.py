@@ -1,4 +1,4 @@
-"""Which texts stand in an evaluation set, whole, renamed, reformatted or as a part.
+"""Which texts are in an evaluation set, whole, renamed, reformatted or as a part.
 
 Four looks at a text, the strictest first:
 
@@ -51,7 +51,7 @@ class Contamination:
 class EvaluationTexts:
     """Every query and document of some evaluation sets, to be looked for in training texts.
 
-    A text that stands in several sets counts for the first of them.
+    A text of several sets counts for the first of them.
     """
 
     def __init__(self, sets: Iterable[EvalSet], *, progress: bool = True) -> None:
@@ -100,7 +100,7 @@ class EvaluationTexts:
 
 
 class _Runs:
-    """The ten-token runs of evaluation texts, and which texts each of them stands in."""
+    """The ten-token runs of evaluation texts, and the texts that contain each of them."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         of_text = [np.unique(shingles(tokens(text), RUN)) for text in texts]

@@ -1,4 +1,4 @@
-"""What is mined: a folder as it lies there, or a repository's files at one commit."""
+"""What is mined: a folder as it is, or a repository's files at one commit."""
 
 import re
 import tempfile
@@ -18,8 +18,8 @@ class Tree:
     """A source tree on this machine.
 
     name: what its pairs' source is called: the folder's name, or `owner/name`.
-    folder: where its files lie.
-    commit: whose files these are; None for a folder read as it lies.
+    folder: the folder of its files.
+    commit: the commit of these files; None for a folder read as it is.
     absent: how many of the commit's files the clone does not hold, as a partial one may.
     history: its repository and the newest commit; None for a folder that has none.
     """
@@ -51,7 +51,7 @@ def open_tree(
 ) -> Iterator[Tree]:
     """The tree at `where`, for the time of a `with` block.
 
-    A checkout without a commit is read as it lies, changes of today included. Everything else is written to
+    A checkout without a commit is read as it is, uncommitted changes included. Everything else is written to
     a temporary folder first: only files of languages that are mined.
 
     Arguments: as in `open_repository`; `history` says whether commits are wanted.
@@ -94,7 +94,7 @@ def _write_files(repository: GitRepository, commit: str, patterns: Sequence[str]
                 place.write_bytes(content)
                 written += 1
             break
-        except ValueError:  # the file behind the last one is not there
+        except ValueError:  # the file after the last one is absent
             absent += 1
             wanted = wanted[written + 1 :]
     return absent

@@ -63,7 +63,7 @@ def query_of_message(subject: str, body: str) -> str:
 
 
 def _first_paragraph(body: str) -> str:
-    """The first paragraph of a body that says something in sentences: a list is none, nor are trailers."""
+    """The first paragraph of a body if it is made of sentences, and not a list or trailers."""
     first = re.split(r"\n\s*\n", body.strip(), maxsplit=1)[0]
     lines = [line.strip() for line in first.split("\n") if not _TRAILER.match(line)]
     if any(line.startswith(("*", "-", "+", "#", "```", ">", "(cherry")) for line in lines):
@@ -247,7 +247,7 @@ def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iter
             if last is not None:
                 yield last
             return
-        # git stopped in the middle of the last one, or before it wrote a word of the next.
+        # git stopped in the middle of the last one, or before it began the next.
         failures += 1
         if failures == _GIVE_UP:
             raise ValueError(f"git could not read the history of {repository.name}: {stream.failed}")

@@ -51,7 +51,7 @@ def count_lines(code: str) -> int:
 
 
 def _is_accessor(definition: Definition) -> bool:
-    """Three lines of which one does something: a brace or `end` behind it, or a decorator before it."""
+    """Three lines with one statement: followed by a brace or `end`, or preceded by a decorator."""
     lines = [line for line in definition.bare_code.split("\n") if line.strip()]
     closed = lines[-1].strip() in ("}", "};", "end")
     body = lines[1] if closed else lines[-1] if lines[0].startswith("@") else "…"
@@ -141,7 +141,7 @@ def is_english(text: str) -> bool:
     return sum(word in _OTHER for word in words) <= sum(word in _ENGLISH for word in words)
 
 
-HEAD = 3_000  # characters in which a file says what licence it has
+HEAD = 3_000  # characters in which a file names its licence
 _FOLDERS = frozenset(
     {"3rd-party", "3rd_party", "3rdparty", "third-party", "third_party", "thirdparty"}
     | {"external", "externals", "extern", "deps", "vendor", "vendors", "vendored", "_vendor"}
@@ -155,7 +155,7 @@ _COPYLEFT = re.compile(
 
 
 def is_vendored(path: str) -> bool:
-    """Whether a folder of a path is called like one for other people's code, whatever its case.
+    """Whether a folder of a path has a usual name for other people's code, case aside.
 
     >>> is_vendored("src/ThirdParty/zip.c")
     True

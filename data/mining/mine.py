@@ -74,7 +74,7 @@ class MinedPairs:
     filtered: what was left out, by name of `REASONS`: of functions for `comment`, `code`, `completion`
         and `signature`, of tests for `test`, of commits for `commit`, else of pairs.
     files: read and passed over.
-    sources: name of each tree, and the commit that was read; None for a folder read as it lay.
+    sources: name of each tree, and the commit that was read; None for a folder read as it was.
     seconds: the whole run took.
     """
 
@@ -111,7 +111,7 @@ def mine(
     """Pairs from the functions, tests and commits of source trees; the same trees give the same pairs.
 
     Arguments:
-        where: folders, bare clones, `owner/name` on GitHub, or URLs. A checkout is read as it lies.
+        where: folders, bare clones, `owner/name` on GitHub, or URLs. A checkout is read as it is.
         kinds: names of `KINDS`; None for all, without commits where there is no history.
         holdout: share of the files, and of the commits, whose pairs are kept for measuring.
         split: `file` by a hash of its path, `time` by the newest changes; see `split_pairs`. Nothing that

@@ -17,7 +17,7 @@ _SUFFIX: Mapping[Format, str] = {"jsonl": ".jsonl.gz", "parquet": ".parquet"}
 
 
 def check_out(out: Path) -> None:
-    """Raise ValueError for a folder where pairs lie that mining did not write, or that is a file."""
+    """Raise ValueError for a file, and for a folder with pairs that mining did not write."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: pass a folder to write the pairs to.")
     ours = {f"{kind}{suffix}" for kind in KINDS for suffix in _SUFFIX.values()}

@@ -79,7 +79,7 @@ class MinedPair:
 
     kind: a name of `KINDS`.
     place: path of the file it belongs to, relative to its tree; of a commit, the file it changes most.
-    origins: the whole texts it was cut from, such as the function behind its two halves. Near-duplicates are
+    origins: the whole texts it was cut from, such as the function of its two halves. Near-duplicates are
         found by these, the first above all.
     pair: the pair itself.
     time: seconds since 1970 of the commit, or of the last change of the file; None where it was not needed.

@@ -59,7 +59,7 @@ def held_out_files(paths: Iterable[str], holdout: float) -> set[str]:
 
 
 def _rank(path: str) -> float:
-    """A number from 0 to 1 that belongs to this path for good."""
+    """A number from 0 to 1, always the same for a path."""
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) / 2**64
 
 
@@ -95,7 +95,7 @@ REPEAT_REASONS = (DUPLICATE, COMMON, NEAR, LEAK, NEAR_LEAK)
 
 
 def without_repeats(found: Sequence[MinedPair], filtered: Counter[str]) -> list[MinedPair]:
-    """The first of each set of pairs that say the same, if its comment does not stand on many functions."""
+    """The first of each set of equal pairs, unless many functions have its comment."""
     first: dict[tuple[str, str, str], MinedPair] = {}
     for one in found:
         key = one.kind, normalised(one.pair.query), normalised(one.pair.document)
@@ -118,7 +118,7 @@ def without_leaks(
 ) -> tuple[list[MinedPair], list[MinedPair]]:
     """Both sides without near-duplicates, and training without anything that repeats the held-out side.
 
-    A held-out text stands before all of training, so that of two that are alike training loses its own.
+    Held-out texts come before those of training, so that of two that are alike training loses its own.
     """
     known = {normalised(text) for one in heldout for text in (one.pair.query, one.pair.document)}
     apart = [

@@ -125,7 +125,7 @@ _Index = defaultdict[tuple[str, str], list[Function]]
 
 
 def _tested(test: Function, by_name: _Index, by_owner: _Index) -> Function | None:
-    """The function that the test's name tells, the longest name first; else its class's only called one."""
+    """The function in the test's name, the longest name first; else the only called one of its class."""
     subject = "".join(_subject(test))
     said = _without_test(_words(test.own_name))
     called = {name for found in _CALL.findall(test.code) for name in found if name} - {test.own_name}
@@ -161,7 +161,7 @@ def _tells(said: list[str], name: list[str], subject: str, of_subject: bool) -> 
 
 
 def _subject(test: Function) -> list[str]:
-    """What the test's class, or else its file, says it tests."""
+    """What is tested, by the name of the test's class, else of its file."""
     owner = _without_test(_words(test.owner))
     return owner or _without_test(_words(PurePosixPath(test.path).stem))
 

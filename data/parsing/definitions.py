@@ -18,8 +18,8 @@ class Definition:
     code: these lines as written, without the indentation of the first.
     bare_code: the same without its docstring or the doc comment that opens its body.
     comment: docstring or comment block right above, markers stripped; "" where there is none.
-    comment_start_line, comment_end_line: where that comment stands; 0 where there is none.
-    body_line: where the body begins behind signature and docstring; 0 where no line is the body's alone.
+    comment_start_line, comment_end_line: the lines of that comment; 0 where there is none.
+    body_line: the first line of the body after signature and docstring; 0 where it shares its first line.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Which language a file is written in, by its name, and how the languages with a grammar are laid out.
 
-A row of `LANGUAGES` is all there is to know about a language; a new one is a new row.
+Everything about a language is in its row of `LANGUAGES`; a new one is a new row.
 """
 
 import re
@@ -14,14 +14,14 @@ class Grammar:
 
     package: what pip installs; its module is the same name with underscores.
     factory: the function of that module which returns the grammar.
-    functions: nodes that are a function, or a method where they stand inside a class.
-    methods: nodes that are a method wherever they stand.
+    functions: nodes that are a function, or a method inside a class.
+    methods: nodes that are always a method.
     classes: nodes that are a class, struct, interface or enum.
     scopes: nodes that put their name before what they hold and are no definition themselves.
     passages: nodes that are walked through without a trace, such as `#ifdef` or a class body.
     wrappers: nodes whose lines belong to the one definition inside them, such as `export`.
     bindings: nodes that give a name to a function or class expression.
-    attached: attributes and decorators that stand before a definition as its siblings.
+    attached: attributes and decorators that precede a definition as its siblings.
     blocks: nodes whose children are statements.
     opening: what a function alone needs before its first word to be read, such as PHP's tag.
     """
@@ -88,7 +88,6 @@ _C_PASSAGES = (
     "preproc_if preproc_ifdef preproc_else preproc_elif preproc_elifdef"
     " linkage_specification declaration_list"
 )
-
 
 LANGUAGES: tuple[Language, ...] = (
     Language("python", (".py", ".pyi", ".pyw")),

@@ -89,7 +89,7 @@ def _definitions(path: str, text: str) -> tuple[Definition, ...] | None:
     return ()
 
 
-_NEAR = 0.25  # how far from the middle a cut may lie, as a share of the lines
+_NEAR = 0.25  # the distance of a cut from the middle, at most, as a share of the lines
 
 
 def cut_in_two(code: str, language: str) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ _Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 def parse_python(text: str) -> ast.Module | None:
     """The syntax tree, or None for what this Python cannot parse: Python 2, null bytes, endless nesting."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a bad escape in someone's string is none of our user's business
+        warnings.simplefilter("ignore")  # a bad escape in the source is not our user's concern
         try:
             return ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -37,7 +37,7 @@ def python_definitions(text: str) -> tuple[Definition, ...] | None:
             found.append(_definition(node, scope, "class", lines))
             waiting += [(child, f"{scope}{node.name}.", True) for child in node.body]
         else:
-            # `if TYPE_CHECKING:`, `try:` and the like hold definitions of the scope they stand in.
+            # `if TYPE_CHECKING:`, `try:` and the like hold definitions of the scope around them.
             waiting += [(child, scope, in_class) for child in _statements_inside(node)]
     return tuple(sorted(found, key=lambda one: (one.start_line, -one.end_line)))
 

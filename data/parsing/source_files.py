@@ -1,8 +1,8 @@
 """Which files of a folder are worth reading, and their text: `.gitignore`, size and kind come first.
 
-What is passed over is counted with its reason and is never fatal. A folder that is left out counts once,
-whatever it holds. Symbolic links are not followed: what they point to is read at its own place, or is
-outside and not ours.
+What is skipped is counted with its reason and is never fatal. A folder that is left out counts once, with
+all that it holds. Symbolic links are not followed: their target is read at its own place, or is outside the
+tree.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathspec import GitIgnoreSpec
 from codequarry.data.parsing.definitions import unix_lines
 from codequarry.data.parsing.languages import language_of
 
-MAX_BYTES = 1_000_000  # a larger file is data or a bundle; the longest hand-written ones stay far below
+MAX_BYTES = 1_000_000  # a larger file is data or a bundle; the longest hand-written ones are far smaller
 MAX_LINE = 5_000  # characters; a longer line of code was not written by hand
 _ABSENT = frozenset({".git", ".hg", ".svn", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
 _VENDORED = frozenset(
@@ -50,7 +50,7 @@ def list_sources(root: Path, report: SourceReport) -> list[str]:
     """The files below `root` worth reading: sorted relative paths with `/`, by name and size only.
 
     `.gitignore` files at and below the root are respected as git does. Vendored and build folders are left
-    out below the root; the root itself may lie in one, such as an installed package in `site-packages`.
+    out below the root; the root itself may be in one, such as an installed package in `site-packages`.
 
     Raises ValueError when `root` is not a folder.
     """
@@ -139,7 +139,7 @@ def _own_rules(root: Path, folder: str) -> tuple[tuple[str, GitIgnoreSpec], ...]
 
 
 def _is_ignored(path: str, specs: tuple[tuple[str, GitIgnoreSpec], ...]) -> bool:
-    # The deepest file that says anything about a path has the last word.
+    # The deepest file with a rule for a path decides.
     for folder, spec in reversed(specs):
         verdict = spec.check_file(path[len(folder) :]).include
         if verdict is not None:

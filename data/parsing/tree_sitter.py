@@ -40,7 +40,7 @@ def grammar_parser(package: str, factory: str) -> "Parser":
 def tree_sitter_definitions(text: str, grammar: Grammar) -> tuple[Definition, ...] | None:
     """Functions, methods and classes of one file, by line; None where nothing in it could be used.
 
-    A definition that holds a syntax error is left out, and what stands whole around it is used.
+    A definition that holds a syntax error is left out, and the whole ones around it are used.
     """
     text = unix_lines(text)
     root = grammar_parser(grammar.package, grammar.factory).parse(text.encode("utf-8", "replace")).root_node
@@ -139,7 +139,7 @@ class _Walk:
                 block.append(above)
                 if self.is_block(above):
                     break
-        # An attribute above a comment takes the comment inside; only what stands before all of it counts.
+        # An attribute above a comment takes the comment inside; only what precedes all of it counts.
         block = [comment for comment in block if _last_row(comment) < start]
         comment, first, last = self.comment_of(block[::-1])
         # The first comment in a class describes its first member.
@@ -165,7 +165,7 @@ class _Walk:
         )
 
     def body_line(self, node: "Node", inner: "Sequence[Node]", start: int) -> int:
-        """The line on which the body's first statement or remark stands alone; 0 where there is none."""
+        """The line on which the body's first statement or comment is alone; 0 where there is none."""
         body = node.child_by_field_name("body")
         if body is None:
             return 0
@@ -179,7 +179,7 @@ class _Walk:
         return text_of(comment).startswith("/*")
 
     def owns_its_lines(self, node: "Node") -> bool:
-        """Whether nothing but indentation stands before it: a remark behind code belongs to that code."""
+        """Whether only indentation is before it: a comment after code belongs to that code."""
         row, column = node.start_point
         return not self.lines[row][:column].strip()
 

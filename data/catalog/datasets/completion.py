@@ -31,7 +31,7 @@ class _Function:
 
     @property
     def rank(self) -> bytes:
-        """Where it stands among all functions: by chance, but the same everywhere."""
+        """Its place among all functions: random, but the same on every machine."""
         return hashlib.sha256(f"{self.path}\n{self.head}".encode()).digest()
 
 

@@ -20,7 +20,7 @@ _LONGEST = 2_500
 class Manual:
     """How one repository's documentation is read.
 
-    fewest_words: of a heading that says what is below it; "Remarks" and "Return value" do not.
+    fewest_words: of a heading that describes the text below it; "Remarks" and "Return value" do not.
     introductions: whether the text under a page's title counts; elsewhere it lists what the page has.
     """
 
@@ -48,7 +48,7 @@ def read_documentation(source: str) -> Callable[[Files], Iterator[Pair]]:
     """A reader of the manuals below, whose pairs have the source `source`.
 
     One pair per section of 200 characters or more: "Heading (Page title)" → its text, cut at 2,500. The title
-    is left out where the heading already says it. Headings that more than twenty pages of a repository
+    is left out where the heading contains it. Headings that more than twenty pages of a repository
     share are left out with their sections.
     """
     return partial(_read, source)
@@ -249,7 +249,7 @@ def read_docs_qa(files: Files) -> EvalSet:
 def question_sections(page: str) -> Iterator[tuple[str, str]]:
     """(question, section) of a page of Markdown.
 
-    The question is the heading, with the page's title in parentheses unless the heading asks or says it.
+    The question is the heading, with the page's title in parentheses unless it asks or contains the title.
     """
     front = _FRONT_MATTER_BLOCK.match(page)
     parts = list(_split(page[front.end() :] if front else page))

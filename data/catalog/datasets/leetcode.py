@@ -57,7 +57,7 @@ def read_leetcode(files: Files) -> Iterator[Pair]:
 
 
 def _first_solution(code: str) -> str:
-    """The first of the solutions of a file, each of which stands under a line `Time: …`."""
+    """The first of the solutions of a file, each below a line `Time: …`."""
     parts = _TIME.split(code)
     lines = (parts[1] if len(parts) > 1 else parts[0]).strip().split("\n")
     while lines and (_REMARK.fullmatch(lines[0]) or not lines[0].strip()):

@@ -12,7 +12,7 @@ _EXAMPLE = re.compile(r"^- (.*?):?\n\n`(.*)`$", re.MULTILINE)
 _OPTION = re.compile(r"\{\{\[([^|\]{}]*)\|[^\]{}]*\]\}\}")
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 _NOT_ABOUT = ("More information", "See also")
-_FEWEST_WORDS = 3  # of a query that stands without its command: "Display help" would fit every one
+_FEWEST_WORDS = 3  # of a query without its command's name: "Display help" would fit every one
 
 
 def read_commands(files: Files) -> Iterator[Pair]:
@@ -67,7 +67,7 @@ def read_cheat_sheets(files: Files) -> Iterator[Pair]:
     """One pair per block between blank lines: its comment, joined to one line, → what follows.
 
     A block with another comment further down is left out: the first would not describe all of it. Sheets
-    of a programming language lie in a folder `_language`; the others are for the shell.
+    of a programming language are in a folder `_language`; the others are for the shell.
     """
     for path, content in files:
         try:
@@ -94,7 +94,7 @@ _TITLE = re.compile(r"-*\s*(?:example\b\s*#?\d*)?[\s:.\u2013\u2014-]*(.*?)[\s-]*
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([\w-]*)[^\n]*\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 _PROMPT = re.compile(r"PS(?: [^>]*)?>+ ?")
 _NOT_INPUT = ("output", "console")
-_FEWEST_TITLE_WORDS = 4  # of a title that stands without the sentence below it
+_FEWEST_TITLE_WORDS = 4  # of a title used without the sentence below it
 _SHORTEST_TITLE = 11  # characters of a query
 _LONGEST_COMMANDS = 2_500  # characters of commands
 
@@ -102,7 +102,7 @@ _LONGEST_COMMANDS = 2_500  # characters of commands
 def read_powershell(files: Files) -> Iterator[Pair]:
     """One pair per example: its title, with the first sentence below it where it is short, → its first block.
 
-    Blocks of output are left out; of a block that shows prompts, the lines behind a prompt are taken.
+    Blocks of output are left out; of a block that shows prompts, the lines after a prompt are taken.
     """
     for _, page in texts(files):
         inside = False

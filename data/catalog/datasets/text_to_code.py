@@ -24,7 +24,7 @@ def read_human_eval(files: Files) -> EvalSet:
 
 
 def _task_in(prompt: str) -> str:
-    double, single = _DOCSTRING.findall(prompt)[-1]  # a helper's docstring may stand before it
+    double, single = _DOCSTRING.findall(prompt)[-1]  # a helper's docstring may come first
     return " ".join(_EXAMPLES.split(double or single)[0].split())
 
 
