@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.files import atomic_path
 from codequarry.modules.tasks import get_task
 
 CORPUS, QUERIES, QRELS = Path("corpus.jsonl"), Path("queries.jsonl"), Path("qrels/test.tsv")
@@ -151,33 +152,28 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
         raise ValueError(
             f"The set {found.name} names candidates for its queries: BEIR has no place for them."
         )
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / QRELS).parent.mkdir(parents=True)
     queries = [
         {"_id": name, "text": text} | ({"language": found.languages[name]} if name in found.languages else {})
         for name, text in found.queries.items()
     ]
     documents = [{"_id": name, "title": "", "text": text} for name, text in found.documents.items()]
-    for place, rows in ((QUERIES, queries), (CORPUS, documents)):
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (temporary / place).write_bytes("".join(lines).encode())
     judged = [
         f"{query}\t{document}\t{gain}\n"
         for query, documents_of in found.relevant.items()
         for document, gain in documents_of.items()
     ]
-    (temporary / QRELS).write_bytes(b"query-id\tcorpus-id\tscore\n" + "".join(judged).encode())
     record = {"task": found.task, **about}
-    (temporary / ABOUT).write_bytes(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
-    if folder.exists():
-        retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        shutil.rmtree(retired, ignore_errors=True)
-        folder.rename(retired)
-        temporary.rename(folder)
-        shutil.rmtree(retired, ignore_errors=True)
-    else:
-        temporary.rename(folder)
+    retired = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    with atomic_path(folder) as temporary:
+        (temporary / QRELS).parent.mkdir(parents=True)
+        for place, rows in ((QUERIES, queries), (CORPUS, documents)):
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            (temporary / place).write_bytes("".join(lines).encode())
+        (temporary / QRELS).write_bytes(b"query-id\tcorpus-id\tscore\n" + "".join(judged).encode())
+        (temporary / ABOUT).write_bytes(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")
+        if folder.exists():
+            folder.rename(retired)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _texts(file: Path, languages: dict[str, str] | None = None) -> dict[str, str]:

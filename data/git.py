@@ -8,7 +8,6 @@ Nothing of a repository is ever run: no work tree is checked out, no hook and no
 
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import IO, Any, cast
 
 from pathspec import GitIgnoreSpec
 
-from codequarry.common.files import cache_folder
+from codequarry.common.files import atomic_path, cache_folder
 
 _HOST = "https://github.com/"
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -169,9 +168,9 @@ def _mirrored(mirrors: Path, label: str) -> Path | None:
 
 def _cloned(url: str, folder: Path, commit: str | None) -> Path:
     if not folder.exists():
-        temporary = _temporary(folder)
-        _git(["git", "clone", "--bare", "--quiet", "--", url, str(temporary)], url)
-        temporary.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder) as temporary:
+            _git(["git", "clone", "--bare", "--quiet", "--", url, str(temporary)], url)
     elif commit is None or not _has(folder, commit):
         _git(["git", f"--git-dir={folder}", "fetch", "--quiet", "--force", url, "+HEAD:HEAD"], url)
     return folder
@@ -179,19 +178,12 @@ def _cloned(url: str, folder: Path, commit: str | None) -> Path:
 
 def _one_commit(url: str, folder: Path, commit: str) -> Path:
     if not folder.exists():
-        temporary = _temporary(folder)
-        _git(["git", "init", "--bare", "--quiet", str(temporary)], url)
-        _git(["git", f"--git-dir={temporary}", "fetch", "--quiet", "--depth=1", "--", url, commit], url)
-        _git(["git", f"--git-dir={temporary}", "update-ref", "--no-deref", "HEAD", commit], url)
-        temporary.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder) as temporary:
+            _git(["git", "init", "--bare", "--quiet", str(temporary)], url)
+            _git(["git", f"--git-dir={temporary}", "fetch", "--quiet", "--depth=1", "--", url, commit], url)
+            _git(["git", f"--git-dir={temporary}", "update-ref", "--no-deref", "HEAD", commit], url)
     return folder
-
-
-def _temporary(folder: Path) -> Path:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    return temporary
 
 
 def _has(git_dir: Path, commit: str) -> bool:

@@ -7,7 +7,6 @@ on data that is not what its owner thinks it is.
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import IO, Any, cast
 
 from tqdm import tqdm
 
+from codequarry.common.files import atomic_path
 from codequarry.data.pair import REQUIRED, Pair
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -109,21 +109,16 @@ def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
     path = Path(path)
     check_suffix(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending keeps a file left over from a kill out of every later reading.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             write_parquet(temporary, pairs)
-        else:
-            with temporary.open("wb") as raw:
-                if path.suffix == ".gz":
-                    with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
-                        _write_lines(cast(IO[bytes], packed), pairs)
-                else:
-                    _write_lines(raw, pairs)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            return
+        with temporary.open("wb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as packed:
+                    _write_lines(cast(IO[bytes], packed), pairs)
+            else:
+                _write_lines(raw, pairs)
 
 
 def fingerprint(path: Path | str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from codequarry.common.files import cache_folder, write_text
+from codequarry.common.files import atomic_path, cache_folder, write_text
 from codequarry.data.catalog.schema import Distribution, Git, Hub, Records, Where
 from codequarry.data.git import open_repository
 from codequarry.data.pair import Pair
@@ -162,9 +162,8 @@ def _archive(place: Distribution, index: str | None) -> bytes:
     index = index or _configured_index()
     content = _checked(place, _fetch(_link(index, place.package, name)), name)
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = cache / f".{kept.name}.{os.getpid()}.tmp"
-    temporary.write_bytes(content)
-    temporary.rename(kept)
+    with atomic_path(kept) as temporary:
+        temporary.write_bytes(content)
     return content
 
 
