@@ -324,8 +324,10 @@ def _write(out: Path, file: str, pairs: Sequence[Pair], row: TrainSource | Repos
         raise ValueError(f"{row.name} gave no pair: its places hold none of the files that are read.")
     once = list({(pair.task, pair.query, pair.document): pair for pair in reversed(pairs)}.values())[::-1]
     write_pairs(out / file, once)
-    mined = isinstance(row, Repository)
-    places = [{"repository": row.name, "commit": row.commit}] if mined else _places(row)
+    if isinstance(row, Repository):
+        places: Any = [{"repository": row.name, "commit": row.commit}]
+    else:
+        places = _places(row)
     return {
         "pairs": len(once),
         "repeats": len(pairs) - len(once),
