@@ -132,8 +132,6 @@ def test_a_part_with_one_answer_only_still_fills_its_rows() -> None:
     ("sizes", "most", "level"),
     [([5, 100, 100], 65, 30), ([5, 10], 100, 10), ([9, 9, 9], 10, 3), ([], 10, 0), ([7], 7, 7)],
 )
-def test_a_cap_lets_everything_through_that_a_limit_in_all_leaves_room_for(
-    sizes: list[int], most: int, level: int
-) -> None:
+def test_a_limit_in_all_is_shared_out_by_one_cap(sizes: list[int], most: int, level: int) -> None:
     assert even_cap(sizes, most) == level
     assert sum(min(size, level) for size in sizes) <= most
