@@ -1,7 +1,7 @@
 """Texts into vectors: the one place where a model encodes for search, server, integrations and benchmarks."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,7 +40,8 @@ class TaskModel(Protocol):
 
     def get_embedding_dimension(self) -> int | None: ...
 
-    def encode(self, inputs: Any, /, **kwargs: Any) -> Any: ...
+    @property
+    def encode(self) -> Callable[..., Any]: ...
 
 
 @dataclass(frozen=True, slots=True)

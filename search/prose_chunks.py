@@ -1,6 +1,5 @@
 """Documentation cut into prose chunks: at headings, and a long section at its paragraphs."""
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +47,8 @@ def _sections(lines: Sequence[str], language: str) -> Iterator[tuple[int, int, s
     headings = list(_markdown_headings(lines) if language == "markdown" else _rst_headings(lines))
     start = 1
     path: list[_Heading] = []
-    for heading, following in itertools.pairwise([*headings, None]):
+    # Without a heading only the None is left over.
+    for heading, following in zip(headings, [*headings[1:], None], strict=False):
         if not path and heading.line > 1:
             yield 1, heading.line - 1, ""
             start = heading.line
