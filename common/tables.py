@@ -1,4 +1,4 @@
-"""Tables as Markdown writes them."""
+"""Tables for Markdown pages and for the terminal."""
 
 from collections.abc import Collection, Sequence
 
@@ -20,14 +20,28 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], words: C
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
 
 
-def build_table(rows: Sequence[Sequence[str]]) -> str:
-    """The rows below each other, the third and fourth cell, which are counts, set to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def text_table(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), rule: bool = False) -> str:
+    """The rows below each other for a terminal, with two blanks between columns.
+
+    Arguments: `right`, the columns aligned on the right; `rule`, a line of dashes below the first row.
+
+    >>> print(text_table([["files", ""], ["read", "12"]], right=[1]))
+    files
+    read   12
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        padded = [
-            cell.rjust(width) if column in (2, 3) else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
+        cells = (
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join(cells).rstrip())
+    if rule:
+        lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def count_table(rows: Sequence[Sequence[str]]) -> str:
+    """`text_table` of names in the first column and counts in the others, with a rule below the heads."""
+    return text_table(rows, right=range(1, len(rows[0])), rule=True)

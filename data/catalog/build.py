@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from codequarry.common.errors import did_you_mean
 from codequarry.common.files import write_text
-from codequarry.common.tables import build_table
+from codequarry.common.tables import text_table
 from codequarry.data.catalog.fetch import LOCK, UnreachableError, files_of, records_of
 from codequarry.data.catalog.registry import (
     EVAL_SOURCES,
@@ -96,7 +96,7 @@ def eval_table(built: Sequence[BuiltSet]) -> str:
         cells.append(
             (one.name, one.task, f"{one.queries:,}", f"{one.documents:,}", one.licence, ", ".join(remarks))
         )
-    return build_table(cells)
+    return text_table(cells, right=(2, 3))
 
 
 def about(row: EvalSource) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def train_table(build: TrainBuild) -> str:
     total = sum(one.pairs for one in build.built)
     cells.append(_row("together", (), total, sum(one.repeats for one in build.built), "", []))
     left_out = [f"left out: {name}: {reason}" for name, reason in build.left_out.items()]
-    return "\n".join([build_table(cells), *left_out])
+    return "\n".join([text_table(cells, right=(2, 3)), *left_out])
 
 
 def _chosen(names: Sequence[str] | None, mined: bool) -> tuple[list[TrainSource], list[Repository]]:

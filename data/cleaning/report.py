@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from codequarry.common.tables import count_table
 from codequarry.data.cleaning.decontamination import LOOKS
 from codequarry.data.deduplication import EXACT, NEAR, REPEATED
 from codequarry.data.pair import Pair
@@ -113,13 +114,13 @@ def report_table(report: Mapping[str, Any]) -> str:
         why = [source["why"].get(reason, 0) for reason in reasons]
         rows.append([name, f"{source['in']:,}", *(f"{n:,}" if n else "·" for n in why), f"{source['out']:,}"])
     kept = [f"{name}: " + ", ".join(f"{what} {n:,}" for what, n in report[name].items()) for name in _KEPT]
-    parts = [_table(rows), "\n".join(kept)]
+    parts = [count_table(rows), "\n".join(kept)]
     if report["eval_sets"]:
         rows = [["evaluation set", "texts", *(look.removeprefix("evaluation: ") for look in LOOKS)]]
         for name, one in report["eval_sets"].items():
             removed = [one["removed"].get(look, 0) for look in LOOKS]
             rows.append([name, f"{one['texts']:,}", *(f"{n:,}" if n else "·" for n in removed)])
-        parts.append("pairs removed for an evaluation set\n" + _table(rows))
+        parts.append("pairs removed for an evaluation set\n" + count_table(rows))
     for file, malformed in report["malformed"].items():
         parts.append(f"{file}: {malformed:,} malformed records left out")
     return "\n\n".join(parts)
@@ -159,12 +160,3 @@ def _cut(text: str) -> str:
 
 def _ordered(counts: Mapping[str, int]) -> dict[str, int]:
     return {reason: counts[reason] for reason in REASONS if counts.get(reason)}
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -1,11 +1,12 @@
 """Mined pairs on disk, one file per kind, and their summary as tables."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from codequarry.common.files import write_json
+from codequarry.common.tables import count_table
 from codequarry.data.mining.mine import MinedPairs
 from codequarry.data.mining.schema import KINDS
 from codequarry.data.pair_files import SUFFIXES, fingerprint, write_pairs
@@ -97,22 +98,15 @@ def summary_table(mined: MinedPairs) -> str:
     by_language += [
         (language, *(f"{count[language]:,}" for count in counts)) for language, _ in _by_count(languages)
     ]
-    parts = [_table(rows), _table(by_language)] if languages else [_table(rows)]
+    parts = [count_table(rows), count_table(by_language)] if languages else [count_table(rows)]
     if mined.filtered:
         left_out = [(name, f"{count:,}") for name, count in _by_count(mined.filtered)]
-        parts.append(_table([("left out", ""), *left_out]))
+        parts.append(count_table([("left out", ""), *left_out]))
     passed = [(name, f"{count:,}") for name, count in _by_count(mined.files.skipped)]
-    parts.append(_table([("files", ""), ("read", f"{mined.files.read:,}"), *passed]))
+    parts.append(count_table([("files", ""), ("read", f"{mined.files.read:,}"), *passed]))
     speed = f"{mined.files.read / mined.seconds:,.0f} files per second" if mined.seconds else ""
     return "\n\n".join([*parts, f"{mined.seconds:,.1f} seconds, {speed}"])
 
 
 def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    first = max(len(row[0]) for row in rows)
-    lines = [row[0].ljust(first) + "".join(cell.rjust(12) for cell in row[1:]) for row in rows]
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(line.rstrip() for line in lines)

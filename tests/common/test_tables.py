@@ -1,6 +1,6 @@
 import pytest
 
-from codequarry.common.tables import build_table, markdown_table
+from codequarry.common.tables import count_table, markdown_table, text_table
 
 
 def test_words_stand_on_the_left_and_numbers_on_the_right() -> None:
@@ -15,7 +15,16 @@ def test_a_line_with_a_cell_too_many_is_refused() -> None:
 
 def test_counts_stand_to_the_right_and_lines_have_no_blanks_behind_them() -> None:
     rows = [("set", "task", "queries", "documents", ""), ("completion", "qa", "9", "1,234,567", "kept")]
-    assert build_table(rows).split("\n") == [
+    assert text_table(rows, right=(2, 3)).split("\n") == [
         "set         task  queries  documents",
         "completion  qa          9  1,234,567  kept",
+    ]
+
+
+def test_a_table_of_counts_has_a_rule_below_its_heads() -> None:
+    assert count_table([("files", ""), ("read", "1,234"), ("binary", "5")]).split("\n") == [
+        "files",
+        "-------------",
+        "read    1,234",
+        "binary      5",
     ]
