@@ -126,6 +126,22 @@ def _cpuinfo(field: str) -> str:
     return ""
 
 
+def peak_memory(process: int | str = "self") -> int | None:
+    """The most bytes of memory that a process has held; None where the system does not say.
+
+    Arguments: `process`, its id; "self" for this one.
+    """
+    status = Path(f"/proc/{process}/status")
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+    if process != "self":
+        return None
+    import resource  # second choice: it counts in what the parent held when it started this process
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def origin(command: str) -> dict[str, Any]:
     """The command that made figures, with today's date, this machine and the versions installed on it."""
     return {

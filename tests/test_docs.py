@@ -14,7 +14,7 @@ from codequarry.__main__ import _parser
 from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.serving_load import serving_table
-from codequarry.benchmarks.training_tables import speed_table
+from codequarry.benchmarks.training_speed import speed_table
 from codequarry.common.tables import markdown_table
 from codequarry.data.catalog.registry import EVAL_SOURCES
 from codequarry.integrations.mteb import counts_in_mean
