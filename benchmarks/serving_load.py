@@ -7,18 +7,26 @@ both share its processor. Ends it with SIGTERM in the middle of work and notes h
 """
 
 import argparse
+import ast
 import asyncio
+import inspect
 import json
+import shutil
 import signal
+import statistics
 import subprocess
 import sys
+import tempfile
+import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from codequarry.benchmarks.http_load import Request, Seen, keep_asking, milliseconds, together
+from codequarry.benchmarks.http_load import Request, Seen, keep_asking
+from codequarry.common.environment import origin, peak_memory, written_command
 from codequarry.common.errors import run_program
 from codequarry.common.files import write_json
 from codequarry.common.tables import markdown_table
@@ -56,25 +64,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print the table, write the results file."""
-    from codequarry.common.environment import origin, written_command
-
-    if arguments.clients < 1 or arguments.seconds <= 0:
+    clients, queue_texts = arguments.clients, arguments.queue_texts
+    if clients < 1 or arguments.seconds <= 0:
         raise ValueError("a load test needs at least one client and some time: pass larger numbers.")
-    words = [arguments.model, "--queue-texts", str(arguments.queue_texts), "--max-body", str(_BODY)]
-    words += [
-        "--max-requests",
-        str(8 * arguments.clients + 32),
-        "--max-texts",
-        str(_MANY),
-        "--name",
-        "loaded",
-    ]
+    words = f"--queue-texts {queue_texts} --max-body {_BODY} --max-requests {8 * clients + 32}".split()
+    words += ["--max-texts", str(_MANY), "--name", "loaded"]
     words += ["--device", arguments.device] if arguments.device else []
-    server, address = start(words)
+    server, address = start([arguments.model, *words])
     try:
-        parts = asyncio.run(_measure(address, arguments.clients, arguments.seconds))
-        memory = _peak_mib(server.pid)
-        end = asyncio.run(_end_at_work(server, address, arguments.clients))
+        parts = asyncio.run(_measure(address, clients, arguments.seconds))
+        memory = peak_memory(server.pid)
+        end = asyncio.run(_end_at_work(server, address, clients))
     finally:
         server.kill()
         server.communicate()
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
         "measured": "codequarry serve under load",
         "model": arguments.model,
         **origin(written_command(_PROGRAM)),
-        "server": {"queue_texts": arguments.queue_texts, "peak_mib": memory},
+        "server": {"queue_texts": queue_texts, "peak_mib": memory and memory // 2**20},
         "parts": parts,
         "end": end,
     }
@@ -110,12 +110,12 @@ def start(words: Sequence[str]) -> tuple["subprocess.Popen[str]", Address]:
 
 async def _measure(address: Address, clients: int, seconds: float) -> list[dict[str, Any]]:
     mixed, many = _mixed_requests(), _batch_requests(_MANY)
-    await keep_asking(address, mixed, time.perf_counter() + min(2, seconds))  # warm caches, not measured
+    await keep_asking(address, mixed, time.perf_counter() + min(2, seconds), Seen())  # warm caches
     return [
         await _part("one client, one query at a time", address, seconds, 1, _queries()),
         await _part(f"{clients} clients", address, seconds, clients, mixed),
         await _part(
-            f"{clients} clients beside slow and rude ones", address, seconds, clients, mixed, rude=True
+            f"{clients} clients beside slow and rude ones", address, seconds, clients, mixed, _rude_clients()
         ),
         await _part(f"{4 * clients} clients, {_MANY} texts each", address, seconds, 4 * clients, many),
     ]
@@ -127,72 +127,55 @@ async def _part(
     seconds: float,
     clients: int,
     requests: Callable[[int], Request],
-    *,
-    rude: bool = False,
+    rude: Mapping[str, tuple[Request, float]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     started = time.perf_counter()
     until = started + seconds
+    seen, checks, others = Seen(), Seen(), {kind: Seen() for kind in rude}
 
-    def shifted(client: int) -> Callable[[int], Request]:
-        return lambda number: requests(number + client)
+    def always(request: Request, counted: Seen, **options: Any) -> "asyncio.Task[None]":
+        return asyncio.create_task(keep_asking(address, lambda _: request, until, counted, **options))
 
-    health = asyncio.create_task(_health(address, until))
-    others = {kind: asyncio.create_task(task) for kind, task in _rude(address, until).items()} if rude else {}
-    asking = [keep_asking(address, shifted(client), until) for client in range(clients)]
-    seen = together(await asyncio.gather(*asking))
+    beside = [always(Request("/health", b""), checks, method="GET", rest=0.1)]
+    for kind, (request, pause) in rude.items():
+        beside += [always(request, others[kind], pause=pause, rest=0.05) for _ in range(8)]
+    await asyncio.gather(
+        *(keep_asking(address, requests, until, seen, first=client) for client in range(clients))
+    )
     over = time.perf_counter() - started
-    checks = await health
+    await asyncio.gather(*beside)
     return {
         "name": name,
         "clients": clients,
         **seen.summary(over),
-        "health_p99_ms": milliseconds(checks.seconds, 99),
+        "health_p99_ms": checks.percentile(99),
         "health_failed": sum(checks.statuses.values()) - checks.statuses[200] + sum(checks.errors.values()),
-        "beside": {kind: _counts(together(await task)) for kind, task in others.items()},
+        "beside": {kind: counted.counts() for kind, counted in others.items()},
     }
 
 
-async def _health(address: Address, until: float) -> Seen:
-    return await keep_asking(address, lambda _: Request("/health", b""), until, method="GET", rest=0.1)
-
-
-def _rude(address: Address, until: float) -> "dict[str, Any]":
+def _rude_clients() -> dict[str, tuple[Request, float]]:
+    """By kind the request of a client that troubles others, and its seconds after each byte."""
     whole = json.dumps({"inputs": ["x"], "prompt_name": "query"}).encode()
-
-    def eight(request: Request, *, pause: float = 0, rest: float = 0.05) -> Any:
-        return asyncio.gather(
-            *(keep_asking(address, lambda _: request, until, pause=pause, rest=rest) for _ in range(8))
-        )
-
-    async def slow() -> list[Seen]:  # a body of 41 bytes in four seconds, within the server's ten
-        return list(await eight(Request("/embed", whole, 1), pause=0.1))
-
-    async def oversize() -> list[Seen]:
-        return list(await eight(Request("/embed", b" " * (2 * _BODY))))
-
-    async def malformed() -> list[Seen]:
-        return list(await eight(Request("/v1/embeddings", whole[:-1])))
-
-    return {"slow": slow(), "oversize": oversize(), "malformed": malformed()}
+    return {
+        "slow": (Request("/embed", whole, 1), 0.1),  # 41 bytes in four seconds, within the server's ten
+        "oversize": (Request("/embed", b" " * (2 * _BODY)), 0),
+        "malformed": (Request("/v1/embeddings", whole[:-1]), 0),
+    }
 
 
 async def _end_at_work(server: "subprocess.Popen[str]", address: Address, clients: int) -> dict[str, Any]:
-    """Tell the server to stop while every client waits for an answer."""
-    until = time.perf_counter() + 0.5
-    asking = [asyncio.create_task(keep_asking(address, _mixed_requests(), until)) for _ in range(clients)]
+    """Send the server SIGTERM while every client waits for an answer."""
+    seen, until = Seen(), time.perf_counter() + 0.5
+    asking = [
+        asyncio.create_task(keep_asking(address, _mixed_requests(), until, seen)) for _ in range(clients)
+    ]
     await asyncio.sleep(0.4)
-    told = time.perf_counter()
+    stopped = time.perf_counter()
     server.send_signal(signal.SIGTERM)
-    seen = together(await asyncio.gather(*asking))
+    await asyncio.gather(*asking)
     code = await asyncio.to_thread(server.wait, 120)
-    return {"exit": code, "seconds": round(time.perf_counter() - told, 2), **_counts(seen)}
-
-
-def _counts(seen: Seen) -> dict[str, Any]:
-    return {
-        "statuses": {str(status): count for status, count in sorted(seen.statuses.items())},
-        "errors": dict(sorted(seen.errors.items())),
-    }
+    return {"exit": code, "seconds": round(time.perf_counter() - stopped, 2), **seen.counts()}
 
 
 def _queries() -> Callable[[int], Request]:
@@ -202,27 +185,20 @@ def _queries() -> Callable[[int], Request]:
 
 def _batch_requests(size: int) -> Callable[[int], Request]:
     texts = _functions()
-
-    def request(number: int) -> Request:
-        first = number * size
-        return _openai("nl2code_document", [texts[(first + one) % len(texts)] for one in range(size)])
-
-    return request
+    return lambda number: _openai(
+        "nl2code_document", [texts[(number * size + one) % len(texts)] for one in range(size)]
+    )
 
 
 def _mixed_requests() -> Callable[[int], Request]:
     """In turn: a query, a document by the other route, sixteen documents."""
     queries, batches, texts = _queries(), _batch_requests(_DOCUMENTS), _functions()
 
-    def request(number: int) -> Request:
-        if number % 3 == 0:
-            return queries(number)
-        if number % 3 == 1:
-            body = {"inputs": texts[number % len(texts)], "prompt_name": "nl2code_document"}
-            return Request("/embed", json.dumps(body).encode(), 1)
-        return batches(number)
+    def document(number: int) -> Request:
+        body = {"inputs": texts[number % len(texts)], "prompt_name": "nl2code_document"}
+        return Request("/embed", json.dumps(body).encode(), 1)
 
-    return request
+    return lambda number: (queries, document, batches)[number % 3](number)
 
 
 def _openai(prompt: str, texts: Sequence[str]) -> Request:
@@ -233,79 +209,45 @@ def _openai(prompt: str, texts: Sequence[str]) -> Request:
 @cache
 def _functions() -> list[str]:
     """Real code that every Python has: the functions of a few modules, at most 1,500 characters each."""
-    import ast
-    import inspect
-    import shutil
-    import statistics
-    import tempfile
-    import textwrap
-
-    found = []
-    for module in (shutil, statistics, tempfile, textwrap):
-        source = inspect.getsource(module)
-        lines = source.splitlines()
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef):
-                found.append("\n".join(lines[node.lineno - 1 : node.end_lineno])[:1500])
-    return found
-
-
-def _peak_mib(pid: int) -> int | None:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:")), None)
+    return [
+        "\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno])[:1500]
+        for source in map(inspect.getsource, (shutil, statistics, tempfile, textwrap))
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+    ]
 
 
 def serving_table(record: dict[str, Any]) -> str:
-    """The parts of a results file, a line each."""
+    """The parts of a results file, one line per part."""
     head = ["load", "requests/s", "texts/s", "p50 ms", "p95 ms", "p99 ms", "429s", "errors", "/health p99 ms"]
-    lines = [
-        [
-            part["name"],
-            f"{part['requests_per_second']:.1f}",
-            f"{part['texts_per_second']:.1f}",
-            *(
-                "-" if part["latency_ms"][name] is None else f"{part['latency_ms'][name]:.0f}"
-                for name in _PARTS
-            ),
-            str(part["statuses"].get("429", 0)),
-            str(_failures(part)),
-            "-" if part["health_p99_ms"] is None else f"{part['health_p99_ms']:.0f}",
-        ]
-        for part in record["parts"]
-    ]
+    lines = []
+    for part in record["parts"]:
+        times = [*(part["latency_ms"][name] for name in ("p50", "p95", "p99")), part["health_p99_ms"]]
+        *latency, health = ("-" if time is None else f"{time:.0f}" for time in times)
+        rates = (f"{part[f'{what}_per_second']:.1f}" for what in ("requests", "texts"))
+        other = sum(count for status, count in part["statuses"].items() if status not in ("200", "429"))
+        failures = other + sum(part["errors"].values())
+        busy = part["statuses"].get("429", 0)
+        lines.append([part["name"], *rates, *latency, str(busy), str(failures), health])
     return markdown_table(head, lines)
-
-
-_PARTS = ("p50", "p95", "p99")
 
 
 def serving_notes(record: dict[str, Any]) -> str:
     """What the slow and the rude were told, and how the server ended, in sentences."""
+    end = record["end"]
     sentences = [
-        f"{kind} clients: {_told(counts)}."
+        f"{kind} clients: {_counted(counts)}."
         for part in record["parts"]
         for kind, counts in part["beside"].items()
     ]
-    end = record["end"]
-    sentences.append(
-        f"Told to stop at work: exit code {end['exit']} after {end['seconds']} s; clients: {_told(end)}."
-    )
-    return "\n".join(sentences)
+    stop = f"Told to stop at work: exit code {end['exit']} after {end['seconds']} s"
+    return "\n".join([*sentences, f"{stop}; clients: {_counted(end)}."])
 
 
-def _told(counts: dict[str, Any]) -> str:
+def _counted(counts: dict[str, Any]) -> str:
     said = [f"status {status} {count} times" for status, count in counts["statuses"].items()]
     said += [f"{error} {count} times" for error, count in counts["errors"].items()]
     return ", ".join(said) or "nothing"
-
-
-def _failures(part: dict[str, Any]) -> int:
-    """Answers that are neither vectors nor 429, and connections that broke."""
-    other = sum(count for status, count in part["statuses"].items() if status not in ("200", "429"))
-    return int(other + sum(part["errors"].values()))
 
 
 if __name__ == "__main__":
