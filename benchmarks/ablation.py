@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.benchmarks.models import contender
-from codequarry.benchmarks.results import MEAN, Row, pair_sets
+from codequarry.benchmarks.mteb_tasks import pair_sets
+from codequarry.benchmarks.results import MEAN, Row
 from codequarry.common.environment import origin, written_command
 from codequarry.common.errors import run_program
 from codequarry.common.files import write_json

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from codequarry.data.eval_set import EvalSet
-from codequarry.data.git import Commit, GitRepository, commits
+from codequarry.data.git import Commit, GitRepository, commits, open_repository
 from codequarry.data.mining.commits import MESSAGE_FILTERS, is_bot, query_of_message
 from codequarry.data.mining.schema import first_reason
 from codequarry.data.parsing.definitions import unix_lines
@@ -27,9 +26,6 @@ from codequarry.data.parsing.languages import language_of
 from codequarry.data.parsing.parse import SourceFile, parse_source
 from codequarry.data.parsing.source_files import reason_against_path
 from codequarry.search.code_chunks import code_chunks
-
-if TYPE_CHECKING:
-    from mteb.models.model_meta import ModelMeta
 
 
 @dataclass(frozen=True)
@@ -66,8 +62,6 @@ def agentic_sets(
 
     Raises ValueError for a repository that is neither in `mirrors` nor to be had from the network.
     """
-    from codequarry.data.git import open_repository
-
     for source in AGENTIC:
         repository = open_repository(source.repository, commit=source.commit, mirrors=mirrors, history=True)
         yield commit_set(
@@ -339,64 +333,3 @@ def names_one_of(query: str, paths: Iterable[str]) -> bool:
     """
     names = {name for path in paths for name in (path.split("/")[-1], path.split("/")[-1].split(".")[0])}
     return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", query) for name in names if name)
-
-
-class BestPassageSearch:
-    """A search of MTEB's protocol that sees passages, and answers with the documents they are from.
-
-    Arguments:
-        search: what finds passages, e.g. `BM25Search`, or MTEB's `SearchEncoderWrapper` around a model.
-        passages: by document id its passages. Equal texts are searched once, whatever they are from.
-
-    A document's score is its best passage's (MaxP: Dai and Callan, SIGIR 2019).
-    """
-
-    def __init__(self, search: Any, passages: Mapping[str, Sequence[str]]) -> None:
-        self._search = search
-        self._names: dict[str, str] = {}  # by text
-        self._of_document = {
-            document: [self._names.setdefault(text, f"p{len(self._names)}") for text in texts]
-            for document, texts in passages.items()
-        }
-        self._documents: list[str] = []
-
-    def index(self, corpus: Iterable[Mapping[str, str]], **settings: Any) -> None:
-        """Take in the passages of the documents of a corpus, which are known by their ids."""
-        from datasets import Dataset
-
-        self._documents = [row["id"] for row in corpus]
-        wanted = {name for document in self._documents for name in self._of_document[document]}
-        texts = {name: text for text, name in self._names.items() if name in wanted}
-        self._search.index(Dataset.from_dict({"id": list(texts), "text": list(texts.values())}), **settings)
-
-    def search(
-        self,
-        queries: Sequence[Mapping[str, str]],
-        *,
-        top_k: int,
-        top_ranked: Mapping[str, Sequence[str]] | None = None,
-        **settings: Any,
-    ) -> dict[str, dict[str, float]]:
-        """For each query id its best `top_k` documents with their scores, among `top_ranked` where given."""
-        among = {query["id"]: self._documents for query in queries} if top_ranked is None else top_ranked
-        passages = {
-            query: list(dict.fromkeys(name for document in documents for name in self._of_document[document]))
-            for query, documents in among.items()
-        }
-        found = self._search.search(queries, top_k=len(self._names), top_ranked=passages, **settings)
-        answers = {}
-        for query, scores in found.items():
-            best = {
-                document: max(scores[name] for name in self._of_document[document] if name in scores)
-                for document in among[query]
-                if not scores.keys().isdisjoint(self._of_document[document])
-            }
-            ranked = sorted(best, key=lambda document: (best[document], document), reverse=True)[:top_k]
-            answers[query] = {document: best[document] for document in ranked}
-        return answers
-
-    @property
-    def mteb_model_meta(self) -> "ModelMeta":
-        """Name and revision of the search over passages."""
-        meta: ModelMeta = self._search.mteb_model_meta
-        return meta

@@ -1,4 +1,4 @@
-"""Score models on evaluation sets, beside BM25 and fused with it, all by the same code.
+"""Score models on evaluation sets, with BM25 and fused with it, all by the same code.
 
 rows = score(sets, ["runs/mini", "all-MiniLM-L6-v2"], out=Path("results"))
 print(score_table(rows))
@@ -19,17 +19,18 @@ from mteb.cache import ResultCache
 from tqdm import tqdm
 
 from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
-from codequarry.benchmarks.bootstrap import interval
-from codequarry.benchmarks.commit_retrieval import BestPassageSearch, CommitSet
 from codequarry.benchmarks.models import (
     BenchmarkModel,
+    BestPassageSearch,
     FusedSearch,
     Prompts,
+    best_of,
     dense_search,
     load_model,
     place_of,
     variants_of,
 )
+from codequarry.benchmarks.mteb_tasks import LocalTask, load_from_hub, official_tasks
 from codequarry.benchmarks.quantization import (
     CALIBRATION_TEXTS,
     RANGES_FILE,
@@ -39,6 +40,7 @@ from codequarry.benchmarks.quantization import (
     write_ranges,
 )
 from codequarry.benchmarks.results import Measured, Row, with_means
+from codequarry.benchmarks.significance import interval
 from codequarry.common.files import write_text
 from codequarry.data.eval_set import EvalSet
 from codequarry.inference.vector_cache import Compute, StoredVectors, Vectors
@@ -47,30 +49,12 @@ from codequarry.integrations.mteb import benchmark_task, counts_in_mean
 BM25, PLAIN, FUSED = "BM25", "BM25, plain words", " + BM25"
 
 
-def score(
-    sets: Sequence[EvalSet],
-    models: Sequence[str | BenchmarkModel],
-    *,
-    out: Path | None = None,
-    cache: Path | None = None,
-    compute: Compute = "auto",
-    progress: bool = True,
-) -> list[Row]:
-    """The rows of BM25, BM25 on plain words, each model, and each model fused with BM25, means last.
-
-    Arguments:
-        sets: their names are distinct; a query with `candidates` is answered out of these only.
-        models: names as `load_model` takes them, or models that are loaded.
-        out: where MTEB's results tree is written; None for nowhere.
-        cache: where vectors are kept between runs; None keeps them in memory.
-        compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
-        progress: show bars over anything that takes more than two seconds.
-
-    Raises ValueError for a model that cannot be loaded, and where mteb or bm25s is not installed.
+def score(sets: Sequence[EvalSet], models: Sequence[str | BenchmarkModel], **settings: Any) -> list[Row]:
+    """The rows of `measure`, which takes the settings, for models that are loaded or named.
 
     >>> rows = score([read_eval_set(Path("eval/mbpp"))], ["all-MiniLM-L6-v2"])
     """
-    return measure(sets, contenders(models), out=out, cache=cache, compute=compute, progress=progress).rows
+    return measure(sets, contenders(models), **settings).rows
 
 
 def contenders(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
@@ -94,21 +78,30 @@ def measure(
     dims: Sequence[int] = (),
     precisions: Sequence[Precision] = (),
     wrong_prompts: Sequence[Prompts] = (),
+    passages: Mapping[str, Sequence[str]] | None = None,
     out: Path | None = None,
     cache: Path | None = None,
     compute: Compute = "auto",
     progress: bool = True,
 ) -> Measured:
-    """As `score`, with the variants that are asked for.
+    """Score BM25, BM25 on plain words, each model, and each model fused with BM25, on every set.
 
     Arguments:
-        sets: evaluation sets, or names of MTEB's own tasks, which come from the Hub.
-        dims: numbers a vector is cut to, made unit length again.
+        sets: evaluation sets, whose names are distinct, or names of MTEB's own tasks, which come from the
+            Hub. A query with `candidates` is answered out of these only.
+        models: see `contenders`.
+        dims: dimensions that vectors are cut to, made unit length again.
         precisions: of the stored documents.
         wrong_prompts: what else to put in front of texts, `none`, `sides`, `task`; embeds every text anew.
+        passages: by document id what each document is cut into for searching; None searches whole documents.
+        out: where MTEB's results tree is written; None for nowhere.
+        cache: where vectors are kept between runs; None keeps them in memory.
+        compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
+        progress: show bars over anything that takes more than two seconds.
+
+    Raises ValueError where mteb or bm25s is not installed, and for two sets of one name.
     """
     require_mteb()
-
     names = [found.name if isinstance(found, EvalSet) else found for found in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -122,7 +115,7 @@ def measure(
     }
     measured = Measured()
     for chosen in _loaded(sets, "scoring", progress):
-        rows = rows_of(chosen, models, stored, out)
+        rows = _rows_of(chosen, models, stored, out, passages)
         measured.rows += rows
         measured.languages += [line for row in rows for line in by_language(row, chosen.languages)]
     measured.speeds = {label: vectors.record() for label, vectors in stored.items()}
@@ -137,8 +130,8 @@ def measure(
                     )
                     found = score_one(searcher, chosen, model=model.label, variant=variant.name)
                     measured.variants.setdefault(variant.section, []).append(found.row)
-    measured.rows = with_means(_by_model(measured.rows))
-    measured.variants = {name: with_means(_by_model(rows)) for name, rows in measured.variants.items()}
+    measured.rows = with_means(measured.rows)
+    measured.variants = {name: with_means(rows) for name, rows in measured.variants.items()}
     return measured
 
 
@@ -152,8 +145,6 @@ def require_mteb() -> None:
 
 
 def _loaded(sets: Sequence[EvalSet | str], what: str, progress: bool) -> Iterator["ScoredSet"]:
-    from codequarry.benchmarks.mteb_tasks import LocalTask, load_from_hub, official_tasks
-
     for found in tqdm(sets, desc=what, unit="set", delay=2, disable=not progress, leave=False):
         if isinstance(found, EvalSet):
             yield ScoredSet(LocalTask(found), found.task, counts_in_mean(found.name), found.languages)
@@ -167,25 +158,27 @@ def _loaded(sets: Sequence[EvalSet | str], what: str, progress: bool) -> Iterato
             task.unload_data()
 
 
-def rows_of(
+def _rows_of(
     chosen: "ScoredSet",
     models: Sequence[BenchmarkModel],
     stored: Mapping[str, StoredVectors],
     out: Path | None,
-    around: Callable[[Any], Any] = lambda search: search,
+    passages: Mapping[str, Sequence[str]] | None,
 ) -> list[Row]:
-    """BM25, models and fusions on one set; `around` wraps each searcher, MTEB's protocol in and out."""
+    """The rows of BM25, models and fusions on one set."""
 
-    bm25 = around(BM25Search(code_words, "codequarry/bm25"))
-    words = score_one(bm25, chosen, model=BM25, tree=out)
-    plain = around(BM25Search(plain_words, "codequarry/bm25-plain"))
-    rows = [words.row, score_one(plain, chosen, model=PLAIN, tree=out).row]
+    def scored(search: Any, name: str) -> Scored:
+        if passages is not None and not isinstance(search, FusedSearch):
+            search = BestPassageSearch(search, passages)
+        return score_one(search, chosen, model=name, tree=out)
+
+    words = scored(BM25Search(code_words, "codequarry/bm25"), BM25)
+    rows = [words.row, scored(BM25Search(plain_words, "codequarry/bm25-plain"), PLAIN).row]
     for model in models:
-        search = around(dense_search(model, stored[model.label], chosen.ours))
-        dense = score_one(search, chosen, model=model.label, tree=out)
+        dense = scored(dense_search(model, stored[model.label], chosen.ours), model.label)
         place = place_of(model)
         fused = FusedSearch([dense.found, words.found], f"{place.name}+bm25", place.revision)
-        rows += [dense.row, score_one(fused, chosen, model=f"{model.label}{FUSED}", tree=out).row]
+        rows += [dense.row, scored(fused, f"{model.label}{FUSED}").row]
     return rows
 
 
@@ -196,8 +189,7 @@ def _ranges(
     out: Path | None,
     progress: bool,
 ) -> dict[str, Ranges]:
-    """The ranges of each model's int8 codes; written beside its results."""
-
+    """The ranges of each model's int8 codes; written next to its results."""
     samples: dict[str, list[Vectors]] = {model.label: [] for model in models}
     for chosen in _loaded(sets, "int8 ranges", progress):
         texts = sample_of_documents(chosen)
@@ -211,11 +203,6 @@ def _ranges(
         if out is not None:
             write_ranges(out / place_of(model).folder / RANGES_FILE, found[model.label], len(vectors))
     return found
-
-
-def _by_model(rows: Sequence[Row]) -> list[Row]:
-    names = list(dict.fromkeys(row.name for row in rows))
-    return sorted(rows, key=lambda row: names.index(row.name))
 
 
 DEPTH = 100  # documents of each query's ranking that are kept, for fusion
@@ -267,7 +254,7 @@ def score_one(
         scores: Mapping[str, Mapping[str, float]], qrels: Any, results: Found, hf_split: str, hf_subset: str
     ) -> dict[str, float]:
         by_query[hf_subset] = {name: float(found["ndcg_cut_10"]) for name, found in sorted(scores.items())}
-        heads[hf_subset] = {name: _head(ranking) for name, ranking in results.items()}
+        heads[hf_subset] = {name: best_of(ranking, DEPTH) for name, ranking in results.items()}
         return original(task, scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset)
 
     # MTEB hands every query's scores to this method alone; a result file keeps their means.
@@ -275,8 +262,8 @@ def score_one(
     silent = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        with tempfile.TemporaryDirectory() as beside:  # MTEB writes in place: a kill would leave a half
-            cache = ResultCache(beside)
+        with tempfile.TemporaryDirectory() as temporary:  # MTEB writes in place: a kill would leave a half
+            cache = ResultCache(temporary)
             result = mteb.evaluate(
                 searcher,
                 [task],
@@ -287,7 +274,7 @@ def score_one(
                 co2_tracker=False,
             )
             if tree is not None:
-                _publish(Path(beside) / "results", tree)
+                _publish(Path(temporary) / "results", tree)
     finally:
         delattr(task, "task_specific_scores")
         if not silent:
@@ -350,11 +337,6 @@ def _mean(parts: list[Any], name: str) -> float:
     return round(float(np.mean([part[name] for part in parts])), 4)
 
 
-def _head(ranking: Mapping[str, float]) -> dict[str, float]:
-    best = sorted(ranking, key=lambda name: (ranking[name], name), reverse=True)[:DEPTH]
-    return {name: ranking[name] for name in best}
-
-
 def _publish(made: Path, tree: Path) -> None:
     for file in sorted(path for path in made.rglob("*") if path.is_file()):
         target = tree / file.relative_to(made)
@@ -373,24 +355,3 @@ def _merged(before: str, now: str) -> str:
             record = json.loads(line)
             lines[(record["task"], tuple(record["splits"]))] = line
     return "".join(f"{line}\n" for line in lines.values())
-
-
-def score_files(
-    commits: CommitSet,
-    models: Sequence[BenchmarkModel],
-    *,
-    out: Path | None = None,
-    cache: Path | None = None,
-    compute: Compute = "auto",
-    progress: bool = True,
-) -> list[Row]:
-    """The rows of `benchmarks.score.score` on one set of commits.
-
-    `out`, `cache`, `compute` and `progress` are as there.
-    """
-    from codequarry.benchmarks.mteb_tasks import LocalTask
-
-    found = commits.found
-    chosen = ScoredSet(LocalTask(found), found.task, languages=found.languages)
-    stored = {one.label: one.stored_vectors(cache, compute=compute, progress=progress) for one in models}
-    return rows_of(chosen, models, stored, out, lambda search: BestPassageSearch(search, commits.passages))

@@ -1,7 +1,7 @@
-"""A model in a benchmark: loaded by name, with the prompts it was made for, and a hash of its weights."""
+"""What is scored: models by name, with their prompts and variants, and the searches that are made of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -27,6 +27,9 @@ _OWN_PROMPTS: dict[Side, tuple[str, ...]] = {
 }
 
 
+Prompts = Literal["own", "none", "sides", "task"]
+
+
 @dataclass(frozen=True)
 class BenchmarkModel:
     """One model under a label.
@@ -34,19 +37,23 @@ class BenchmarkModel:
     ours: whether it carries a whole prompt family for our five tasks; if not, its own `query` and `document`
         prompts are used, where it has them.
     fingerprint: see `codequarry.modules.embedder.fingerprint`.
-    prompted: False leaves every prompt out.
     """
 
     label: str
     model: "SentenceTransformer"
     ours: bool
     fingerprint: str
-    prompted: bool = True
 
-    def prompt(self, task: str, side: Side) -> str:
-        """What goes in front of a text of one of our five tasks; "" for nothing."""
-        if not self.prompted:
+    def prompt(self, task: str, side: Side, prompts: Prompts = "own") -> str:
+        """What goes in front of a text of one of our five tasks; "" for nothing.
+
+        Arguments: `prompts`, see `Variant`.
+        """
+        if prompts == "none":
             return ""
+        task = other_task(task) if prompts == "task" else task
+        if prompts == "sides":
+            side = "document" if side == "query" else "query"
         if self.ours:
             return self.model.prompts[prompt_name(task, side)] or ""
         own = (self.model.prompts.get(name) for name in _OWN_PROMPTS[side])
@@ -54,7 +61,7 @@ class BenchmarkModel:
 
     @property
     def dims(self) -> int:
-        """Numbers a vector."""
+        """Dimensions of its vectors."""
         size = self.model.get_embedding_dimension()
         if size is None:
             raise ValueError(f"{self.label} does not say how many numbers its vectors have.")
@@ -64,18 +71,8 @@ class BenchmarkModel:
         self, folder: Path | None, *, compute: Compute = "auto", progress: bool = True
     ) -> StoredVectors:
         """The vectors of this model, kept in `folder`: see `StoredVectors`."""
-        return StoredVectors(
-            self.model,
-            folder,
-            label=self.label,
-            fingerprint=self.fingerprint,
-            compute=compute,
-            progress=progress,
-        )
-
-    def without_prompts(self) -> "BenchmarkModel":
-        """The same model, told nothing about the task."""
-        return replace(self, label=f"{self.label}, no prompt", prompted=False)
+        names = {"label": self.label, "fingerprint": self.fingerprint}
+        return StoredVectors(self.model, folder, compute=compute, progress=progress, **names)
 
 
 def load_model(name: str, device: str | None = None) -> BenchmarkModel:
@@ -127,16 +124,13 @@ def _has_our_prompts(model: "SentenceTransformer") -> bool:
     return not wrong_prompts(model.prompts)
 
 
-Prompts = Literal["own", "none", "sides", "task"]
-
-
 @dataclass(frozen=True)
 class Variant:
     """One change to a model.
 
     section: of the results file: `dims`, `precisions` or `prompts`.
     name: how a row and a table call it.
-    dims: numbers a vector is cut to, unit length again; None for all.
+    dims: dimensions that vectors are cut to, unit length again; None for all.
     prompts: the model's `own`, `none`, those of the other `sides`, or those of the next `task`.
     """
 
@@ -182,7 +176,7 @@ def dense_search(
     from mteb.models.search_wrappers import SearchEncoderWrapper
 
     def prompt(_: str, side: Side) -> str:
-        return prompt_of(model, task, side, variant.prompts)
+        return model.prompt(task, side, variant.prompts)
 
     def embed(texts: Sequence[str], before: str) -> Vectors:
         found = vectors.embed(texts, before)
@@ -192,6 +186,12 @@ def dense_search(
     index = CompressedDocuments(variant.precision, ranges) if variant.precision != "float32" else None
     encoder = MtebEncoder(prompt=prompt, embed=embed, name=place.name, revision=place.revision)
     return SearchEncoderWrapper(encoder, index_backend=index)
+
+
+def best_of(scores: Mapping[str, float], most: int) -> dict[str, float]:
+    """At most so many of a ranking's documents, the best first; those of one score by falling id."""
+    best = sorted(scores, key=lambda name: (scores[name], name), reverse=True)[:most]
+    return {name: scores[name] for name in best}
 
 
 class FusedSearch:
@@ -224,8 +224,7 @@ class FusedSearch:
         for query in queries:
             rankings = [found[hf_subset][query["id"]] for found in self._found]
             fused = fuse_rrf(rankings, [1.0] * len(rankings))
-            best = sorted(fused, key=lambda name: (fused[name], name), reverse=True)[:top_k]
-            answers[query["id"]] = {name: fused[name] for name in best}
+            answers[query["id"]] = best_of(fused, top_k)
         return answers
 
     @property
@@ -234,6 +233,66 @@ class FusedSearch:
         from mteb.models.model_meta import ModelMeta
 
         return ModelMeta.create_empty({"name": self._name, "revision": self._revision})
+
+
+class BestPassageSearch:
+    """A search of MTEB's protocol that sees passages, and answers with the documents they are from.
+
+    Arguments:
+        search: what finds passages, e.g. `BM25Search`, or MTEB's `SearchEncoderWrapper` around a model.
+        passages: by document id its passages. Equal texts are searched once, whatever they are from.
+
+    A document's score is its best passage's (MaxP: Dai and Callan, SIGIR 2019).
+    """
+
+    def __init__(self, search: Any, passages: Mapping[str, Sequence[str]]) -> None:
+        self._search = search
+        self._names: dict[str, str] = {}  # by text
+        self._of_document = {
+            document: [self._names.setdefault(text, f"p{len(self._names)}") for text in texts]
+            for document, texts in passages.items()
+        }
+        self._documents: list[str] = []
+
+    def index(self, corpus: Iterable[Mapping[str, str]], **settings: Any) -> None:
+        """Take in the passages of the documents of a corpus, which are known by their ids."""
+        from datasets import Dataset
+
+        self._documents = [row["id"] for row in corpus]
+        wanted = {name for document in self._documents for name in self._of_document[document]}
+        texts = {name: text for text, name in self._names.items() if name in wanted}
+        self._search.index(Dataset.from_dict({"id": list(texts), "text": list(texts.values())}), **settings)
+
+    def search(
+        self,
+        queries: Sequence[Mapping[str, str]],
+        *,
+        top_k: int,
+        top_ranked: Mapping[str, Sequence[str]] | None = None,
+        **settings: Any,
+    ) -> dict[str, dict[str, float]]:
+        """For each query id its best `top_k` documents with their scores, among `top_ranked` where given."""
+        among = {query["id"]: self._documents for query in queries} if top_ranked is None else top_ranked
+        passages = {
+            query: list(dict.fromkeys(name for document in documents for name in self._of_document[document]))
+            for query, documents in among.items()
+        }
+        found = self._search.search(queries, top_k=len(self._names), top_ranked=passages, **settings)
+        answers = {}
+        for query, scores in found.items():
+            best = {
+                document: max(scores[name] for name in self._of_document[document] if name in scores)
+                for document in among[query]
+                if not scores.keys().isdisjoint(self._of_document[document])
+            }
+            answers[query] = best_of(best, top_k)
+        return answers
+
+    @property
+    def mteb_model_meta(self) -> "ModelMeta":
+        """Name and revision of the search over passages."""
+        meta: ModelMeta = self._search.mteb_model_meta
+        return meta
 
 
 # How rows and tables call a model with prompts that are not its own for the text.
@@ -275,17 +334,6 @@ def variants_of(
 def has_prompts(contender: BenchmarkModel) -> bool:
     """Whether the model puts anything in front of a text."""
     return any(contender.prompt(task, side) for task in TASKS for side in ("query", "document"))
-
-
-def prompt_of(contender: BenchmarkModel, task: str, side: Side, prompts: Prompts) -> str:
-    """What goes in front of a text of one of our tasks under a change of prompts."""
-    if prompts == "none":
-        return ""
-    if prompts == "task":
-        return contender.prompt(other_task(task), side)
-    if prompts == "sides":
-        return contender.prompt(task, "document" if side == "query" else "query")
-    return contender.prompt(task, side)
 
 
 def other_task(task: str) -> str:

@@ -1,7 +1,7 @@
 """Two plots of what was measured: quality by dimension, quality against speed; each as SVG and as PNG.
 
 Colours are those of Okabe and Ito, which people with any colour vision tell apart; each line has a marker of
-its own too, and its name stands beside it. The SVG turns dark where the reader's page is dark. The same
+its own too, and its name stands next to it. The SVG turns dark where the reader's page is dark. The same
 figures give the same bytes.
 """
 
@@ -40,7 +40,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Point:
-    """One model: texts encoded in a second, and nDCG@10 between 0 and 1 with its 95% interval."""
+    """One model: texts encoded per second, and nDCG@10 between 0 and 1 with its 95% interval."""
 
     label: str
     speed: float
@@ -58,7 +58,7 @@ def write_plot(folder: Path, name: str, figure: "Figure") -> tuple[Path, Path]:
 
 
 def quality_by_dimension(curves: Sequence[Curve], subtitle: str, level: tuple[str, float] | None) -> "Figure":
-    """A line a model over the numbers that are kept of each vector.
+    """One line per model over the dimensions that are kept of each vector.
 
     level: name and score of something without dimensions, such as BM25, drawn as a dashed line.
     """
@@ -96,7 +96,7 @@ def quality_by_dimension(curves: Sequence[Curve], subtitle: str, level: tuple[st
 def quality_against_speed(
     points: Sequence[Point], subtitle: str, level: tuple[str, float] | None
 ) -> "Figure":
-    """A mark a model: to the right is faster, higher is better; the bar is the 95% interval.
+    """One mark per model: to the right is faster, higher is better; the bar is the 95% interval.
 
     level: as for `quality_by_dimension`.
     """

@@ -3,7 +3,7 @@
     codequarry benchmark --report [--out DIR]
 
 Reads every `*.json` of the results folder and leaves `report.md` and the plots there. Only figures that stand
-in those files are shown; what nobody measured is called "not measured".
+in those files are shown; what was not measured is called "not measured".
 """
 
 import json
@@ -121,7 +121,7 @@ def read_benchmarks(folder: Path) -> list[Benchmark]:
 
 
 def score_table(benchmark: Benchmark) -> str:
-    """A Markdown table: a line a set, a column a model, the mean last and saturated sets marked."""
+    """A Markdown table: one line per set, one column per model, the mean last, saturated sets marked."""
     models, rows = benchmark.models, benchmark.rows
     lines = []
     for name in benchmark.sets:
@@ -133,14 +133,14 @@ def score_table(benchmark: Benchmark) -> str:
     means = [benchmark.mean(model) for model in models]
     if any(means):  # sets of different kinds, as of a repository, have none
         lines.append(["**mean**", "", "", "", *_cells(means)])
-    text = _markdown(["set", "task", "queries", "documents", *models], lines)
+    text = markdown_table(["set", "task", "queries", "documents", *models], lines, words=["task"])
     if not all(map(counts_in_mean, benchmark.sets)):
         text += "\n\n\\* saturated: a sanity check, left out of the mean."
     return text
 
 
 def _sections(benchmark: Benchmark) -> list[str]:
-    """Tables of what dimensions, precisions and prompts cost, in means; a sentence where nobody measured."""
+    """Tables of what dimensions, precisions and prompts cost, in means; a sentence where there is none."""
     records = [record for record in benchmark.files.values() if "model" in record]
     parts = []
     for section, title in _SECTIONS.items():
@@ -153,7 +153,7 @@ def _sections(benchmark: Benchmark) -> list[str]:
             [model, *_cells([benchmark.mean(model), *(found.get(name) for name in names)], bold=False)]
             for model, found in means.items()
         ]
-        parts.append(f"{title}, mean over sets:\n\n{_markdown(['model', 'whole', *names], lines)}")
+        parts.append(f"{title}, mean over sets:\n\n{markdown_table(['model', 'whole', *names], lines)}")
     return parts
 
 
@@ -172,12 +172,9 @@ def _figures(benchmark: Benchmark) -> "list[tuple[str, Figure | None, str]]":
     machines = sorted({_machine(record) for record in records if record["model"] in measured})
     by_dimension = quality_by_dimension(curves, over, line) if curves else None
     by_speed = quality_against_speed(points, f"{over} · {' / '.join(machines)}", line) if points else None
+    no_dimension = f"Quality by dimension: {ABSENT}; `--dims 384,256,128,64` does."
     return [
-        (
-            "quality_by_dimension",
-            by_dimension,
-            f"Quality by dimension: {ABSENT}; `--dims 384,256,128,64` does.",
-        ),
+        ("quality_by_dimension", by_dimension, no_dimension),
         ("quality_against_speed", by_speed, f"Quality against speed: {ABSENT} on every set."),
     ]
 
@@ -246,11 +243,6 @@ def _cells(rows: Sequence[Record | None], *, bold: bool = True) -> list[str]:
     return cells
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---" if number == 0 or name == "task" else "--:" for number, name in enumerate(head)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
-
-
 def _set_of(row: Record) -> str:
     name: str = row.get("set") or row["task"]  # files written before sets had names
     return name
@@ -313,7 +305,7 @@ def _refuse_contradictions(benchmark: Benchmark) -> None:
 
 
 def verified_table(verifications: Mapping[str, Mapping[str, Any]]) -> str:
-    """A line a runtime and precision, a column a release: worst cosine and worst absolute difference.
+    """One line per runtime and precision, one column per release: worst cosine, worst absolute difference.
 
     verifications: by the name of the release, what `codequarry release verify --out` wrote of it.
     """

@@ -6,30 +6,23 @@
 Two sets: docstring → function over all functions, and commit message → the files it changed.
 """
 
-import argparse
 import hashlib
 import statistics
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
+from codequarry.benchmarks.commit_retrieval import TASK, CommitSet, commit_set
 from codequarry.data.eval_set import EvalSet
-from codequarry.data.mining.checkout import Tree
+from codequarry.data.mining.checkout import Tree, open_tree
 from codequarry.data.mining.filters import query_of
 from codequarry.data.mining.mine import mine
 from codequarry.data.parsing.parse import read_tree
 from codequarry.data.parsing.source_files import SourceReport
 
-if TYPE_CHECKING:
-    from codequarry.benchmarks.commit_retrieval import CommitSet
-
 FEW = 10  # queries; fewer say hardly anything
 
 QUERIES, DOCUMENTS = 100, 8_000  # about three minutes for MiniLM on two cores
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class OwnSets:
     name: str
     commit: str | None
     functions: "FunctionSet | None"
-    commits: "CommitSet | None"
+    commits: CommitSet | None
     notes: tuple[str, ...]
 
 
@@ -65,16 +58,14 @@ def own_sets(
 
     Raises ValueError where there is no such place, or where it gives not a single query.
     """
-    from codequarry.benchmarks.commit_retrieval import commit_set
-    from codequarry.data.mining.checkout import open_tree
-
     for name, most in (("queries", queries), ("documents", documents)):
         if most < 1:
             raise ValueError(f"{name} is {most}: pass 1 or more.")
     notes: list[str] = []
+    functions = commits = None
     with open_tree(where, mirrors=mirrors) as tree:
-        functions = _unless_impossible(
-            lambda: function_set(
+        try:
+            functions = function_set(
                 where,
                 tree,
                 "functions",
@@ -82,75 +73,28 @@ def own_sets(
                 documents=documents,
                 mirrors=mirrors,
                 progress=progress,
-            ),
-            notes,
-        )
-        commits = None
+            )
+        except ValueError as error:  # a repository may have one set only
+            notes.append(f"Not measured: {error}")
         if tree.history is None:
             notes.append(f"commit message → files: not measured. {tree.name} is no git repository.")
         else:
             repository, newest = tree.history
-            commits = _unless_impossible(
-                lambda: commit_set(
+            try:
+                commits = commit_set(
                     repository,
                     "commits",
                     newest=newest,
                     queries=queries,
                     passages=documents,
                     progress=progress,
-                ),
-                notes,
-            )
+                )
+            except ValueError as error:
+                notes.append(f"Not measured: {error}")
         if functions is None and commits is None:
             raise ValueError(f"{tree.name} cannot be asked anything. {' '.join(notes)}")
         notes = [*_about_functions(functions), *_about_commits(commits), *notes]
         return OwnSets(tree.name, tree.commit, functions, commits, tuple(notes))
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """`codequarry benchmark MODEL… --repo WHERE`: score, print and write."""
-    started = time.perf_counter()
-    from transformers.utils.logging import disable_progress_bar
-
-    from codequarry.benchmarks.evaluate import contenders, score, score_files
-    from codequarry.benchmarks.results import score_table
-    from codequarry.benchmarks.results_file import out_folder, vectors_folder, write_results
-    from codequarry.common.environment import written_command
-
-    if not arguments.models:
-        raise ValueError(
-            "no model was named: codequarry benchmark MODEL… --repo PATH, e.g. all-MiniLM-L6-v2."
-        )
-    disable_progress_bar()
-    models = contenders(arguments.models)
-    found = own_sets(
-        str(arguments.repo),
-        queries=arguments.queries,
-        documents=arguments.documents,
-        mirrors=arguments.mirrors,
-    )
-    settings: Mapping[str, Any] = {"cache": vectors_folder(arguments), "compute": arguments.compute}
-    rows = []
-    if found.functions is not None:
-        rows += score([found.functions.found], models, **settings)
-    if found.commits is not None:
-        rows += score_files(found.commits, models, **settings)
-    at = f" at {found.commit[:12]}" if found.commit else ""
-    print(f"{found.name}{at}\n\n{score_table(rows)}\n")
-    print("\n".join(found.notes))
-    path = out_folder(arguments) / f"repository__{found.name.replace('/', '__')}.json"
-    about = {"repository": found.name, "commit": found.commit, "notes": list(found.notes)}
-    write_results(path, rows, benchmark=f"the repository {found.name}", command=written_command(), more=about)
-    print(f"\n{time.perf_counter() - started:.0f} s, wrote {path}")
-
-
-def _unless_impossible(make: Callable[[], _T], notes: list[str]) -> _T | None:
-    """What `make` gives, or None with its reason in the notes: a repository may have one set only."""
-    try:
-        return make()
-    except ValueError as error:
-        notes.append(f"Not measured: {error}")
-        return None
 
 
 def _about_functions(found: "FunctionSet | None") -> list[str]:
@@ -166,7 +110,7 @@ def _about_functions(found: "FunctionSet | None") -> list[str]:
     ]
 
 
-def _about_commits(found: "CommitSet | None") -> list[str]:
+def _about_commits(found: CommitSet | None) -> list[str]:
     if found is None:
         return []
     queries = len(found.found.queries)
@@ -189,9 +133,6 @@ def _too_few(name: str, queries: int) -> list[str]:
     return [f"{name}: {queries} queries are too few to tell models apart; mind the interval."]
 
 
-TASK = "nl2code"
-
-
 @dataclass(frozen=True)
 class FunctionSet:
     """The set, and what was left out of it to stay within a few minutes.
@@ -211,8 +152,8 @@ def function_set(
     tree: Tree,
     name: str,
     *,
-    queries: int = 100,
-    documents: int = 8_000,
+    queries: int = QUERIES,
+    documents: int = DOCUMENTS,
     mirrors: Path | None = None,
     progress: bool = True,
 ) -> FunctionSet:

@@ -1,15 +1,27 @@
-"""Scores as rows: what one model has on one set, means over sets, and tables of them."""
+"""Scores as rows: what one model has on one set, means over sets, tables of them, and the results file."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from codequarry.benchmarks.bootstrap import Scores, interval, mean_of
-from codequarry.data.eval_set import EvalSet
-from codequarry.data.pair import Pair
-from codequarry.modules.tasks import TASKS
+from codequarry.benchmarks.models import BenchmarkModel, place_of
+from codequarry.benchmarks.quantization import CALIBRATED_ON, RANGES_FILE
+from codequarry.benchmarks.significance import (
+    BOOTSTRAP_ROUNDS,
+    SEED,
+    Comparison,
+    Scores,
+    compare,
+    interval,
+    mean_of,
+)
+from codequarry.common.environment import origin
+from codequarry.common.files import write_json
+from codequarry.common.tables import text_table
 
 
 @dataclass(frozen=True)
@@ -76,54 +88,10 @@ class Measured:
 MEAN = "mean"
 
 _RECORDED = (
-    "model",
-    "variant",
-    "set",
-    "task",
-    "dataset",
-    "dataset_revision",
-    "in_mean",
-    "queries",
-    "documents",
-    "ndcg_at_10",
-    "low",
-    "high",
-    "mrr_at_10",
-    "recall_at_1",
-)
-
-
-def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
-    """One set a task, in the order of the tasks: its distinct queries against its distinct documents.
-
-    Every document that a query is paired with is right. A query has the language of its first pair.
-
-    Raises ValueError where there is no pair.
-    """
-    queries: dict[str, dict[str, str]] = {}  # by task: text to id
-    documents: dict[str, dict[str, str]] = {}
-    relevant: dict[str, dict[str, dict[str, int]]] = {}
-    languages: dict[str, dict[str, str]] = {}
-    for pair in pairs:
-        asked, held = queries.setdefault(pair.task, {}), documents.setdefault(pair.task, {})
-        query = asked.setdefault(pair.query, f"q{len(asked)}")
-        document = held.setdefault(pair.document, f"d{len(held)}")
-        relevant.setdefault(pair.task, {}).setdefault(query, {})[document] = 1
-        languages.setdefault(pair.task, {}).setdefault(query, pair.language)
-    if not queries:
-        raise ValueError("there is no pair to score: pass a file or folder of pairs that is not empty.")
-    return [
-        EvalSet(
-            task,
-            task,
-            {name: text for text, name in queries[task].items()},
-            {name: text for text, name in documents[task].items()},
-            relevant[task],
-            languages[task],
-        )
-        for task in TASKS
-        if task in queries
-    ]
+    "model", "variant", "set", "task", "dataset", "dataset_revision", "in_mean", "queries", "documents",
+    "ndcg_at_10", "low", "high", "mrr_at_10", "recall_at_1",
+)  # fmt: skip
+_PACKAGES = ("mteb", "bm25s", "numpy")
 
 
 def scores_of(rows: Sequence[Row]) -> Scores:
@@ -164,40 +132,138 @@ def _mean(rows: Sequence[Row]) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text, one line a model and set, scores in percent."""
-    width = max(len(row.name) for row in rows)
-    head = f"{'model':<{width}}  {'task':<15}  {'queries':>7}  {'nDCG@10':>7}  {'MRR@10':>7}  {'recall@1':>8}"
-    lines = [
-        f"{row.name:<{width}}  {row.set or row.task:<15}  {row.queries:>7}  {100 * row.ndcg_at_10:>7.1f}  "
-        f"{100 * row.mrr_at_10:>7.1f}  {100 * row.recall_at_1:>8.1f}"
-        for row in rows
-    ]
-    return "\n".join([head, "-" * len(head), *lines])
+    """The rows as text, one line per model and set, scores in percent."""
+    lines = [["model", "task", "queries", "nDCG@10", "MRR@10", "recall@1"]]
+    for row in rows:
+        scores = (f"{100 * score:.1f}" for score in (row.ndcg_at_10, row.mrr_at_10, row.recall_at_1))
+        lines.append([row.name, row.set or row.task, str(row.queries), *scores])
+    return text_table(lines, right=range(2, 6), widths=(0, 15, 7, 7, 7, 8), rule=True)
 
 
 def score_table(rows: Sequence[Row]) -> str:
-    """nDCG@10 in percent, a line a set and a column a model, half the width of the 95% interval behind it."""
+    """nDCG@10 in percent with half the width of its 95% interval, one line per set, one column per model."""
     names = list(dict.fromkeys(row.name for row in rows))
     sets = list(dict.fromkeys(row.set for row in rows if row.set != MEAN))
     sets += [MEAN] * any(row.set == MEAN for row in rows)
     cell = {(row.set, row.name): row for row in rows}
     saturated = {row.set for row in rows if not row.in_mean}
-    left = max(len(name) for name in (*sets, "nDCG@10")) + 1
-    head = f"{'nDCG@10':<{left}}  {'queries':>7}  " + "  ".join(f"{name:>11}" for name in names)
-    lines = [head, "-" * len(head)]
+    lines = [["nDCG@10", "queries", *names]]
     for name in sets:
         queries = next(row.queries for row in rows if row.set == name)
-        mark = f"{name}*" if name in saturated else name
-        cells = (f"{_shown(cell.get((name, column))):>{max(11, len(column))}}" for column in names)
-        lines.append(f"{mark:<{left}}  {queries:>7}  " + "  ".join(cells))
-    if saturated:
-        lines.append("* saturated: a sanity check, left out of the mean")
-    return "\n".join(lines)
+        scores = (_shown(cell.get((name, column))) for column in names)
+        lines.append([f"{name}*" if name in saturated else name, str(queries), *scores])
+    left = max(len(name) for name in (*sets, "nDCG@10")) + 1
+    text = text_table(lines, right=range(1, len(lines[0])), widths=(left, 7, *[11] * len(names)), rule=True)
+    return f"{text}\n* saturated: a sanity check, left out of the mean" if saturated else text
+
+
+def language_table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """`Measured.languages` as text: nDCG@10 in percent, one line per set and language."""
+    names = list(dict.fromkeys(line["model"] for line in lines))
+    score = {(line["set"], line["language"], line["model"]): f"{100 * line['ndcg@10']:.1f}" for line in lines}
+    rows = [["set", "language", "queries", *names]]
+    for line in lines:
+        if line["model"] == names[0]:
+            of = line["set"], line["language"]
+            rows.append([*of, str(line["queries"]), *(score[*of, name] for name in names)])
+    return text_table(rows, right=range(2, len(rows[0])), widths=(20, 12, 7, *[0] * len(names)), rule=True)
 
 
 def _shown(row: Row | None) -> str:
     if row is None:
         return "-"
-    if row.low is None or row.high is None:
-        return f"{100 * row.ndcg_at_10:.1f}"
-    return f"{100 * row.ndcg_at_10:.1f} ±{50 * (row.high - row.low):.1f}"
+    interval = "" if row.low is None or row.high is None else f" ±{50 * (row.high - row.low):.1f}"
+    return f"{100 * row.ndcg_at_10:.1f}{interval}"
+
+
+def comparisons_of(rows: Sequence[Row], first: str, second: str) -> list[Comparison]:
+    """Two models, by their rows' names, compared on each set, and on the mean of those that count.
+
+    Raises ValueError for a name that no row has.
+    """
+    own = [[row for row in rows if row.name == name and row.set != MEAN] for name in (first, second)]
+    for name, found in zip((first, second), own, strict=True):
+        if not found:
+            raise ValueError(
+                f"{name!r} was not scored: compare two of {', '.join(dict.fromkeys(r.name for r in rows))}."
+            )
+    compared = [
+        compare(first, second, a.set, scores_of([a]), scores_of([b])) for a, b in zip(*own, strict=True)
+    ]
+    a, b = (scores_of([row for row in found if row.in_mean]) for found in own)
+    return [*compared, compare(first, second, MEAN, a, b)] if len(a) > 1 else compared
+
+
+def write_results(
+    path: Path, rows: Sequence[Row], *, benchmark: str, command: str, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write rows with the command, machine and versions that made them, whole or not at all.
+
+    benchmark, command: what was scored and how, as a reader would repeat it. more: further sections.
+    """
+    record: dict[str, Any] = {
+        "benchmark": benchmark,
+        **origin(command),
+        "rows": [row.record() for row in rows],
+        **(more or {}),
+    }
+    record["versions"] |= {name: version(name) for name in _PACKAGES}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def write_summary(
+    out: Path,
+    model: BenchmarkModel,
+    measured: Measured,
+    *,
+    benchmark: str,
+    command: str,
+    comparisons: Sequence[Comparison] = (),
+) -> Path:
+    """Write one model's summary to `out`; `rows` holds those of the whole run, the model's own among them.
+
+    Returns the file's path.
+    """
+    path = out / summary_name(model.label)
+    write_results(
+        path,
+        measured.rows,
+        benchmark=benchmark,
+        command=command,
+        more={
+            "model": model.label,
+            "revision": place_of(model).revision,
+            "interval": f"95% percentile bootstrap over queries, {BOOTSTRAP_ROUNDS} rounds, seed {SEED}",
+            "speed": measured.speeds[model.label],
+            **sections(model.label, measured),
+            "comparisons": [
+                {name: _rounded(value) for name, value in asdict(row).items()} for row in comparisons
+            ],
+        },
+    )
+    return path
+
+
+def sections(label: str, measured: Measured) -> dict[str, Any]:
+    """A model's dimensions, precisions, prompts and languages, as plain data; [] for what was not asked."""
+    found: dict[str, Any] = {
+        name: [row.record() for row in measured.variants.get(name, ()) if row.model == label]
+        for name in ("dims", "precisions", "prompts")
+    }
+    if any(row["variant"] == "int8" for row in found["precisions"]):
+        found["int8"] = {"ranges": RANGES_FILE, "calibrated_on": CALIBRATED_ON}
+    return found | {"languages": [line for line in measured.languages if line["model"] == label]}
+
+
+def summary_name(label: str) -> str:
+    """The file name of a model's summary: `runs/mini` gives `runs__mini.json`.
+
+    >>> summary_name("runs/mini")
+    'runs__mini.json'
+    """
+    return f"{label.strip('/.').replace('/', '__').replace(' ', '_')}.json"
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value

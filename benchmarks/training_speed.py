@@ -1,4 +1,4 @@
-"""How fast training is: beside the plain sentence-transformers trainer, and of what the hardware can do.
+"""How fast training is, compared with the plain sentence-transformers trainer and with the hardware's peak.
 
     python -m codequarry.benchmarks.training_speed --data clean
 
@@ -6,7 +6,7 @@ Both trainers see the same batches and begin with the same weights, and take tur
 drawn with each recipe's weights, which name sources of the mixture; on pairs of your own pass `--set
 source_weights={}`. On a CPU `mini` and `nano` are measured, where a step takes seconds; on a GPU the true
 shapes of `0.5b` and `1.5b` with random weights, one trainer after the other. What is measured already is
-kept: the same command goes on where it was stopped, and `--models` measures a part.
+kept: the same command resumes, and `--models` measures a part.
 """
 
 import argparse
@@ -307,7 +307,7 @@ def speed_table(record: Mapping[str, Any]) -> str:
 
 
 def run_table(record: Mapping[str, Any]) -> str:
-    """Projected whole runs beside the published ones as a Markdown table; what was not measured says so."""
+    """Projected whole runs and the published ones as a Markdown table; what was not measured says so."""
     lines = []
     for name in ON_GPU:
         published = PUBLISHED[name]

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codequarry.common.environment import written_command
+from codequarry.common.files import cache_folder
 from codequarry.modules.tasks import TASKS
 
 if TYPE_CHECKING:
-    from codequarry.benchmarks.models import Prompts
+    from codequarry.benchmarks.models import BenchmarkModel, Prompts
     from codequarry.benchmarks.quantization import Precision
     from codequarry.data.eval_set import EvalSet
 
 
 _Name = TypeVar("_Name", bound=str)
+
+_CHECKOUT = Path("benchmarks/results")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,14 +114,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Score, print and write, as the options say; ValueError for what they get wrong."""
     if arguments.report:
         from codequarry.benchmarks.report import write_report
-        from codequarry.benchmarks.results_file import out_folder
 
-        for path in write_report(out_folder(arguments)):
+        for path in write_report(_out_folder(arguments)):
             print(f"wrote {path}")
     elif arguments.repo is not None:
-        from codequarry.benchmarks import repository
-
-        repository.run(arguments)
+        run_repository(arguments)
     elif arguments.agentic:
         run_agentic(arguments)
     else:
@@ -126,18 +126,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from transformers.utils.logging import disable_progress_bar
+    from codequarry.benchmarks.evaluate import measure
+    from codequarry.benchmarks.results import comparisons_of, language_table, score_table, write_summary
+    from codequarry.benchmarks.significance import comparison_table
 
-    from codequarry.benchmarks.evaluate import contenders, measure
-    from codequarry.benchmarks.results import score_table
-    from codequarry.benchmarks.results_file import out_folder, vectors_folder, write_summary
-    from codequarry.benchmarks.significance import comparisons_of
-    from codequarry.benchmarks.significance import table as comparison_table
-
-    out, cache = out_folder(arguments), vectors_folder(arguments)
+    out = _out_folder(arguments)
     sets, benchmark = _sets(arguments)
-    disable_progress_bar()  # of every file that transformers reads; those of long work stay
-    models = contenders(_models(arguments))
+    models = _models(arguments)
     measured = measure(
         sets,
         models,
@@ -145,8 +140,7 @@ def _score(arguments: argparse.Namespace) -> None:
         precisions=arguments.precision,
         wrong_prompts=arguments.prompts_cost,
         out=out,
-        cache=cache,
-        compute=arguments.compute,
+        **_kept(arguments),
     )
     comparisons = comparisons_of(measured.rows, *arguments.compare) if arguments.compare else []
     labels = {model.label for model in models}
@@ -160,7 +154,7 @@ def _score(arguments: argparse.Namespace) -> None:
             own = [row for row in measured.rows if row.name in labels]
             print(f"\n{title}\n{score_table([*own, *measured.variants[section]])}")
     if measured.languages:
-        print(f"\nBy language\n{_language_table(measured.languages)}")
+        print(f"\nBy language\n{language_table(measured.languages)}")
     if comparisons:
         print(f"\n{comparison_table(comparisons)}")
     print()
@@ -172,43 +166,58 @@ def _score(arguments: argparse.Namespace) -> None:
     command = written_command()
     for model in models:
         path = write_summary(
-            out,
-            model,
-            measured,
-            benchmark=benchmark,
-            command=command,
-            comparisons=comparisons,
+            out, model, measured, benchmark=benchmark, command=command, comparisons=comparisons
         )
         print(f"wrote {path}")
 
 
-def run_agentic(arguments: argparse.Namespace) -> None:
-    """`codequarry benchmark MODEL… --agentic`: score, print and write, a file a model and MTEB's tree."""
-    from transformers.utils.logging import disable_progress_bar
-
-    from codequarry.benchmarks.commit_retrieval import AGENTIC, agentic_sets
-    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN, contenders, score_files
-    from codequarry.benchmarks.results import Row, score_table, with_means
-    from codequarry.benchmarks.results_file import out_folder, summary_name, vectors_folder, write_results
+def run_repository(arguments: argparse.Namespace) -> None:
+    """`codequarry benchmark MODEL… --repo WHERE`: score, print and write."""
+    from codequarry.benchmarks.evaluate import score
+    from codequarry.benchmarks.repository import own_sets
+    from codequarry.benchmarks.results import score_table, write_results
 
     started = time.perf_counter()
-    if not arguments.models:
-        raise ValueError("no model was named: codequarry benchmark MODEL… --agentic, e.g. all-MiniLM-L6-v2.")
-    disable_progress_bar()
-    models = contenders(arguments.models)
-    out = out_folder(arguments)
+    models = _loaded(arguments.models, "--repo PATH")
+    found = own_sets(
+        str(arguments.repo),
+        queries=arguments.queries,
+        documents=arguments.documents,
+        mirrors=arguments.mirrors,
+    )
+    rows, settings = [], _kept(arguments)
+    if found.functions is not None:
+        rows += score([found.functions.found], models, **settings)
+    if found.commits is not None:
+        rows += score([found.commits.found], models, passages=found.commits.passages, **settings)
+    at = f" at {found.commit[:12]}" if found.commit else ""
+    print(f"{found.name}{at}\n\n{score_table(rows)}\n")
+    print("\n".join(found.notes))
+    path = _out_folder(arguments) / f"repository__{found.name.replace('/', '__')}.json"
+    about = {"repository": found.name, "commit": found.commit, "notes": list(found.notes)}
+    write_results(path, rows, benchmark=f"the repository {found.name}", command=written_command(), more=about)
+    print(f"\n{time.perf_counter() - started:.0f} s, wrote {path}")
+
+
+def run_agentic(arguments: argparse.Namespace) -> None:
+    """`codequarry benchmark MODEL… --agentic`: score, print and write one file per model and MTEB's tree."""
+    from codequarry.benchmarks.commit_retrieval import AGENTIC, agentic_sets
+    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN, score
+    from codequarry.benchmarks.results import Row, score_table, summary_name, with_means, write_results
+
+    started = time.perf_counter()
+    models, out = _loaded(arguments.models, "--agentic"), _out_folder(arguments)
     rows: list[Row] = []
     notes: list[str] = []
     for one in agentic_sets(
         queries=arguments.queries, passages=arguments.documents, mirrors=arguments.mirrors
     ):
-        rows += score_files(one, models, out=out, cache=vectors_folder(arguments), compute=arguments.compute)
+        rows += score([one.found], models, passages=one.passages, out=out, **_kept(arguments))
         notes.append(
             f"{one.found.name}: {len(one.found.queries)} commits, {one.oldest} to "
             f"{one.newest}; {one.naming:.0%} of the messages name a file they changed."
         )
-    names = list(dict.fromkeys(row.name for row in rows))
-    rows = with_means(sorted(rows, key=lambda row: names.index(row.name)))
+    rows = with_means(rows)
     print(f"Commit message → files it changed\n\n{score_table(rows)}\n")
     print("\n".join(notes))
     for model in models:
@@ -223,6 +232,33 @@ def run_agentic(arguments: argparse.Namespace) -> None:
         )
         print(f"wrote {path}")
     print(f"{time.perf_counter() - started:.0f} s")
+
+
+def _loaded(models: Sequence[str], what: str) -> "list[BenchmarkModel]":
+    from transformers.utils.logging import disable_progress_bar
+
+    from codequarry.benchmarks.evaluate import contenders
+
+    if not models:
+        raise ValueError(f"no model was named: codequarry benchmark MODEL… {what}, e.g. all-MiniLM-L6-v2.")
+    disable_progress_bar()  # of every file that transformers reads; those of long work stay
+    return contenders(models)
+
+
+def _out_folder(arguments: argparse.Namespace) -> Path:
+    """Where results go: `--out`, else benchmarks/results in a checkout of this project, else ./results."""
+    if arguments.out is None:
+        return _CHECKOUT if _CHECKOUT.is_dir() else Path("results")
+    out: Path = arguments.out
+    if out.suffix == ".json" or out.is_file():
+        raise ValueError(f"--out {out} is a folder's place: {out.with_suffix('')} would get <model>.json.")
+    return out
+
+
+def _kept(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How and where vectors are computed and kept, as `measure` takes it."""
+    cache = cache_folder("vectors") if arguments.cache is None else arguments.cache
+    return {"cache": cache, "compute": arguments.compute}
 
 
 def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]":
@@ -242,27 +278,12 @@ def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]
     return local_sets(arguments.data, only), f"evaluation sets of {arguments.data.name}"
 
 
-def _models(arguments: argparse.Namespace) -> list[str]:
+def _models(arguments: argparse.Namespace) -> "list[BenchmarkModel]":
+    """The models that are named, those to compare among them."""
     from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN
 
     rows = [name.removesuffix(FUSED) for name in arguments.compare or ()]
-    names = [*arguments.models, *(name for name in rows if name not in (BM25, PLAIN))]
-    if not names:
-        raise ValueError("no model was named: codequarry benchmark MODEL… --data DIR, e.g. all-MiniLM-L6-v2.")
-    return names
-
-
-def _language_table(lines: Sequence[dict[str, Any]]) -> str:
-    names = list(dict.fromkeys(line["model"] for line in lines))
-    score = {(line["set"], line["language"], line["model"]): 100 * line["ndcg@10"] for line in lines}
-    head = f"{'set':<20}  {'language':<12}  {'queries':>7}  " + "  ".join(names)
-    rows = [
-        f"{line['set']:<20}  {line['language']:<12}  {line['queries']:>7}  "
-        + "  ".join(f"{score[line['set'], line['language'], name]:>{len(name)}.1f}" for name in names)
-        for line in lines
-        if line["model"] == names[0]
-    ]
-    return "\n".join([head, "-" * len(head), *rows])
+    return _loaded([*arguments.models, *(name for name in rows if name not in (BM25, PLAIN))], "--data DIR")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

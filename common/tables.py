@@ -20,16 +20,26 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], words: C
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
 
 
-def text_table(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), rule: bool = False) -> str:
+def text_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[int] = (),
+    rule: bool = False,
+    widths: Sequence[int] = (),
+) -> str:
     """The rows below each other for a terminal, with two blanks between columns.
 
-    Arguments: `right`, the columns aligned on the right; `rule`, a line of dashes below the first row.
+    Arguments: `right`, the columns aligned on the right; `rule`, a line of dashes below the first row;
+    `widths`, of the columns at least.
 
     >>> print(text_table([["files", ""], ["read", "12"]], right=[1]))
     files
     read   12
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [
+        max(least, *map(len, column))
+        for least, column in zip(widths or [0] * len(rows[0]), zip(*rows, strict=True), strict=True)
+    ]
     lines = []
     for row in rows:
         cells = (

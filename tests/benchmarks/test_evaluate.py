@@ -209,7 +209,7 @@ def test_rows_name_the_page_of_their_set_on_the_hub_where_it_has_one(
     def give_texts(task: Any) -> None:
         task.dataset, task.data_loaded = LocalTask(functions).dataset, True
 
-    monkeypatch.setattr("codequarry.benchmarks.mteb_tasks.load_from_hub", give_texts)
+    monkeypatch.setattr("codequarry.benchmarks.evaluate.load_from_hub", give_texts)
     saturated = replace(functions, name="codexglue_java_cs")
     rows = [row.record() for row in measure(["CosQA", saturated], [], progress=False).rows]
     page = mteb.get_tasks(["CosQA"])[0].metadata.dataset

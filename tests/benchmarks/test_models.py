@@ -14,7 +14,6 @@ from codequarry.benchmarks.models import (
     load_model,
     other_task,
     place_of,
-    prompt_of,
     variants_of,
 )
 from codequarry.modules.build import build_model
@@ -30,9 +29,7 @@ def test_the_packaged_model_is_called_by_its_name_and_has_no_prompts(minilm_mode
 
 def test_a_model_with_our_prompts_gets_those_of_each_task(prompted: BenchmarkModel) -> None:
     assert prompted.prompt("qa", "document") == CODE.prefix("qa", "document")
-    plain = prompted.without_prompts()
-    assert plain.prompt("qa", "document") == ""
-    assert plain.label == "mini, no prompt"
+    assert prompted.prompt("qa", "document", "none") == ""
 
 
 def test_another_models_own_prompts_are_used(minilm: Path, tmp_path: Path) -> None:
@@ -135,10 +132,10 @@ def test_every_task_is_swapped_with_another_and_none_twice() -> None:
 
 def test_swaps_take_the_other_tasks_and_the_other_sides_prefix(prompted: BenchmarkModel) -> None:
     query, document = CODE.prefixes["qa"]
-    assert prompt_of(prompted, "qa", "query", "own") == query
-    assert prompt_of(prompted, "qa", "query", "none") == ""
-    assert prompt_of(prompted, "qa", "query", "sides") == document
-    assert prompt_of(prompted, "qa", "document", "task") == CODE.prefix("code2code", "document")
+    assert prompted.prompt("qa", "query", "own") == query
+    assert prompted.prompt("qa", "query", "none") == ""
+    assert prompted.prompt("qa", "query", "sides") == document
+    assert prompted.prompt("qa", "document", "task") == CODE.prefix("code2code", "document")
 
 
 def test_a_model_without_prompts_has_none_that_could_be_wrong(
@@ -146,7 +143,6 @@ def test_a_model_without_prompts_has_none_that_could_be_wrong(
 ) -> None:
     assert has_prompts(prompted)
     assert not has_prompts(minilm_model)
-    assert not has_prompts(prompted.without_prompts())
     asked = {"dims": [64], "precisions": ["int8"], "wrong_prompts": list(WRONG_PROMPTS)}
     assert [v.name for v in variants_of(minilm_model, **asked)] == ["64 dims", "int8"]  # type: ignore[arg-type]
     assert [v.name for v in variants_of(prompted, **asked)] == [  # type: ignore[arg-type]

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from codequarry.benchmarks.report import verified_table, write_report
-from codequarry.benchmarks.results import Row
-from codequarry.benchmarks.results_file import write_results
+from codequarry.benchmarks.results import Row, write_results
 from codequarry.data.catalog.registry import EVAL_SOURCES
 
 SCORES = {  # by model: mbpp, codexglue_java_cs (saturated), docs_qa

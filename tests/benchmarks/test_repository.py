@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.benchmarks.repository import FunctionSet, function_set, own_sets, run
-from codequarry.cli.benchmark import add_arguments
+from codequarry.benchmarks.repository import FunctionSet, function_set, own_sets
+from codequarry.cli.benchmark import add_arguments, run_repository
 from codequarry.data.mining.checkout import open_tree
 from codequarry.data.mining.split import held_out_files
 
@@ -121,7 +121,7 @@ def test_the_models_stand_beside_bm25_and_their_fusion_in_print_and_in_the_file(
     arguments = options("--queries", "5")
     arguments.models, arguments.repo = ["all-MiniLM-L6-v2"], str(checkout)
     arguments.out, arguments.cache, arguments.compute = tmp_path / "out", tmp_path / "cache", "fp32"
-    run(arguments)
+    run_repository(arguments)
     printed = capsys.readouterr().out
     record = json.loads((tmp_path / "out/repository__tools.json").read_text())
     models = ["BM25", "BM25, plain words", "all-MiniLM-L6-v2", "all-MiniLM-L6-v2 + BM25"]
@@ -139,7 +139,7 @@ def test_no_model_is_a_sentence(checkout: Path) -> None:
     arguments = options()
     arguments.models, arguments.repo = [], str(checkout)
     with pytest.raises(ValueError, match="no model was named"):
-        run(arguments)
+        run_repository(arguments)
 
 
 SAME = "Answer the same question as two other functions."

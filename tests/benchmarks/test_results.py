@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codequarry.benchmarks.results import Row, pair_sets, score_table, table, with_means
-from codequarry.data.pair import Pair
+from codequarry.benchmarks.results import Row, comparisons_of, language_table, score_table, table, with_means
+from codequarry.benchmarks.significance import comparison_table
 
 
 def row(model: str, name: str, scores: list[float], in_mean: bool = True) -> Row:
@@ -14,25 +14,6 @@ def row(model: str, name: str, scores: list[float], in_mean: bool = True) -> Row
     return Row(
         model, "qa", len(scores), 9, mean, mean, mean, name, 0.1, 0.2, in_mean=in_mean, by_query=by_query
     )
-
-
-def test_equal_texts_are_one_query_and_one_document() -> None:
-    (found,) = pair_sets(
-        [Pair("qa", "q", "a", "s", "x"), Pair("qa", "q", "b", "s", "x"), Pair("qa", "r", "a", "s", "y")]
-    )
-    assert (list(found.queries.values()), list(found.documents.values())) == (["q", "r"], ["a", "b"])
-    assert found.relevant == {"q0": {"d0": 1, "d1": 1}, "q1": {"d0": 1}}
-    assert found.languages == {"q0": "x", "q1": "y"}
-
-
-def test_pairs_of_two_tasks_are_two_sets_in_the_order_of_the_tasks() -> None:
-    pairs = [Pair("code2nl", "f()", "calls f", "s", "x"), Pair("nl2code", "call f", "f()", "s", "x")]
-    assert [(found.name, found.task) for found in pair_sets(pairs)] == [("nl2code",) * 2, ("code2nl",) * 2]
-
-
-def test_no_pairs_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match="there is no pair to score"):
-        pair_sets([])
 
 
 def test_a_mean_follows_each_model_and_leaves_the_saturated_set_out() -> None:
@@ -87,4 +68,36 @@ def test_the_table_of_scores_has_a_line_a_set_and_says_which_the_mean_leaves_out
 
 
 def test_the_long_table_has_a_line_a_row() -> None:
-    assert table([row("A", "one", [0.5]), row("BM25", "one", [0.5])]).splitlines()[3].startswith("BM25  one")
+    assert table([row("A", "one", [0.5]), row("BM25", "one", [0.5])]).splitlines()[3].startswith("BM25   one")
+
+
+def test_models_are_compared_on_each_set_and_on_the_mean_of_those_that_count() -> None:
+    rows = [
+        row(model, name, [base, base + 0.1], in_mean=name != "easy")
+        for model, base in (("A", 0.5), ("B", 0.3))
+        for name in ("one", "two", "easy")
+    ]
+    found = comparisons_of(rows, "A", "B")
+    assert [comparison.set for comparison in found] == ["one", "two", "easy", "mean"]
+    assert all(comparison.difference == pytest.approx(0.2) for comparison in found)
+    assert "A less B" in comparison_table(found)
+    assert "+20.0" in comparison_table(found)
+
+
+def test_a_model_that_was_not_scored_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="'C' was not scored: compare two of A"):
+        comparisons_of([row("A", "one", [1.0])], "A", "C")
+
+
+def test_the_table_of_languages_has_a_line_a_set_and_language() -> None:
+    lines = [
+        {"model": model, "set": "one", "language": language, "queries": 7, "ndcg@10": score}
+        for model, score in (("A", 0.5), ("model B", 0.25))
+        for language in ("go", "python")
+    ]
+    head, rule, *rows = language_table(lines).splitlines()
+    assert len(head) == len(rule)
+    assert [line.split() for line in rows] == [
+        ["one", "go", "7", "50.0", "25.0"],
+        ["one", "python", "7", "50.0", "25.0"],
+    ]

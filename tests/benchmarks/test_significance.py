@@ -3,8 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from codequarry.benchmarks.results import Row
-from codequarry.benchmarks.significance import compare, comparisons_of, table
+from codequarry.benchmarks.significance import compare, interval, mean_of
 
 
 def test_p_is_that_of_all_ways_to_exchange_the_scores() -> None:
@@ -43,24 +42,37 @@ def test_other_queries_are_refused() -> None:
         compare("A", "B", "s", [[np.zeros(3)]], [[np.zeros(4)]])
 
 
-def row(model: str, name: str, scores: list[float], in_mean: bool = True) -> Row:
-    by_query = {"default": {f"q{n}": score for n, score in enumerate(scores)}}
-    return Row(model, "qa", len(scores), 9, 0, 0, 0, set=name, in_mean=in_mean, by_query=by_query)
+def test_a_large_sample_has_the_interval_of_the_normal_approximation() -> None:
+    scores = np.random.default_rng(3).random(2000)
+    low, high = interval([[scores]])
+    half = 1.96 * scores.std() / np.sqrt(len(scores))
+    assert low == pytest.approx(scores.mean() - half, abs=half / 10)
+    assert high == pytest.approx(scores.mean() + half, abs=half / 10)
 
 
-def test_models_are_compared_on_each_set_and_on_the_mean_of_those_that_count() -> None:
-    rows = [
-        row(model, name, [base, base + 0.1], in_mean=name != "easy")
-        for model, base in (("A", 0.5), ("B", 0.3))
-        for name in ("one", "two", "easy")
-    ]
-    found = comparisons_of(rows, "A", "B")
-    assert [comparison.set for comparison in found] == ["one", "two", "easy", "mean"]
-    assert all(comparison.difference == pytest.approx(0.2) for comparison in found)
-    assert "A less B" in table(found)
-    assert "+20.0" in table(found)
+def test_equal_scores_leave_nothing_to_chance() -> None:
+    assert interval([[np.full(30, 0.4)]]) == pytest.approx((0.4, 0.4))
 
 
-def test_a_model_that_was_not_scored_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match="'C' was not scored: compare two of A"):
-        comparisons_of([row("A", "one", [1.0])], "A", "C")
+def test_the_same_scores_give_the_same_interval() -> None:
+    scores = [[np.random.default_rng(1).random(50)]]
+    assert interval(scores) == interval(scores)
+
+
+def test_sets_count_alike_however_many_queries_they_have() -> None:
+    small, large = np.zeros(2), np.ones(1000)
+    assert mean_of([[small], [large]]) == 0.5
+    assert interval([[small], [large]]) == pytest.approx((0.5, 0.5))
+    assert interval([[small, large]]) == pytest.approx((0.5, 0.5)), "and every part of one set"
+
+
+def test_the_mean_of_two_sets_has_the_interval_of_independent_means() -> None:
+    dice = np.random.default_rng(5)
+    first, second = dice.random(800), dice.random(400)
+    low, high = interval([[first], [second]])
+    error = np.sqrt(first.var() / 800 + second.var() / 400) / 2
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+
+def test_parts_of_a_set_count_alike() -> None:
+    assert mean_of([[np.zeros(10), np.ones(90)]]) == 0.5
