@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.benchmarks.models import contender
-from codequarry.benchmarks.mteb_tasks import pair_sets
 from codequarry.benchmarks.results import MEAN, Row
 from codequarry.common.environment import origin, written_command
 from codequarry.common.errors import run_program
 from codequarry.common.files import write_json
 from codequarry.common.tables import markdown_table
+from codequarry.data.eval_set import pair_sets
 from codequarry.data.pair_files import fingerprint, fingerprint_folders, read_pairs
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.train import train

@@ -62,7 +62,6 @@ def contenders(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
 
     Raises ValueError for a model that cannot be loaded, and for two of one name, as `/a/mini` and `/b/mini`.
     """
-    require_mteb()
     found: dict[str, BenchmarkModel] = {}
     for model in models:
         loaded = load_model(model) if isinstance(model, str) else model
@@ -99,9 +98,8 @@ def measure(
         compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
         progress: show bars over anything that takes more than two seconds.
 
-    Raises ValueError where mteb or bm25s is not installed, and for two sets of one name.
+    Raises ValueError for two sets of one name.
     """
-    require_mteb()
     names = [found.name if isinstance(found, EvalSet) else found for found in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -133,15 +131,6 @@ def measure(
     measured.rows = with_means(measured.rows)
     measured.variants = {name: with_means(rows) for name, rows in measured.variants.items()}
     return measured
-
-
-def require_mteb() -> None:
-    """Raise ValueError, naming what to install, unless mteb is there."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("mteb", "bm25s") if find_spec(name) is None]
-    if missing:
-        raise ValueError(f"Benchmarks need {' and '.join(missing)}: pip install 'codequarry[benchmark]'.")
 
 
 def _loaded(sets: Sequence[EvalSet | str], what: str, progress: bool) -> Iterator["ScoredSet"]:

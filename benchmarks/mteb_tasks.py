@@ -11,8 +11,7 @@ from datasets import Dataset
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
-from codequarry.data.eval_set import EvalSet, eval_set_folders, read_eval_set
-from codequarry.data.pair import Pair
+from codequarry.data.eval_set import EvalSet, eval_set_folders, pair_sets, read_eval_set
 from codequarry.data.pair_files import read_pairs
 from codequarry.integrations.mteb import BENCHMARK_TASKS, benchmark_task
 from codequarry.modules.tasks import TASKS
@@ -110,39 +109,6 @@ def local_sets(folder: Path, only: Sequence[str] = ()) -> list[EvalSet]:
         if not only or place.name in only or set(only) & set(TASKS):
             found.append(read_eval_set(place, row.task if row is not None else None))
     return _only(found, only, str(folder))
-
-
-def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
-    """One set per task, in the order of the tasks: its distinct queries against its distinct documents.
-
-    Every document that a query is paired with is right. A query has the language of its first pair.
-
-    Raises ValueError where there is no pair.
-    """
-    queries: dict[str, dict[str, str]] = {}  # by task: text to id
-    documents: dict[str, dict[str, str]] = {}
-    relevant: dict[str, dict[str, dict[str, int]]] = {}
-    languages: dict[str, dict[str, str]] = {}
-    for pair in pairs:
-        asked, held = queries.setdefault(pair.task, {}), documents.setdefault(pair.task, {})
-        query = asked.setdefault(pair.query, f"q{len(asked)}")
-        document = held.setdefault(pair.document, f"d{len(held)}")
-        relevant.setdefault(pair.task, {}).setdefault(query, {})[document] = 1
-        languages.setdefault(pair.task, {}).setdefault(query, pair.language)
-    if not queries:
-        raise ValueError("there is no pair to score: pass a file or folder of pairs that is not empty.")
-    return [
-        EvalSet(
-            task,
-            task,
-            {name: text for text, name in queries[task].items()},
-            {name: text for text, name in documents[task].items()},
-            relevant[task],
-            languages[task],
-        )
-        for task in TASKS
-        if task in queries
-    ]
 
 
 def sets_of_pairs(path: Path, only: Sequence[str] = ()) -> list[EvalSet]:

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from codequarry.benchmarks.timed_trainer import Format, MatmulPeak, TimedTrainer, take_turns
 from codequarry.common.environment import describe_machine, package_versions, written_command
 from codequarry.common.errors import run_program
-from codequarry.common.files import write_json
+from codequarry.common.files import write_json, write_text
 from codequarry.common.tables import markdown_table
 from codequarry.data.catalog.registry import known_licences
 from codequarry.data.mixture import batch_shares, part_of, select
@@ -174,7 +174,7 @@ def write_cut_recipe(
     lines += ["[backbone]", f"name = {json.dumps(str(backbone))}", "[source_weights]"]
     lines += [f"{json.dumps(part)} = {float(count)}" for part, count in sorted(parts.items())]
     file = folder / f"{recipe.name}.toml"
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(file, "\n".join(lines) + "\n")
     return file
 
 

@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,7 +118,11 @@ def run(arguments: argparse.Namespace) -> None:
 
         for path in write_report(_out_folder(arguments)):
             print(f"wrote {path}")
-    elif arguments.repo is not None:
+        return
+    missing = [name for name in ("mteb", "bm25s") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"Benchmarks need {' and '.join(missing)}: pip install 'codequarry[benchmark]'.")
+    if arguments.repo is not None:
         run_repository(arguments)
     elif arguments.agentic:
         run_agentic(arguments)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from codequarry.benchmarks.evaluate import BM25, score
 from codequarry.benchmarks.models import contender
-from codequarry.benchmarks.mteb_tasks import pair_sets
 from codequarry.benchmarks.results import table, write_results
+from codequarry.data.eval_set import pair_sets
 from codequarry.data.mining.mine import mine
 from codequarry.data.mining.output import summary_table, write_mined
 from codequarry.data.pair import Pair

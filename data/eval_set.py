@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.files import atomic_path
-from codequarry.modules.tasks import get_task
+from codequarry.data.pair import Pair
+from codequarry.modules.tasks import TASKS, get_task
 
 CORPUS, QUERIES, QRELS = Path("corpus.jsonl"), Path("queries.jsonl"), Path("qrels/test.tsv")
 ABOUT = "set.json"
@@ -99,6 +100,19 @@ def set_of_pairs(
         relevant,
         languages,
     )
+
+
+def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
+    """One set per task, in the order of the tasks, by `set_of_pairs`.
+
+    Raises ValueError where there is no pair.
+    """
+    by_task: dict[str, list[tuple[str, str, str]]] = {}
+    for pair in pairs:
+        by_task.setdefault(pair.task, []).append((pair.query, pair.document, pair.language))
+    if not by_task:
+        raise ValueError("there is no pair to score: pass a file or folder of pairs that is not empty.")
+    return [set_of_pairs(task, task, by_task[task]) for task in TASKS if task in by_task]
 
 
 def eval_set_folders(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from codequarry.benchmarks import ablation
 from codequarry.benchmarks.ablation import ablate, ablation_table, summary
 from codequarry.benchmarks.evaluate import score
 from codequarry.benchmarks.models import contender
-from codequarry.benchmarks.mteb_tasks import pair_sets
+from codequarry.data.eval_set import pair_sets
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.inference.load import load

@@ -9,7 +9,6 @@ import mteb
 import numpy as np
 import pytest
 
-from codequarry.benchmarks import evaluate as module
 from codequarry.benchmarks.bm25 import BM25Search
 from codequarry.benchmarks.evaluate import measure, score
 from codequarry.benchmarks.models import BenchmarkModel
@@ -220,14 +219,6 @@ def test_rows_name_the_page_of_their_set_on_the_hub_where_it_has_one(
         ("CosQA", page["path"], page["revision"], True),
         ("codexglue_java_cs", None, None, False),
     }
-
-
-def test_a_machine_without_mteb_is_told_what_to_install(
-    functions: EvalSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"need mteb and bm25s: pip install 'codequarry\[benchmark\]'"):
-        module.score([functions], ["mini"])
 
 
 def test_two_of_one_name_are_refused(

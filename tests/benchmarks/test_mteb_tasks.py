@@ -2,9 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from codequarry.benchmarks.mteb_tasks import LocalTask, load_from_hub, official_tasks, pair_sets, revision
+from codequarry.benchmarks.mteb_tasks import LocalTask, load_from_hub, official_tasks, revision
 from codequarry.data.eval_set import EvalSet
-from codequarry.data.pair import Pair
 
 SET = EvalSet("s", "qa", {"q0": "a", "q1": "b"}, {"d0": "A", "d1": "B"}, {"q0": {"d0": 1}, "q1": {"d1": 2}})
 
@@ -43,22 +42,3 @@ def test_a_hub_that_does_not_answer_is_a_sentence() -> None:
 def test_a_local_set_is_not_one_of_mtebs() -> None:
     with pytest.raises(ValueError, match="mbpp is a local set"):
         official_tasks(["mbpp"])
-
-
-def test_equal_texts_are_one_query_and_one_document() -> None:
-    (found,) = pair_sets(
-        [Pair("qa", "q", "a", "s", "x"), Pair("qa", "q", "b", "s", "x"), Pair("qa", "r", "a", "s", "y")]
-    )
-    assert (list(found.queries.values()), list(found.documents.values())) == (["q", "r"], ["a", "b"])
-    assert found.relevant == {"q0": {"d0": 1, "d1": 1}, "q1": {"d0": 1}}
-    assert found.languages == {"q0": "x", "q1": "y"}
-
-
-def test_pairs_of_two_tasks_are_two_sets_in_the_order_of_the_tasks() -> None:
-    pairs = [Pair("code2nl", "f()", "calls f", "s", "x"), Pair("nl2code", "call f", "f()", "s", "x")]
-    assert [(found.name, found.task) for found in pair_sets(pairs)] == [("nl2code",) * 2, ("code2nl",) * 2]
-
-
-def test_no_pairs_is_a_sentence() -> None:
-    with pytest.raises(ValueError, match="there is no pair to score"):
-        pair_sets([])

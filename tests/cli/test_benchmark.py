@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +150,13 @@ def test_no_sets_and_no_model_are_sentences(sets: Path) -> None:
         benchmark("mini")
     with pytest.raises(ValueError, match="no model was named"):
         benchmark("--data", sets)
+
+
+def test_a_machine_without_mteb_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mteb", None)  # what imports it fails
+    monkeypatch.setattr("codequarry.cli.benchmark.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"need mteb and bm25s: pip install 'codequarry\[benchmark\]'"):
+        benchmark("mini", "--agentic")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import pytest
 from codequarry.data.eval_set import (
     EvalSet,
     eval_set_folders,
+    pair_sets,
     read_eval_set,
     set_of_pairs,
     write_eval_set,
 )
+from codequarry.data.pair import Pair
 
 QUERIES = {"q0": "add two numbers", "q1": "naïve 加法"}
 DOCUMENTS = {"d0": "def add(a, b):\n    return a + b", "d1": "", "d2": "x\r\ny"}
@@ -144,3 +146,22 @@ def test_documents_given_beside_the_pairs_are_numbered_first() -> None:
     assert found.documents == {"d0": "a - b", "d1": "a + b"}
     assert found.relevant == {"q0": {"d1": 1}}
     assert found.languages == {}
+
+
+def test_equal_texts_are_one_query_and_one_document() -> None:
+    (found,) = pair_sets(
+        [Pair("qa", "q", "a", "s", "x"), Pair("qa", "q", "b", "s", "x"), Pair("qa", "r", "a", "s", "y")]
+    )
+    assert (list(found.queries.values()), list(found.documents.values())) == (["q", "r"], ["a", "b"])
+    assert found.relevant == {"q0": {"d0": 1, "d1": 1}, "q1": {"d0": 1}}
+    assert found.languages == {"q0": "x", "q1": "y"}
+
+
+def test_pairs_of_two_tasks_are_two_sets_in_the_order_of_the_tasks() -> None:
+    pairs = [Pair("code2nl", "f()", "calls f", "s", "x"), Pair("nl2code", "call f", "f()", "s", "x")]
+    assert [(found.name, found.task) for found in pair_sets(pairs)] == [("nl2code",) * 2, ("code2nl",) * 2]
+
+
+def test_no_pairs_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="there is no pair to score"):
+        pair_sets([])
