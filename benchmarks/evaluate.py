@@ -43,7 +43,8 @@ from codequarry.benchmarks.results import Measured, Row, with_means
 from codequarry.benchmarks.significance import interval
 from codequarry.common.files import write_text
 from codequarry.data.eval_set import EvalSet
-from codequarry.inference.vector_cache import Compute, StoredVectors, Vectors
+from codequarry.inference.encoder import Vectors
+from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import benchmark_task, counts_in_mean
 
 BM25, PLAIN, FUSED = "BM25", "BM25, plain words", " + BM25"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codequarry.common.files import write_json
-from codequarry.inference.vector_cache import Vectors
+from codequarry.inference.encoder import Vectors
 
 Precision = Literal["float32", "int8", "binary"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -27,7 +27,7 @@ REPORT = "report.md"
 
 ABSENT = "not measured"
 
-TRAINING = "training-"  # what the names of results of `benchmarks/training` begin with
+TRAINING = "training-"  # what the names of results on training begin with
 
 _SECTIONS = {"dims": "Fewer dimensions", "precisions": "Documents stored in fewer bits", "prompts": "Prompts"}
 
@@ -97,9 +97,9 @@ _LEGEND = (
 
 
 def read_benchmarks(folder: Path) -> list[Benchmark]:
-    """The results in a folder, those of models first, one benchmark a question.
+    """The results in a folder, those of models first, one benchmark per question.
 
-    Files of another kind are passed over, those of `benchmarks/training` (`training-….json`) among them.
+    Files of another kind are passed over, those on training (`training-….json`) among them.
 
     Raises ValueError as `write_report` does.
     """

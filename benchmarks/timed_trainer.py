@@ -254,7 +254,7 @@ def step_flops(parameters: int, config: Any, lengths: torch.Tensor) -> float:
 
     Arguments: `config`, the backbone's; `lengths`, tokens of each text, `(texts,)`.
     """
-    attention = 12 * config.num_hidden_layers * config.hidden_size * int((lengths**2).sum())
+    attention: float = 12 * config.num_hidden_layers * config.hidden_size * int((lengths**2).sum())
     if Attention.of(config.to_dict()).causal:
         attention /= 2
     return 6.0 * parameters * int(lengths.sum()) + attention
@@ -288,7 +288,7 @@ class MatmulPeak:
             one_dnn = torch.ops.mkldnn._linear_pointwise
             products.append(lambda left, right: one_dnn(left, right, None, "none", [], ""))
         now = {"cpu": time.process_time, "wall": time.perf_counter}[self.clock]
-        wait = torch.cuda.synchronize if self.device == "cuda" else lambda: None
+        wait: Callable[[], Any] = torch.cuda.synchronize if self.device == "cuda" else lambda: None
         for left, right in _factors(self.device, self.format):
             for product in products * _PRODUCTS:
                 wait()
@@ -333,13 +333,14 @@ def stock_trainer(
     cached = CachedMultipleNegativesRankingLoss(
         model, scale=1 / recipe.temperature, mini_batch_size=MINI_BATCH
     )
-    arguments = training_arguments(
-        recipe, out, ranks=1, device=device, precision=recipe.precision, resumes=False
-    )
+    precision: Format = "bf16" if recipe.precision == "bf16" else "fp32"
+    arguments = training_arguments(recipe, out, ranks=1, device=device, precision=precision, resumes=False)
     arguments.dataloader_num_workers = 0  # the worker that ours has on a GPU is for its own collator
     arguments.save_strategy = "no"
     arguments.prompts = {name: column_prompts(model.prompts, name, SIDES) for name in sources}
-    arguments.batch_sampler = lambda dataset, *, batch_size, seed, **_: NoTextTwice(dataset, batch_size, seed)
+    arguments.batch_sampler = (  # type: ignore[assignment]  # its protocol is that of its own class
+        lambda dataset, *, batch_size, seed, **_: NoTextTwice(dataset, batch_size, seed)
+    )
     arguments.multi_dataset_batch_sampler = lambda dataset, *, batch_samplers, generator, seed: (
         OneTaskPerBatch(
             dataset, batch_samplers, generator, seed, 1, [shares[name] for name in sources], recipe.max_steps
