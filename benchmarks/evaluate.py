@@ -39,15 +39,13 @@ from codequarry.benchmarks.quantization import (
     ranges_of,
     write_ranges,
 )
-from codequarry.benchmarks.results import Measured, Row, with_means
+from codequarry.benchmarks.results import BM25, FUSED, PLAIN, Measured, Row, with_means
 from codequarry.benchmarks.significance import interval
 from codequarry.common.files import write_text
 from codequarry.data.eval_set import EvalSet
 from codequarry.inference.encoder import Vectors
 from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import benchmark_task, counts_in_mean
-
-BM25, PLAIN, FUSED = "BM25", "BM25, plain words", " + BM25"
 
 
 def score(sets: Sequence[EvalSet], models: Sequence[str | BenchmarkModel], **settings: Any) -> list[Row]:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.benchmarks.evaluate import BM25, FUSED
 from codequarry.benchmarks.plots import Curve, Point, quality_against_speed, quality_by_dimension, write_plot
-from codequarry.benchmarks.results import MEAN
+from codequarry.benchmarks.results import BM25, FUSED, MEAN
 from codequarry.common.files import write_text
 from codequarry.common.tables import markdown_table
 from codequarry.data.catalog.registry import EVAL_SOURCES

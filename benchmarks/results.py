@@ -86,6 +86,8 @@ class Measured:
 
 
 MEAN = "mean"
+BM25, PLAIN = "BM25", "BM25, plain words"  # rows of no model
+FUSED = " + BM25"  # what the name of a model's fusion with BM25 ends with
 
 _RECORDED = (
     "model", "variant", "set", "task", "dataset", "dataset_revision", "in_mean", "queries", "documents",

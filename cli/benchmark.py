@@ -207,8 +207,17 @@ def run_repository(arguments: argparse.Namespace) -> None:
 def run_agentic(arguments: argparse.Namespace) -> None:
     """`codequarry benchmark MODEL… --agentic`: score, print and write one file per model and MTEB's tree."""
     from codequarry.benchmarks.commit_retrieval import AGENTIC, agentic_sets
-    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN, score
-    from codequarry.benchmarks.results import Row, score_table, summary_name, with_means, write_results
+    from codequarry.benchmarks.evaluate import score
+    from codequarry.benchmarks.results import (
+        BM25,
+        FUSED,
+        PLAIN,
+        Row,
+        score_table,
+        summary_name,
+        with_means,
+        write_results,
+    )
 
     started = time.perf_counter()
     models, out = _loaded(arguments.models, "--agentic"), _out_folder(arguments)
@@ -285,7 +294,7 @@ def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]
 
 def _models(arguments: argparse.Namespace) -> "list[BenchmarkModel]":
     """The models that are named, those to compare among them."""
-    from codequarry.benchmarks.evaluate import BM25, FUSED, PLAIN
+    from codequarry.benchmarks.results import BM25, FUSED, PLAIN
 
     rows = [name.removesuffix(FUSED) for name in arguments.compare or ()]
     return _loaded([*arguments.models, *(name for name in rows if name not in (BM25, PLAIN))], "--data DIR")

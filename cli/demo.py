@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from codequarry.benchmarks.evaluate import BM25, score
+from codequarry.benchmarks.evaluate import score
 from codequarry.benchmarks.models import contender
-from codequarry.benchmarks.results import table, write_results
+from codequarry.benchmarks.results import BM25, table, write_results
 from codequarry.data.eval_set import pair_sets
 from codequarry.data.mining.mine import mine
 from codequarry.data.mining.output import summary_table, write_mined
