@@ -338,8 +338,8 @@ def stock_trainer(
     arguments.dataloader_num_workers = 0  # the worker that ours has on a GPU is for its own collator
     arguments.save_strategy = "no"
     arguments.prompts = {name: column_prompts(model.prompts, name, SIDES) for name in sources}
-    arguments.batch_sampler = (  # type: ignore[assignment]  # its protocol is that of its own class
-        lambda dataset, *, batch_size, seed, **_: NoTextTwice(dataset, batch_size, seed)
+    arguments.batch_sampler = lambda dataset, *, batch_size, seed, **_: NoTextTwice(  # type: ignore[assignment]
+        dataset, batch_size, seed
     )
     arguments.multi_dataset_batch_sampler = lambda dataset, *, batch_samplers, generator, seed: (
         OneTaskPerBatch(
