@@ -1,4 +1,4 @@
-"""`codequarry benchmark`: score models beside BM25."""
+"""`codequarry benchmark`: score models and BM25."""
 
 import argparse
 import time

@@ -1,12 +1,7 @@
 """`codequarry data`: build, clean, and negatives, each with its options and what it prints."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 
 def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +41,11 @@ def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
 
 
-def run_negatives(arguments: argparse.Namespace, load: "Callable[[str], SentenceTransformer]") -> None:
-    """Mine as the parsed options say, with a model that `load` finds by its name."""
+def run_negatives(arguments: argparse.Namespace) -> None:
+    """Mine as the parsed options say."""
     from codequarry.data.hard_negatives import mine_negatives
     from codequarry.data.pair_files import check_suffix, read_pairs, write_pairs
+    from codequarry.inference.load import load
 
     check_suffix(arguments.out)  # now, and not after an hour of mining
     read = read_pairs(arguments.pairs, skip_bad=arguments.skip_bad)

@@ -136,16 +136,21 @@ def test_what_was_mined_is_kept_until_weights_pairs_or_settings_change(
 
 
 def test_the_verb_writes_pairs_with_negatives_and_says_how_many(
-    model: SentenceTransformer, pairs: list[Pair], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: SentenceTransformer,
+    pairs: list[Pair],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("codequarry.inference.load.load", lambda name: model)
     write_pairs(tmp_path / "in.jsonl", pairs)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     words = [str(tmp_path / "in.jsonl"), "--model", "any", "--out", str(tmp_path / "out.jsonl.gz")]
-    run(parser.parse_args([*words, "--per-pair", "2"]), lambda name: model)
+    run(parser.parse_args([*words, "--per-pair", "2"]))
     assert read_pairs(tmp_path / "out.jsonl.gz").pairs == mine_negatives(pairs, model, per_pair=2)
     assert f"of {len(pairs)} pairs have negatives" in capsys.readouterr().out
     with pytest.raises(ValueError, match="none of the endings of a pair file"):
-        run(parser.parse_args([*words, "--out", "out.txt"]), lambda name: model)
+        run(parser.parse_args([*words, "--out", "out.txt"]))
     with pytest.raises(ValueError, match="a range that begins at 0 or above"):
-        run(parser.parse_args([*words, "--range", "5", "5"]), lambda name: model)
+        run(parser.parse_args([*words, "--range", "5", "5"]))
