@@ -70,7 +70,8 @@ def run_program(
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # safetensors' way to give the number
+# How safetensors gives the number: since 0.6, and before.
+_RUST_ERROR = re.compile(r"(?:\(os error |\bOs \{ code: )(\d+)")
 
 
 def disk_is_full(error: BaseException) -> str | None:

@@ -97,6 +97,19 @@ def write_json(path: Path) -> None:
     path.write_text(json.dumps("x" * 200_000))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Error while serializing: I/O error: No space left on device (os error 28)",
+        'IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })',
+    ],
+    ids=["new", "old"],
+)
+def test_safetensors_gives_the_number_in_two_ways(message: str) -> None:
+    assert disk_is_full(RuntimeError(message)) == "No space left on device"
+    assert disk_is_full(RuntimeError(message.replace("28", "5"))) is None
+
+
 @pytest.mark.parametrize("write", [write_torch, write_safetensors, write_json])
 def test_a_file_that_finds_no_room_is_told_in_a_sentence_by_every_writer(
     write: object, tmp_path: Path
