@@ -55,7 +55,7 @@ def vectors_in(database: Path) -> dict[bytes, bytes]:
 
 
 def wait_for_vectors(database: Path, wanted: int) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             found = len(vectors_in(database)) if database.exists() else 0
