@@ -23,12 +23,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.last_layer import LastRows
-from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.last_token_pooling import LastRows, LastTokenPooling
 
 NAME = "packed"
-
-_HALF = (torch.bfloat16, torch.float16)
 
 _PACKED_FEATURES = {"cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx"}
 
@@ -60,29 +57,24 @@ def packed_attention(
     `cu_seq_lens_q (texts + 1,)`, to `(1, all tokens, heads, size)`.
     """
     if cu_seq_lens_q is None or max_length_q is None:
-        return sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            scaling=scaling,
-            sliding_window=sliding_window,
-            is_causal=is_causal,
-            **others,
-        )
+        others |= {"scaling": scaling, "sliding_window": sliding_window, "is_causal": is_causal}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **others)
     # transformers passes the configuration's `is_causal`, where it has one (read in 5.23); it outranks the
     # module's, which a decoder that was made bidirectional leaves at True.
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
     # Under autocast a rotary embedding leaves queries and keys in float32 where values are in bfloat16.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    compute = _by_flash if query.is_cuda and query.dtype in _HALF else _in_blocks
     if sliding_window is not None and sliding_window >= max_length_q:
         sliding_window = None  # it reaches over every text here
-    return compute(query, key, value, scaling, cu_seq_lens_q, max_length_q, causal, sliding_window), None
+    bounds, longest, window = cu_seq_lens_q, max_length_q, sliding_window
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+        return _flash_attention(query, key, value, scaling, bounds, longest, causal, window), None
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    attended = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal, window)  # type: ignore[no-untyped-call]
+    return attended, None
 
 
-def _by_flash(
+def _flash_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -93,37 +85,15 @@ def _by_flash(
     window: int | None,
 ) -> Tensor:
     q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
-    bounds = bounds.int()
+    ends = bounds.int()
     reach = -1 if window is None else window - 1  # tokens to one side; the kernel's -1 is all of them
+    sides = (reach, 0) if causal else (reach, reach)
+    grouped = k.shape[1] != q.shape[1]
     attended = varlen_attn(
-        q,
-        k,
-        v,
-        bounds,
-        bounds,
-        longest,
-        longest,
-        scale=scaling,
-        window_size=(reach, 0) if causal else (reach, reach),
-        enable_gqa=k.shape[1] != q.shape[1],
+        q, k, v, ends, ends, longest, longest, scale=scaling, window_size=sides, enable_gqa=grouped
     )
     assert isinstance(attended, Tensor)
     return attended[None]
-
-
-def _in_blocks(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scaling: float | None,
-    bounds: Tensor,
-    longest: int,
-    causal: bool,
-    window: int | None,
-) -> Tensor:
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attended: Tensor = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal, window)  # type: ignore[no-untyped-call]
-    return attended
 
 
 class _BlockAttention(torch.autograd.Function):
@@ -200,12 +170,13 @@ class _Blocks:
 
     def of_queries(self, states: Tensor) -> Tensor:
         """`(1, heads, all tokens, size)` as a block."""
-        block = self._block(states)
-        return block.reshape(self.texts, self.kv_heads, -1, states.shape[-1])
+        return self.of_keys(states).reshape(self.texts, self.kv_heads, -1, states.shape[-1])
 
     def of_keys(self, states: Tensor) -> Tensor:
         """`(1, kv_heads, all tokens, size)` as a block."""
-        return self._block(states)
+        rows = states[0].transpose(0, 1)
+        padded = rows.new_zeros(self.texts * self.longest, *rows.shape[1:]).index_copy_(0, self.place, rows)
+        return padded.view(self.texts, self.longest, *rows.shape[1:]).transpose(1, 2)
 
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
         """The softmax of all scores, `(texts, kv_heads, heads / kv_heads · longest, longest)`."""
@@ -220,11 +191,6 @@ class _Blocks:
         """A block of keys as `(1, kv_heads, all tokens, size)`."""
         return self._unpadded(block).transpose(0, 1)[None]
 
-    def _block(self, states: Tensor) -> Tensor:
-        rows = states[0].transpose(0, 1)
-        padded = rows.new_zeros(self.texts * self.longest, *rows.shape[1:]).index_copy_(0, self.place, rows)
-        return padded.view(self.texts, self.longest, *rows.shape[1:]).transpose(1, 2)
-
     def _unpadded(self, block: Tensor) -> Tensor:
         rows = block.transpose(1, 2).reshape(-1, block.shape[1], block.shape[-1])
         return rows.index_select(0, self.place)
@@ -236,7 +202,6 @@ def _mask(*, attention_mask: Tensor | None = None, **others: Any) -> Tensor | No
 
 
 AttentionInterface.register(NAME, packed_attention)
-
 AttentionMaskInterface.register(NAME, _mask)
 
 
@@ -246,11 +211,11 @@ _ALLOWED = 3e-4
 
 
 def use_packing(model: CodeEmbedder) -> str | None:
-    """Let the model take packed features, and say why where it cannot: None when it can.
+    """Let the model take packed features; returns None, or the reason why it cannot.
 
     Whether an architecture computes the same is not looked up but tried: three texts, packed and padded,
     must give the same vectors; where the configuration names a sliding window, one of them is longer than
-    it. Padded features work as before. A decoder with last-token pooling skips what nobody reads
+    it. Padded features work as before. A decoder with last-token pooling skips what is not read
     (`LastRows`), if that too gives the same.
     """
     transformer: Any = model[0]
@@ -329,17 +294,26 @@ def _trial_texts(model: CodeEmbedder) -> list[list[int]]:
 
 def _vectors(model: CodeEmbedder, features: dict[str, Any]) -> Tensor:
     """`(texts, dim)` in float32, without gradient."""
+    with training_mode(model, False), torch.no_grad():
+        vectors: Tensor = model(to_device(features, model.device))["sentence_embedding"].float()
+    return vectors
+
+
+@contextmanager
+def training_mode(model: nn.Module, mode: bool) -> Iterator[None]:
+    """Within the block all of `model` is in training mode, or none of it; then each module as it was."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    on_device = {
-        name: value.to(model.device) if isinstance(value, Tensor) else value
-        for name, value in features.items()
-    }
-    with torch.no_grad():
-        vectors: Tensor = model(on_device)["sentence_embedding"].float()
+    model.train(mode)
+    yield
     for module, training in modes:
         module.training = training
-    return vectors
+
+
+def to_device(features: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The same features, their tensors on `device`."""
+    return {
+        name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()
+    }
 
 
 Ids = Sequence[int] | npt.NDArray[Any]
@@ -371,16 +345,12 @@ def packed(texts: Sequence[Ids], offset: int = 0) -> dict[str, Any]:
     positions = np.arange(ends[-1]) - np.repeat(ends[:-1], lengths) + offset
     bounds = torch.from_numpy(ends)
     return {
-        "input_ids": _one_row(np.concatenate(texts).astype(np.int64)),
-        "position_ids": _one_row(positions.astype(np.int64)),
-        "seq_idx": _one_row(np.repeat(np.arange(len(texts), dtype=np.int32), lengths)),
+        "input_ids": torch.from_numpy(np.concatenate(texts).astype(np.int64))[None],
+        "position_ids": torch.from_numpy(positions.astype(np.int64))[None],
+        "seq_idx": torch.from_numpy(np.repeat(np.arange(len(texts), dtype=np.int32), lengths))[None],
         "cu_seq_lens_q": bounds,
         "cu_seq_lens_k": bounds,
         "max_length_q": int(lengths.max()),
         "max_length_k": int(lengths.max()),
         "modality": "text",
     }
-
-
-def _one_row(values: npt.NDArray[Any]) -> Tensor:
-    return torch.from_numpy(values)[None]

@@ -94,7 +94,7 @@ def choose_grad_cache_threshold(
 
     Arguments: `packed`, the texts of a batch stand in one row without padding.
     """
-    from codequarry.training.memory import tokens_that_fit
+    from codequarry.modules.losses.grad_cache import tokens_that_fit
 
     fitting = tokens_that_fit(model, precision, model.device.type, packs=packed, memory_gb=recipe.memory_gb)
     if recipe.memory_gb is None:

@@ -1,7 +1,6 @@
 """The one training objective: InfoNCE at every Matryoshka size, spread-out term, embedding matching."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +13,8 @@ from sentence_transformers.util import all_gather, get_world_size
 from torch import Tensor, nn
 
 from codequarry.modules.losses import Direction, Hardness, Partition
-from codequarry.modules.losses.false_negative_mask import false_negative_mask
 from codequarry.modules.losses.grad_cache import Features, MiniBatchLoss
-from codequarry.modules.losses.info_nce import InfoNCE
+from codequarry.modules.losses.info_nce import InfoNCE, false_negative_mask
 
 
 class Objective(MiniBatchLoss):
@@ -27,19 +25,19 @@ class Objective(MiniBatchLoss):
     on vectors cut to each of `dims` and made unit length again (Matryoshka, arXiv 2205.13147). GOR is what
     the second moment of the cosines within a column has above 1/dim, queries and positives added (arXiv
     1708.06320); that it counts at every size and matching at the full one only is EmbeddingGemma's (arXiv
-    2509.20354). Closest to `MatryoshkaLoss(CachedMultipleNegativesRankingLoss)`,
-    which it equals with the last two terms and the masks off.
+    2509.20354). It equals `MatryoshkaLoss(CachedMultipleNegativesRankingLoss)` without the last two terms and
+    the masks.
 
     Every rank gathers all embeddings and computes the loss of the whole step, so the gradient does not
-    depend on the number of ranks; only embeddings travel, never activations. Ranks bring equally many pairs.
-    All of it is computed in float32 at least, whatever autocast says.
+    depend on the number of ranks; only embeddings travel, never activations. Every rank has as many pairs.
+    All of it is computed in float32 at least, also under autocast.
 
     Arguments:
         model: a `SentenceTransformer`, or what a trainer wraps around it.
         temperature: divides the cosine similarity.
-        dims: numbers of a vector that are trained, the full size among them.
+        dims: dimensions that are trained, the full size among them.
         mini_batch_tokens, grad_cache_threshold: see `MiniBatchLoss`.
-        directions, partition, hardness: see `directions.py`.
+        directions, partition, hardness: see `codequarry.modules.losses`.
         hardness_strength: a wrong document's logit is raised by this times its cosine; 0 for none.
         spread_out: weight of GOR; 0 leaves it out.
         same_query, same_document, margin: what is no negative, see `false_negative_mask`. The margin is
@@ -105,18 +103,31 @@ class Objective(MiniBatchLoss):
         features = list(sentence_features)
         if len(features) < 2:
             raise ValueError(f"{len(features)} column of texts: at least a query and a document are needed.")
+        text_ids = teachers = None
+        if self.same_query or self.same_document:
+            why = "same_query and same_document compare texts by it: use PairCollator, or switch both off"
+            text_ids = _gathered(_values(features, "text_id", why))
+        if self.matching is not None:
+            why = "matching compares with it: store the teacher's vectors, or leave matching out"
+            teachers = _values(features, "teacher", why)
         columns = [
             {name: value for name, value in column.items() if name not in ("text_id", "teacher")}
             for column in features
         ]
-        return self.compute_loss(columns, self._known(features))
+        return self.compute_loss(columns, (text_ids, teachers))
 
-    def loss_from_embeddings(self, embeddings: list[Tensor], known: "_Known") -> Tensor:
-        """The loss from one `(pairs, dim)` tensor a column."""
+    def loss_from_embeddings(
+        self, embeddings: list[Tensor], known: tuple[list[Tensor] | None, list[Tensor] | None]
+    ) -> Tensor:
+        """The loss from one `(pairs, dim)` tensor per column.
+
+        Arguments: `known`, text ids of all ranks and the teacher's vectors of this one, per column each.
+        """
+        text_ids, teachers = known
         with torch.autocast(embeddings[0].device.type, enabled=False):
-            terms = self._contrastive(_gathered(embeddings), known.text_ids)
+            terms = self._contrastive(_gathered(embeddings), text_ids)
             if self.matching is not None:
-                terms["matching"] = self.matching_weight * self._matching(embeddings, known.teachers)
+                terms["matching"] = self.matching_weight * self._matching(embeddings, teachers)
             self.last_terms = {name: term.detach() for name, term in terms.items()}
             return torch.stack(list(terms.values())).sum()
 
@@ -128,7 +139,7 @@ class Objective(MiniBatchLoss):
         return self.matching + (self.final_matching - self.matching) * self.progress
 
     def _contrastive(self, embeddings: list[Tensor], text_ids: list[Tensor] | None) -> dict[str, Tensor]:
-        struck = false_negative_mask(
+        masks = false_negative_mask(
             embeddings,
             text_ids,
             directions=self.info_nce.directions,
@@ -139,7 +150,7 @@ class Objective(MiniBatchLoss):
         info_nce, spread_out = [], []
         for dim in self.dims:
             cut = [shrink(column, dim) for column in embeddings]
-            info_nce.append(self.info_nce.loss_from_embeddings(cut, struck))
+            info_nce.append(self.info_nce.loss_from_embeddings(cut, masks))
             if self.spread_out:
                 gor = self.gor.compute_loss_from_embeddings(cut[:2])["gor_second_moment"]
                 spread_out.append(self.spread_out * gor)
@@ -156,33 +167,9 @@ class Objective(MiniBatchLoss):
         loss: Tensor = self.distil.compute_loss_from_embeddings(embeddings, teachers)
         return loss
 
-    def _known(self, features: list[Features]) -> "_Known":
-        text_ids = _column_by_column(
-            features,
-            "text_id",
-            self.same_query or self.same_document,
-            "same_query and same_document compare texts by it: use PairCollator, or switch both off",
-        )
-        teachers = _column_by_column(
-            features,
-            "teacher",
-            self.matching is not None,
-            "matching compares with it: store the teacher's vectors, or leave matching out",
-        )
-        return _Known(_gathered(text_ids) if text_ids is not None else None, teachers)
 
-
-@dataclass(frozen=True)
-class _Known:
-    """What is known of the texts beside their tokens."""
-
-    text_ids: list[Tensor] | None  # of all ranks
-    teachers: list[Tensor] | None  # of this one
-
-
-def _column_by_column(features: list[Features], name: str, needed: bool, why: str) -> list[Tensor] | None:
-    if not needed:
-        return None
+def _values(features: list[Features], name: str, why: str) -> list[Tensor]:
+    """`name` of every column. Raises ValueError, with `why` it is needed, where one has none."""
     if without := [str(number) for number, column in enumerate(features) if name not in column]:
         raise ValueError(f"column {', '.join(without)} of the batch brings no {name!r}; {why}.")
     return [column[name] for column in features]

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
+from codequarry.modules.build import build_model
 from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.packing import packed, use_packing
 
 STOCK, OURS = Pooling(8, "lasttoken"), LastTokenPooling(8)
 
@@ -32,11 +36,11 @@ def test_padding_on_both_sides_is_read_at_the_last_real_token() -> None:
 def test_packed_input_gives_what_padded_input_gives() -> None:
     padded = random_batch("right")
     mask = padded["attention_mask"].bool()
-    packed = {
+    in_one_row = {
         "token_embeddings": padded["token_embeddings"][mask][None],
         "cu_seq_lens_q": torch.cat([torch.zeros(1), mask.sum(1).cumsum(0)]).int(),
     }
-    assert torch.equal(OURS(packed)["sentence_embedding"], OURS(padded)["sentence_embedding"])
+    assert torch.equal(OURS(in_one_row)["sentence_embedding"], OURS(padded)["sentence_embedding"])
 
 
 def test_other_hidden_states_are_not_touched() -> None:
@@ -54,3 +58,15 @@ def test_other_hidden_states_are_not_touched() -> None:
 def test_a_stock_container_is_refused_because_it_would_save_our_class_name() -> None:
     with pytest.raises(ValueError, match="LastTokenPooling was put into a SentenceTransformer"):
         SentenceTransformer(modules=[LastTokenPooling(8)])
+
+
+def test_the_last_mlp_sees_one_row_a_text_and_the_others_all(small_decoder: Path) -> None:
+    """That the vectors stay the same is test_packing's claim; a wrong row would have switched this off."""
+    model = build_model(str(small_decoder), max_length=64)
+    assert use_packing(model) is None
+    layers, seen = model[0].model.layers, []
+    for layer in (layers[0], layers[-1]):
+        layer.mlp.gate_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    with torch.no_grad():
+        model(packed([[5, 6, 7], [8, 9]]))
+    assert seen == [5, 2]

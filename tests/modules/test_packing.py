@@ -251,8 +251,8 @@ def test_the_gpu_kernel_is_asked_for_what_the_blocks_compute(
     query = torch.randn(1, 4, 9, 8, generator=draw)
     key, value = (torch.randn(1, groups, 9, 8, generator=draw) for _ in range(2))
     bounds = torch.tensor([0, 3, 4, 9])
-    by_flash = packing._by_flash(query, key, value, 0.3, bounds, 5, causal, window)
-    in_blocks = packing._in_blocks(query, key, value, 0.3, bounds, 5, causal, window)
+    by_flash = packing._flash_attention(query, key, value, 0.3, bounds, 5, causal, window)
+    in_blocks = packing._BlockAttention.apply(query, key, value, 0.3, bounds, 5, causal, window)
     assert torch.allclose(by_flash, in_blocks, atol=1e-6)
 
 

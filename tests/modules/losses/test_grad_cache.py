@@ -12,9 +12,9 @@ import torch
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.lora_linear import fuse_adapters
+from codequarry.modules.losses import grad_cache as module
 from codequarry.modules.packing import use_packing
 from codequarry.modules.recomputation import recompute_elementwise
-from codequarry.training import memory as module
 from codequarry.training.lora import add_adapter
 
 
@@ -54,7 +54,7 @@ import torch
 from codequarry.modules.build import build_model
 from codequarry.modules.packing import use_packing
 from codequarry.modules.packing import packed
-from codequarry.training.memory import bytes_per_token
+from codequarry.modules.losses.grad_cache import bytes_per_token
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
