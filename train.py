@@ -16,23 +16,22 @@ from pathlib import Path
 from codequarry.common.errors import run_program
 from codequarry.modules.tasks import get_family
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
-from codequarry.training.arguments import (
+from codequarry.training.build import (
     RUN_LOGS,
     build_collator,
+    build_loss,
     check_installed,
     check_ranks,
-    chosen_logs,
-    training_arguments,
-)
-from codequarry.training.initial_model import (
-    build_loss,
     choose_grad_cache_threshold,
+    chosen_logs,
     final_weights,
+    float_copy,
     initial_model,
     prepare_model,
+    training_arguments,
 )
 from codequarry.training.mixture import load_mixture, read_selected
-from codequarry.training.record import run_record
+from codequarry.training.record import run_record, write_curves
 from codequarry.training.run_folder import adopt, finish, is_finished, open_run, with_decay
 
 
@@ -79,13 +78,10 @@ def train(
 
     from codequarry.modules.packing import use_packing
     from codequarry.modules.precision import chosen_precision, use_fast_fp32
-    from codequarry.training.callbacks import BestCheckpoint, log_callbacks
+    from codequarry.training.callbacks import BestCheckpoint, log_callbacks, show_progress
     from codequarry.training.checkpoints import newest_complete
-    from codequarry.training.curves import write_curves
     from codequarry.training.distillation import vectors_of
-    from codequarry.training.progress import show_progress
     from codequarry.training.trainer import PairTrainer
-    from codequarry.training.weight_averaging import float_copy
 
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
 

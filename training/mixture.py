@@ -1,5 +1,6 @@
 """The pairs of a run: read, selected, split for validation, given negatives, and made into data sets."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from codequarry.data.catalog.registry import known_licences
 from codequarry.data.catalog.schema import Licence
-from codequarry.data.mixture import batch_shares, datasets_of, select
+from codequarry.data.mixture import batch_shares, datasets_of, select, source_of, task_of
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import fingerprint_folders, read_pair_folders, write_pairs
 from codequarry.data.validation_split import split
 from codequarry.recipes.schema import HardNegatives, Recipe, Validation
-from codequarry.training.record import mixture_summary
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -120,6 +120,23 @@ def load_mixture(
         ranks.print(line)
     drawn = {name: dataset for name, dataset in datasets.items() if name in shares}
     return Mixture(pairs, drawn, sizes, shares, left_out, evaluator, validated_on)
+
+
+def mixture_summary(sizes: Mapping[str, int], shares: Mapping[str, float]) -> list[str]:
+    """A line for each source and task, mined repositories, of which there may be hundreds, together.
+
+    Arguments: `sizes`, pairs by `source:task`; `shares`, of the batches, of those that are drawn.
+    """
+    parts: dict[str, list[str]] = defaultdict(list)
+    for name in shares:
+        mined = "/" in source_of(name)
+        parts[f"mined repositories:{task_of(name)}" if mined else name].append(name)
+    lines = []
+    for title, names in parts.items():
+        pairs, share = (sum(numbers[name] for name in names) for numbers in (sizes, shares))
+        of = f" of {len(names)}" if title not in shares else ""
+        lines.append(f"{title}: {pairs:,} pairs{of}, {share:.1%} of the batches")
+    return lines
 
 
 def _held_out(

@@ -1,35 +1,33 @@
-"""What a run states about itself: the mixture before it starts, and training.json when it is done."""
+"""What a run leaves beside its weights: training.json, and its losses and scores as a picture."""
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.environment import describe_machine, package_versions
+from codequarry.common.plots import (
+    COLOURS,
+    INK,
+    PAPER,
+    empty_figure,
+    name_at_the_right,
+    plain_axes,
+    styled,
+    write_picture,
+)
 from codequarry.data.catalog.registry import TRAIN_SOURCES, hub_sources
 from codequarry.data.catalog.schema import Hub, Licence
 from codequarry.data.mixture import source_of, task_of
-from codequarry.recipes.schema import Recipe
+from codequarry.modules.tasks import TASKS
+from codequarry.recipes.schema import MEAN, Recipe, score_name
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from codequarry.training.mixture import Mixture, SelectedPairs
     from codequarry.training.trainer import PairTrainer
-
-
-def mixture_summary(sizes: Mapping[str, int], shares: Mapping[str, float]) -> list[str]:
-    """A line for each source and task, mined repositories, of which there may be hundreds, together.
-
-    Arguments: `sizes`, pairs by `source:task`; `shares`, of the batches, of those that are drawn.
-    """
-    parts: dict[str, list[str]] = defaultdict(list)
-    for name in shares:
-        mined = "/" in source_of(name)
-        parts[f"mined repositories:{task_of(name)}" if mined else name].append(name)
-    lines = []
-    for title, names in parts.items():
-        pairs, share = (sum(numbers[name] for name in names) for numbers in (sizes, shares))
-        of = f" of {len(names)}" if title not in shares else ""
-        lines.append(f"{title}: {pairs:,} pairs{of}, {share:.1%} of the batches")
-    return lines
 
 
 def source_record(
@@ -82,9 +80,6 @@ def run_record(
         grad_cache_threshold: see `MiniBatchLoss`; None: gradients are never cached.
         final_scores: of the model that is saved; None without validation.
     """
-    from codequarry.common.environment import describe_machine, package_versions
-    from codequarry.training.progress import validations
-
     evaluator, state = mixture.evaluator, trainer.state
     return {
         "recipe": asdict(recipe),
@@ -121,3 +116,118 @@ def run_record(
         "hardware": describe_machine(),
         "versions": package_versions(),
     }
+
+
+_KEPT = 0.9  # share of the mean so far that one more value leaves; a value counts for about ten lines
+
+_PREFIX = "eval_"  # the trainer's, before each score
+
+History = Sequence[Mapping[str, Any]]
+
+
+def losses(history: History) -> tuple[list[int], list[float]]:
+    """The steps at which a loss was logged, and each loss: the mean since the last one."""
+    found = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    return [step for step, _ in found], [loss for _, loss in found]
+
+
+def validations(history: History) -> list[dict[str, Any]]:
+    """Each validation: its `step`, and its scores by the names of `score_names`.
+
+    >>> validations([{"step": 100, "epoch": 0.1, "eval_mean_ndcg@10": 0.71, "eval_runtime": 3.2}])
+    [{'step': 100, 'mean_ndcg@10': 0.71}]
+    """
+    found = [(entry, scores_in(entry)) for entry in history]
+    return [{"step": entry["step"], **scores} for entry, scores in found if scores]
+
+
+def scores_in(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of one validation among the other values that the trainer logs."""
+    return {
+        name.removeprefix(_PREFIX): value
+        for name, value in entry.items()
+        if name.startswith(_PREFIX) and name.endswith("@10")
+    }
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """The exponential moving average at each value; it starts at the first value, not at zero.
+
+    Steps of different tasks have losses of different size, so a single one says little.
+    """
+    mean = weight = 0.0
+    means = []
+    for value in values:
+        mean = _KEPT * mean + (1 - _KEPT) * value
+        weight = _KEPT * weight + (1 - _KEPT)
+        means.append(mean / weight)
+    return means
+
+
+CURVES = "curves.svg"
+
+
+def write_curves(folder: Path, history: History, name: str, metric: str | None = None) -> Path:
+    """Write `curves.svg` into `folder`, as `draw_curves` draws it; returns its path.
+
+    Raises ValueError where matplotlib is not installed.
+    """
+    write_picture(folder / CURVES, draw_curves(history, name, metric))
+    return folder / CURVES
+
+
+def draw_curves(history: History, name: str, metric: str | None = None) -> "Figure":
+    """The loss above and the validation scores below, by optimiser step; the loss alone without scores.
+
+    Arguments:
+        history: the trainer's `state.log_history`.
+        name: of the run.
+        metric: the score that decided; a ring marks its best.
+    """
+    scored = validations(history)
+    steps, values = losses(history)
+    last = max([*steps, *(entry["step"] for entry in scored)], default=0)
+    # (score in percent, step) of the best validation, the first of equal ones
+    best = max(((100 * entry[metric], -entry["step"]) for entry in scored), default=None) if metric else None
+    below = f"{last:,} steps" + (f", best {metric} {best[0]:.1f} at step {-best[1]:,}" if best else "")
+    with styled():
+        figure = empty_figure(f"Training of {name}", below, (7.2, 6.0 if scored else 3.6))
+        places = [(0.55, 0.335), (0.085, 0.42)] if scored else [(0.14, 0.67)]  # bottom, height
+        axes = [figure.add_axes((0.095, bottom, 0.72, height)) for bottom, height in places]
+        for one in axes:
+            plain_axes(one)
+            one.set_xlim(0, max(last, 1))
+        axes[-1].set_xlabel("optimiser steps")
+        axes[0].plot(steps, values, color=COLOURS[0], linewidth=0.8, alpha=0.35, zorder=2)
+        axes[0].plot(steps, smoothed(values), color=COLOURS[0], linewidth=2, zorder=3)
+        axes[0].set_ylabel("loss, and smoothed")
+        if scored:
+            axes[0].tick_params(labelbottom=False)
+            _draw_scores(axes[1], scored, metric)
+        if best:
+            axes[1].plot(
+                -best[1], best[0], marker="o", markersize=9, markerfacecolor="none",
+                markeredgecolor=INK, clip_on=False, zorder=5,
+            )  # fmt: skip
+    return figure
+
+
+def _draw_scores(axes: "Axes", scored: list[dict[str, Any]], metric: str | None) -> None:
+    """A line per task and one for their mean; of shorter vectors only the mean, dashed, and the metric."""
+    colours = {MEAN: INK} | dict(zip(TASKS, COLOURS[1:], strict=False))
+    names = []
+    for name in scored[-1]:
+        of, _, size = name.removesuffix(score_name("")).partition("_")
+        if name == "step" or (size and of != MEAN and name != metric):
+            continue
+        scores = [100 * entry[name] for entry in scored]
+        axes.plot(
+            [entry["step"] for entry in scored], scores, color=colours[of],
+            linewidth=2.2 if name == metric else 1.2, linestyle=(0, (3, 2)) if size else "-", marker="o",
+            markersize=3, markeredgecolor=PAPER, markeredgewidth=0.5, clip_on=False,
+            zorder=4 if name == metric else 3,
+        )  # fmt: skip
+        names.append((scores[-1], f"{of} {size}".strip(), colours[of]))
+    axes.margins(y=0.1)
+    axes.set_ylabel("validation nDCG@10 (percent)")
+    name_at_the_right(axes, names, apart=0.065)

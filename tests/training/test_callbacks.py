@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from codequarry.modules.build import build_model
-from codequarry.training.arguments import chosen_logs
+from codequarry.training.build import chosen_logs
 from codequarry.training.callbacks import BestCheckpoint, SafeStop, log_callbacks
 from codequarry.training.checkpoints import newest_complete
 from codequarry.training.trainer import PairTrainer
@@ -278,9 +278,7 @@ def tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def missing(monkeypatch: pytest.MonkeyPatch, *present: str) -> None:
-    monkeypatch.setattr(
-        "codequarry.training.arguments.find_spec", lambda name: name if name in present else None
-    )
+    monkeypatch.setattr("codequarry.training.build.find_spec", lambda name: name if name in present else None)
 
 
 def test_only_files_beside_the_model_are_written_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

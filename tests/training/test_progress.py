@@ -1,8 +1,9 @@
+"""The progress of a training, of callbacks.py."""
+
 import io
 import re
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import TrainerControl, TrainerState
 
 from codequarry.modules.build import build_model
-from codequarry.training import progress
+from codequarry.training import callbacks
+from codequarry.training.callbacks import Progress, show_progress
 from codequarry.training.evaluator import ValidationScores
-from codequarry.training.progress import Progress, losses, show_progress, smoothed, validations
 from codequarry.training.trainer import PairTrainer
 
 
@@ -127,7 +128,7 @@ def test_speed_leaves_out_what_is_no_step_and_time_left_counts_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(sys, "stderr", io.StringIO())
 
     def tick(seconds: float) -> None:
@@ -150,31 +151,3 @@ def test_a_new_best_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         "validation at step 7, nDCG@10: mean at 64 70.0 (new best), mean 50.0",
         "validation at step 7, nDCG@10: mean at 64 55.0, mean 50.0",
     ]
-
-
-HISTORY = [
-    {"eval_mean_ndcg@10": 0.5, "eval_runtime": 1.0, "epoch": 0, "step": 0},
-    {"loss": 2.0, "grad_norm": 1.0, "learning_rate": 1e-4, "epoch": 0.1, "step": 10},
-    {"loss": 1.0, "grad_norm": 1.0, "learning_rate": 1e-4, "epoch": 0.2, "step": 20},
-    {"eval_mean_ndcg@10": 0.7, "eval_qa_64_ndcg@10": 0.6, "eval_runtime": 1.0, "epoch": 0.2, "step": 20},
-    {"train_runtime": 9.0, "train_loss": 1.5, "epoch": 0.2, "step": 20},
-]
-
-
-def test_losses_and_validations_are_told_apart() -> None:
-    assert losses(HISTORY) == ([10, 20], [2.0, 1.0])
-    assert validations(HISTORY) == [
-        {"step": 0, "mean_ndcg@10": 0.5},
-        {"step": 20, "mean_ndcg@10": 0.7, "qa_64_ndcg@10": 0.6},
-    ]
-    assert losses([]) == ([], [])
-    assert validations([]) == []
-
-
-def test_a_smoothed_line_starts_where_the_line_does_and_lags_behind_it() -> None:
-    assert smoothed([]) == []
-    assert smoothed([3.0]) == pytest.approx([3.0])
-    assert smoothed([2.0] * 30) == pytest.approx([2.0] * 30)
-    falling = smoothed([1.0] * 20 + [0.0] * 20)
-    assert all(later < earlier for earlier, later in pairwise(falling[19:]))
-    assert 0.05 < falling[-1] < 0.2, "0.9 to the 20th power, 0.12, is left of the first half"

@@ -318,7 +318,7 @@ def test_under_autocast_the_loss_itself_is_computed_in_float32() -> None:
     loss = objective(TinyModel(), EVERYTHING, margin=None)
     torch.manual_seed(2)
     columns = [torch.randn(6, FULL) for _ in range(3)]
-    known = loss._known(batch(3))
+    known = tuple([column[name] for column in batch(3)] for name in ("text_id", "teacher"))
     expected = loss.loss_from_embeddings([column.double() for column in columns], known)
     with torch.autocast("cpu", torch.bfloat16):
         found = loss.loss_from_embeddings(columns, known)
