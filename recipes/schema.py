@@ -11,6 +11,12 @@ from codequarry.modules.precision import Precision, WeightsDtype, check_weights
 from codequarry.modules.tasks import DEFAULT_FAMILY, TASKS, get_family
 
 
+def _require(condition: bool, message: str) -> None:
+    """Raise ValueError with the message unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
 @dataclass(frozen=True)
 class Backbone:
     """What the model is built on."""
@@ -34,15 +40,13 @@ class HardNegatives:
     across_sources: bool = False  # search all sources of the task, not only the pair's own
 
     def __post_init__(self) -> None:
-        if self.per_pair < 1 or not 0 <= self.range_min < self.range_max:
-            raise ValueError(
-                f"hard_negatives: per_pair = {self.per_pair}, range_min = {self.range_min}, range_max = "
-                f"{self.range_max}: at least one a pair, and a range that begins at 0 or above."
-            )
-        if not 0 <= self.margin < 1:
-            raise ValueError(
-                f"hard_negatives: margin = {self.margin}: a share from 0 to below 1, such as 0.05."
-            )
+        _require(
+            self.per_pair >= 1 and 0 <= self.range_min < self.range_max,
+            f"hard_negatives: per_pair = {self.per_pair}, range_min = {self.range_min}, range_max = "
+            f"{self.range_max}: at least one a pair, and a range that begins at 0 or above.",
+        )
+        margin = f"hard_negatives: margin = {self.margin}: a share from 0 to below 1, such as 0.05."
+        _require(0 <= self.margin < 1, margin)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,11 @@ class FalseNegatives:
     margin: float | None = None  # cosine above the positive's less this is no negative; None: off; may be < 0
 
     def __post_init__(self) -> None:
-        if self.margin is not None and not -1 < self.margin < 1:
-            raise ValueError(
-                f"objective.false_negatives: margin = {self.margin}: a difference of cosines between -1 and "
-                "1. 0 leaves out what is nearer than the positive, -0.1 what is nearer by 0.1."
-            )
+        _require(
+            self.margin is None or -1 < self.margin < 1,
+            f"objective.false_negatives: margin = {self.margin}: a difference of cosines between -1 and "
+            "1. 0 leaves out what is nearer than the positive, -0.1 what is nearer by 0.1.",
+        )
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,10 @@ class Matching:
 
     def __post_init__(self) -> None:
         for name, weight in (("weight", self.weight), ("final_weight", self.final_weight)):
-            if weight is not None and not 0 <= weight < float("inf"):
-                raise ValueError(f"objective.matching: {name} = {weight}: a finite number from 0 up.")
-        if not self.weight and not self.final_weight:
-            raise ValueError(
-                "objective.matching: weight is 0 from start to end: leave the [objective.matching] table out."
-            )
+            finite = weight is None or 0 <= weight < float("inf")
+            _require(finite, f"objective.matching: {name} = {weight}: a finite number from 0 up.")
+        out = "objective.matching: weight is 0 from start to end: leave the [objective.matching] table out."
+        _require(bool(self.weight or self.final_weight), out)
 
 
 @dataclass(frozen=True)
@@ -92,30 +94,28 @@ class LossTerms:
     matching: Matching | None = None  # None: no teacher
 
     def __post_init__(self) -> None:
-        if len(set(self.directions)) < len(self.directions):
-            raise ValueError(f"objective: directions = {self.directions} names one twice.")
-        if "query_to_doc" not in self.directions:
-            raise ValueError(
-                f"objective: directions = {self.directions} lacks 'query_to_doc', the only one that every "
-                "pair's positive is read from."
-            )
-        same_side = {"query_to_query", "doc_to_doc"} & set(self.directions)
-        if self.partition == "per_direction" and same_side:
-            raise ValueError(
-                f"objective: {sorted(same_side)[0]!r} with partition = 'per_direction' would be a softmax "
-                "without a right answer in it: pass partition = 'joint', or leave that direction out."
-            )
-        if not 0 <= self.hardness_strength < float("inf"):
-            raise ValueError(
-                f"objective: hardness_strength = {self.hardness_strength}: a finite number from 0 up."
-            )
-        if (self.hardness == "none") != (self.hardness_strength == 0):
-            raise ValueError(
-                f"objective: hardness = {self.hardness!r} with hardness_strength = {self.hardness_strength} "
-                "weighs nothing: set both, or neither."
-            )
-        if not 0 <= self.spread_out < float("inf"):
-            raise ValueError(f"objective: spread_out = {self.spread_out}: a finite number from 0 up.")
+        directions, strength = self.directions, self.hardness_strength
+        twice = f"objective: directions = {directions} names one twice."
+        _require(len(set(directions)) == len(directions), twice)
+        _require(
+            "query_to_doc" in directions,
+            f"objective: directions = {directions} lacks 'query_to_doc', the only one that every "
+            "pair's positive is read from.",
+        )
+        same_side = sorted({"query_to_query", "doc_to_doc"} & set(directions))
+        _require(
+            self.partition == "joint" or not same_side,
+            f"objective: {''.join(same_side[:1])!r} with partition = 'per_direction' would be a softmax "
+            "without a right answer in it: pass partition = 'joint', or leave that direction out.",
+        )
+        for name, value in (("hardness_strength", strength), ("spread_out", self.spread_out)):
+            finite = f"objective: {name} = {value}: a finite number from 0 up."
+            _require(0 <= value < float("inf"), finite)
+        _require(
+            (self.hardness == "none") == (strength == 0),
+            f"objective: hardness = {self.hardness!r} with hardness_strength = {strength} "
+            "weighs nothing: set both, or neither.",
+        )
 
 
 MEAN = "mean"  # over the tasks, each counting the same
@@ -140,24 +140,21 @@ class Validation:
     pairs_per_source: int = 200  # held out of one source and task, at most; mined repositories are one source
     max_pairs: int = 1000  # held out in all, shared evenly by the tasks; a validation takes that much longer
     share: float = 0.02  # of the pairs of a source and task, at most
-    dims: tuple[int, ...] = ()  # numbers kept of each vector, scored beside the whole vectors
+    dims: tuple[int, ...] = ()  # numbers kept of each vector, scored as well as whole vectors
     metric: str = score_name(MEAN)  # what decides; or of one task, or of one of dims: mean_128_ndcg@10
     patience: int | None = None  # validations in a row without a new best that end the run; None: none do
 
     def __post_init__(self) -> None:
         for name in ("every_steps", "pairs_per_source", "max_pairs", "patience"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"validation: {name} = {value}: at least 1.")
-        if self.keep == "last" and self.patience is not None:
-            raise ValueError(
-                f"validation: patience = {self.patience} with keep = 'last': a run that ends early keeps its "
-                "best checkpoint. Leave one of the two out."
-            )
-        if not 0 < self.share < 1:
-            raise ValueError(
-                f"validation: share = {self.share}: a share of the pairs, above 0 and below 1, such as 0.02."
-            )
+            _require(value is None or value >= 1, f"validation: {name} = {value}: at least 1.")
+        _require(
+            self.keep == "best" or self.patience is None,
+            f"validation: patience = {self.patience} with keep = 'last': a run that ends early keeps its "
+            "best checkpoint. Leave one of the two out.",
+        )
+        share = f"validation: share = {self.share}: a share of the pairs, above 0 and below 1, such as 0.02."
+        _require(0 < self.share < 1, share)
         names = score_names(self.dims)
         if self.metric not in names:
             hint = did_you_mean(self.metric, names) or f" The scores are {', '.join(names)}."
@@ -170,16 +167,17 @@ class Validation:
 
         Arguments: `save_steps`, optimiser steps between checkpoints; `matryoshka_dims`, those that train.
         """
-        if self.keep == "best" and save_steps % self.every_steps:
-            above = -(-save_steps // self.every_steps) * self.every_steps
-            raise ValueError(
-                f"validation: every_steps = {self.every_steps} does not divide save_steps = {save_steps}, "
-                f"and the best checkpoint must be one that was scored: pass --set save_steps={above}."
-            )
-        if other := [dim for dim in self.dims if dim not in matryoshka_dims]:
-            raise ValueError(
-                f"validation: dims has {other[0]}, which is not among the trained matryoshka_dims "
-                f"{matryoshka_dims}: pass some of these."
+        above = -(-save_steps // self.every_steps) * self.every_steps
+        _require(
+            self.keep == "last" or above == save_steps,
+            f"validation: every_steps = {self.every_steps} does not divide save_steps = {save_steps}, "
+            f"and the best checkpoint must be one that was scored: pass --set save_steps={above}.",
+        )
+        for dim in self.dims:
+            _require(
+                dim in matryoshka_dims,
+                f"validation: dims has {dim}, which is not among the trained matryoshka_dims "
+                f"{matryoshka_dims}: pass some of these.",
             )
 
 
@@ -201,19 +199,21 @@ class Adapter:
     targets: tuple[str, ...] = (ALL_LINEAR,)
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"lora: rank = {self.rank}: at least 1, usually 8 to 64.")
-        if not self.alpha > 0:
-            raise ValueError(f"lora: alpha = {self.alpha}: a number above 0, often twice the rank.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"lora: dropout = {self.dropout}: a share from 0 to below 1, such as 0.05.")
-        if not self.targets:
-            raise ValueError(
-                f'lora: targets is empty: name linear layers, e.g. ["q_proj", "v_proj"], or ["{ALL_LINEAR}"].'
-            )
-        if ALL_LINEAR in self.targets and len(self.targets) > 1:
-            others = ", ".join(name for name in self.targets if name != ALL_LINEAR)
-            raise ValueError(f'lora: "{ALL_LINEAR}" already holds {others}: write one of the two.')
+        _require(self.rank >= 1, f"lora: rank = {self.rank}: at least 1, usually 8 to 64.")
+        _require(self.alpha > 0, f"lora: alpha = {self.alpha}: a number above 0, often twice the rank.")
+        dropout = f"lora: dropout = {self.dropout}: a share from 0 to below 1, such as 0.05."
+        _require(0 <= self.dropout < 1, dropout)
+        empty = f'lora: targets is empty: name linear layers, e.g. ["q_proj", "v_proj"], or ["{ALL_LINEAR}"].'
+        _require(bool(self.targets), empty)
+        others = ", ".join(name for name in self.targets if name != ALL_LINEAR)
+        both = f'lora: "{ALL_LINEAR}" already holds {others}: write one of the two.'
+        _require(ALL_LINEAR not in self.targets or len(self.targets) == 1, both)
+
+
+_LEAST = {
+    "max_length": 32, "batch_size": 2, "max_steps": 1, "mini_batch_tokens": 1, "save_steps": 1,
+    "logging_steps": 1, "max_pairs_per_source": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,7 @@ class Recipe:
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
     mini_batch_tokens: int = 4096  # per forward pass, each text counted as long as its longest
     grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: beyond memory_gb
-    memory_gb: float | None = (
-        None  # 1e9 bytes by which a step may grow the process; None: a quarter of the free
-    )
+    memory_gb: float | None = None  # 1e9 bytes by which a step may grow the process; None: a quarter of free
     dropout: float = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
     warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
     # After the warm-up; warmup_stable_decay: constant, then 1 - sqrt(share of decay_steps that is done).
@@ -247,9 +245,7 @@ class Recipe:
     weight_decay: float = 0.01  # AdamW's
     max_grad_norm: float = 1.0  # gradients longer than this are scaled down to it
     precision: Precision = "auto"  # of the arithmetic; auto: bf16 where it is faster, else fp32
-    weights: WeightsDtype = (
-        "float32"  # in memory; bfloat16 learns less; auto: of frozen ones, see stored_weights
-    )
+    weights: WeightsDtype = "float32"  # in memory; bfloat16 learns less; auto: see stored_weights
     lora: Adapter | None = None  # train an adapter and merge it in the end; None: train every weight
     average_with_base: float = 0.0  # share of the base's weights in the final ones; 0: the trained ones
     validation: Validation | None = None  # hold pairs out and choose the checkpoint by them; None: the last
@@ -265,76 +261,58 @@ class Recipe:
     hard_negatives: HardNegatives | None = None  # None: the pairs' own, if they have some
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("max_length", 32),
-            ("batch_size", 2),
-            ("max_steps", 1),
-            ("mini_batch_tokens", 1),
-            ("save_steps", 1),
-            ("logging_steps", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)} in recipe {self.name}: at least {least}.")
-        if self.max_pairs_per_source is not None and self.max_pairs_per_source < 1:
-            raise ValueError(
-                f"max_pairs_per_source = {self.max_pairs_per_source} in recipe {self.name}: at least 1."
-            )
-        if not 0 <= self.mixture_exponent <= 1:
-            raise ValueError(
-                f"mixture_exponent = {self.mixture_exponent} in recipe {self.name}: from 0 (every source "
-                "alike) to 1 (in proportion to its pairs)."
-            )
-        if bad := [name for name, weight in self.source_weights.items() if not weight >= 0]:
-            raise ValueError(
-                f"source_weights of {bad[0]!r} in recipe {self.name} is {self.source_weights[bad[0]]}: pass "
-                "a factor from 0 (never drawn) up."
+        inside = f"in recipe {self.name}"
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            enough = value is None or value >= least
+            _require(enough, f"{name} = {value} {inside}: at least {least}.")
+        _require(
+            0 <= self.mixture_exponent <= 1,
+            f"mixture_exponent = {self.mixture_exponent} {inside}: from 0 (every source "
+            "alike) to 1 (in proportion to its pairs).",
+        )
+        for source, weight in self.source_weights.items():
+            _require(
+                weight >= 0,
+                f"source_weights of {source!r} {inside} is {weight}: pass a factor from 0 (never drawn) up.",
             )
         decays = self.scheduler == "warmup_stable_decay"
-        if decays != (self.decay_steps is not None) or (self.decay_steps or 1) < 1:
-            raise ValueError(
-                f"decay_steps = {self.decay_steps} with scheduler = {self.scheduler!r} in recipe "
-                f"{self.name}: warmup_stable_decay needs a number from 1 up, and no other takes one."
-            )
-        if self.memory_gb is not None and not self.memory_gb > 0:
-            raise ValueError(
-                f"memory_gb = {self.memory_gb} in recipe {self.name}: a number above 0, or none."
-            )
-        if not 0 < self.temperature <= 1:
-            raise ValueError(
-                f"temperature = {self.temperature} in recipe {self.name}: it divides a cosine, so a number "
-                "above 0 and at most 1, usually 0.01 to 0.1."
-            )
-        if not 0 <= self.average_with_base < 1:
-            raise ValueError(
-                f"average_with_base = {self.average_with_base} in recipe {self.name}: the base's share, from "
-                "0 (the trained weights) to below 1."
-            )
-        if self.average_with_base and self.backbone.weights == "random":
-            raise ValueError(
-                f"average_with_base = {self.average_with_base} in recipe {self.name}: random weights are "
-                "nothing to go back to; leave it out."
-            )
+        _require(
+            decays == (self.decay_steps is not None) and (self.decay_steps or 1) >= 1,
+            f"decay_steps = {self.decay_steps} with scheduler = {self.scheduler!r} {inside}: "
+            "warmup_stable_decay needs a number from 1 up, and no other takes one.",
+        )
+        memory = f"memory_gb = {self.memory_gb} {inside}: a number above 0, or none."
+        _require(self.memory_gb is None or self.memory_gb > 0, memory)
+        _require(
+            0 < self.temperature <= 1,
+            f"temperature = {self.temperature} {inside}: it divides a cosine, so a number "
+            "above 0 and at most 1, usually 0.01 to 0.1.",
+        )
+        base = f"average_with_base = {self.average_with_base} {inside}:"
+        share = f"{base} the base's share, from 0 (the trained weights) to below 1."
+        _require(0 <= self.average_with_base < 1, share)
+        random = self.backbone.weights == "random"
+        nothing = f"{base} random weights are nothing to go back to; leave it out."
+        _require(not (self.average_with_base and random), nothing)
         try:
             get_family(self.prompts)
         except ValueError as error:
-            raise ValueError(f"prompts = {self.prompts!r} in recipe {self.name}: {error}") from error
+            raise ValueError(f"prompts = {self.prompts!r} {inside}: {error}") from error
         check_weights(self.weights, self.precision)
-        if not self.matryoshka_dims:
-            raise ValueError(
-                f"matryoshka_dims is empty in recipe {self.name}: name at least the size of a vector."
-            )
         sizes, dims = list(self.projections), list(self.matryoshka_dims)
-        if min(sizes, default=1) < 1:
-            raise ValueError(f"projections = {sizes} in recipe {self.name}: dimensions of at least 1.")
-        if sizes and sizes[-1] != dims[0]:
-            raise ValueError(
-                f"projections = {sizes} and matryoshka_dims = {dims} in recipe {self.name}: a vector is as "
-                f"large as the last projection, so let the dims begin with {sizes[-1]}."
-            )
+        _require(bool(dims), f"matryoshka_dims is empty {inside}: name at least the size of a vector.")
+        least_size = min(sizes, default=1)
+        _require(least_size >= 1, f"projections = {sizes} {inside}: dimensions of at least 1.")
+        _require(
+            not sizes or sizes[-1] == dims[0],
+            f"projections = {sizes} and matryoshka_dims = {dims} {inside}: a vector is as "
+            f"large as the last projection, so let the dims begin with {sizes[-1] if sizes else ''}.",
+        )
         if self.validation is not None:
             self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)
-        if self.backbone.weights == "random" and self.backbone.shape is None:
-            raise ValueError(f"random weights in recipe {self.name} need a [backbone.shape] table.")
+        shaped = not random or self.backbone.shape is not None
+        _require(shaped, f"random weights {inside} need a [backbone.shape] table.")
 
     @property
     def warmup_steps(self) -> int:
@@ -343,7 +321,7 @@ class Recipe:
 
     @property
     def scheduler_arguments(self) -> dict[str, Any] | None:
-        """What transformers' scheduler takes beside its name."""
+        """What transformers' scheduler takes with its name."""
         if self.decay_steps is None:
             return None
         decays = min(self.decay_steps, self.max_steps - self.warmup_steps)
@@ -351,5 +329,5 @@ class Recipe:
 
 
 def score_names(dims: Sequence[int] = ()) -> list[str]:
-    """Every score that a validation with these `dims`, beside the whole vectors, can give."""
+    """Every score that a validation can give, on whole vectors and on these `dims`."""
     return [score_name(of, size) for size in (None, *dims) for of in (MEAN, *TASKS)]
