@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.gguf_backbone import head_is_expected
 from codequarry.modules.instruction_prefix import TEXT_ONLY, InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
@@ -70,18 +71,16 @@ def build_model(
     folder = resolve_backbone(backbone, revision=revision, lock=lock)
     saved = _saved_modules(folder)
     weights = folder / saved[0][1] if saved else folder
-    transformer = InstructionPrefix(
-        str(weights),
-        max_seq_length=max_length if max_length is not None else _own_limit(weights),
-        modality_config=TEXT_ONLY,
-        module_output_name="token_embeddings",
-        model_kwargs={"dtype": dtype},
-        processor_kwargs={
-            "split_special_tokens": True,
-            "padding_side": "right",
-            "truncation_side": "right",
-        },
-    )
+    sides = {"padding_side": "right", "truncation_side": "right"}
+    with head_is_expected(weights):
+        transformer = InstructionPrefix(
+            str(weights),
+            max_seq_length=max_length if max_length is not None else _own_limit(weights),
+            modality_config=TEXT_ONLY,
+            module_output_name="token_embeddings",
+            model_kwargs={"dtype": dtype},
+            processor_kwargs={"split_special_tokens": True, **sides},
+        )
     _set_tokenizer(transformer.tokenizer)
     after = _kept_modules(folder, saved[1:]) if saved else []
     if after:

@@ -22,7 +22,6 @@ from transformers import (
     TrainerCallback,
     TrainerControl,
     TrainerState,
-    TrainingArguments,
 )
 from transformers.integrations.integration_utils import TensorBoardCallback, TrackioCallback, WandbCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
@@ -54,9 +53,7 @@ class BestCheckpoint(EarlyStoppingCallback):
         # Both by transformers' names: it makes the callback again from the checkpoint's `state()["args"]`.
         super().__init__(early_stopping_patience or sys.maxsize, early_stopping_threshold)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Find the best checkpoint again, also in a folder that was moved; stop where the run had stopped."""
         super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]
         if state.best_global_step is not None:
@@ -74,14 +71,7 @@ class BestCheckpoint(EarlyStoppingCallback):
             # These came back with the checkpoint, and what they ask for was done before it was written.
             control.should_log = control.should_evaluate = control.should_save = False
 
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         """Save a new best; count what is none."""
         score = metrics[f"eval_{args.metric_for_best_model}"]
         if state.best_metric is None or score > state.best_metric:
@@ -128,17 +118,13 @@ class SafeStop(TrainerCallback):
     def __exit__(self, *_: object) -> None:
         self._restore()
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Find out who else takes part."""
         self.rank, self.ranks = args.process_index, args.world_size
         if self.ranks > 1 and self._group is None:
             self._group = torch.distributed.new_group(backend="gloo")
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Save and stop if any rank was asked to."""
         if self._any_asked() and state.global_step < state.max_steps:
             self.stopped = True
@@ -199,9 +185,7 @@ class Progress(TrainerCallback):
         self._mark = 0.0
         self._seconds: deque[float] = deque(maxlen=_RECENT)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Begin at the step that a resumed run had reached."""
         self._first_step, self._started = state.global_step, None
         self._seconds.clear()
@@ -215,16 +199,12 @@ class Progress(TrainerCallback):
                 postfix=self._numbers(state),
             )
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Start the clock; finding its place in the data again may take a resumed run a while."""
         if self._started is None:
             self._started = self._mark = time.perf_counter()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Count a step."""
         now = time.perf_counter()
         self._seconds.append(now - self._mark)
@@ -233,16 +213,12 @@ class Progress(TrainerCallback):
             self._bar.set_postfix_str(self._numbers(state), refresh=False)
             self._bar.update()
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """A plain line where there is no bar."""
         if state.is_world_process_zero and self._bar is None and "loss" in kwargs["logs"]:
             print(f"step {state.global_step}/{state.max_steps}, {self._numbers(state)}", flush=True)
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """The scores of a validation, in percent."""
         scores = scores_in(kwargs["metrics"])
         if state.is_world_process_zero and scores:
@@ -253,15 +229,11 @@ class Progress(TrainerCallback):
             self._bar.set_postfix_str(self._numbers(state))
         self._mark = time.perf_counter()
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """The time that saving took belongs to no step."""
         self._mark = time.perf_counter()
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
@@ -327,9 +299,7 @@ class TensorBoardLog(TensorBoardCallback):
         super().__init__()  # type: ignore[no-untyped-call]
         self.logging_dir = os.environ.get("TENSORBOARD_LOGGING_DIR", str(folder))
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Open the files on the main rank, and forget the steps that will come again."""
         if state.is_world_process_zero and self.tb_writer is None:
             self.tb_writer = self._SummaryWriter(

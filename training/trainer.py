@@ -1,8 +1,8 @@
-"""sentence-transformers' trainer with our batches, whole checkpoints, and an end that loses little.
+"""sentence-transformers' trainer with batches of one source, whole checkpoints, and an end that loses little.
 
-Five methods without a public name are overridden here, `_get_grad_norm`, `_load_best_model`,
-`_load_from_checkpoint`, `_get_output_dir` and `_save_checkpoint`; each says what it does and why no callback
-and no public method can. They were read in transformers 5.3.0, 5.23.0 and 5.24.0 and in sentence-transformers
+Five private methods are overridden, `_get_grad_norm`, `_load_best_model`, `_load_from_checkpoint`,
+`_get_output_dir` and `_save_checkpoint`; each says what the original does and why no callback and no public
+method can stand in. They were read in transformers 5.3.0, 5.23.0 and 5.24.0 and in sentence-transformers
 6.2.0. Everything else goes through public methods and callbacks, and no private attribute is used.
 """
 
@@ -30,50 +30,34 @@ from codequarry.training.lora import has_adapter, read_adapter
 class PairTrainer(SentenceTransformerTrainer):
     """`SentenceTransformerTrainer` whose steps hold one source and task, over all ranks.
 
-    Expects the training set as a dictionary of datasets, one a source and task, with the columns `query`,
+    Expects the training set as a dictionary of datasets, one per source and task, with the columns `query`,
     `document` and any number of `negative_N`, and `dataloader_drop_last`. A loss may have `progress`, which
     is set before each step to the share of the steps that are done, and `last_terms`, a dictionary of
-    numbers whose means are logged beside the loss.
+    numbers whose means are logged with the loss. A resumed run logs and counts as if it had not been stopped.
 
-    A run that was stopped and goes on from a checkpoint logs and counts what it would have, had it not been
-    stopped.
-
-    shares: of the batches, by name of a source; None gives each what its size says.
-    drawn: optimiser steps by name of a source, since the run began, whatever stopped it in between.
-    seconds: of training since the run began; what was done after the last checkpoint of a run that was
-        killed is done again and counts once.
+    shares: of the batches, by name of a source; None: in proportion to its size.
+    drawn: optimiser steps by name of a source, since the run began.
+    seconds: of training since the run began; steps that a killed run has to repeat count once.
     """
 
     def __init__(self, *args: Any, shares: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         self.shares = shares
-        self.drawn: Counter[str] = Counter()
         self.stop = SafeStop()
         super().__init__(*args, **kwargs)
         self.args.logging_nan_inf_filter = False  # it hides a NaN, and waits for the GPU to do it
         self.add_callback(self.stop)
         self._finite = FiniteSteps(at_once=self.args.device.type == "cpu")
-        self._terms: dict[str, Any] = {}  # of the loss, summed since the last log line
-        self._term_steps = 0
         self._step_loss: Tensor = torch.zeros(())
-        self._loss_since_log: Tensor = torch.zeros(())  # sum over the steps of this rank
-        self._loss_before = 0.0  # sum over the steps up to the last log line, mean of all ranks
         self._writing = False
-        self._began = time.monotonic()  # less what earlier sittings took
-        self._ended: float | None = None
+        self._set_counts({})
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Train, counting on from what the checkpoint had drawn.
+        """Train; counts continue from those of the checkpoint.
 
         Raises Stopped after Ctrl-C or SIGTERM, and ValueError, with what to do, when a step is not a number,
         memory runs out or the disk is full. The last checkpoint is whole in each case.
         """
-        counted = self._counted_in(resume_from_checkpoint)
-        self.drawn = Counter(counted.get("drawn", {}))
-        self._terms = dict(counted.get("terms", {}))
-        self._term_steps = counted.get("term_steps", 0)
-        self._loss_since_log = torch.tensor(counted.get("loss_since_log", 0.0), device=self.args.device)
-        self._loss_before = counted.get("loss_before", 0.0)
-        self._began, self._ended = time.monotonic() - counted.get("seconds", 0.0), None
+        self._set_counts(self._counted_in(resume_from_checkpoint))
         try:
             with self.stop:
                 result = super().train(resume_from_checkpoint, *args, **kwargs)
@@ -106,7 +90,7 @@ class PairTrainer(SentenceTransformerTrainer):
         return (self._ended or time.monotonic()) - self._began
 
     def should_dataset_name_column_be_added(self, *_: Any, **__: Any) -> bool:
-        """Yes: without the name nobody knows what was drawn."""
+        """Yes: what was drawn is counted by it."""
         return True
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -130,8 +114,7 @@ class PairTrainer(SentenceTransformerTrainer):
         """Log, with the mean of the loss and of each term of it since the last line.
 
         transformers starts its sums anew when it resumes: the first line would be the mean of fewer steps,
-        and the loss, the seconds and the speed of the run those of its last part. These count from the
-        checkpoint on.
+        and the loss, the seconds and the speed of the run those of its last part.
         """
         if "loss" in logs:
             self._finite.check()
@@ -160,7 +143,7 @@ class PairTrainer(SentenceTransformerTrainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model, on the rank that writes.
 
-        Newer versions of transformers save on every rank, and sentence-transformers does not ask which: two
+        Newer versions of transformers call this on every rank, and sentence-transformers writes on each: two
         ranks would write the same files at the same time.
         """
         if self.args.should_save:
@@ -207,24 +190,26 @@ class PairTrainer(SentenceTransformerTrainer):
         """Nothing: `model_card` renders cards; this callback would read every text and ask the Hub."""
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        # Called between clipping and the optimiser's step, after the gradients of all ranks are one, with the
-        # length before clipping. `on_pre_optimizer_step` comes right after it without that length: there it
-        # would take a second pass over all gradients, which are clipped by then.
+        # Returns the gradient's length for the log. Called between clipping and the optimiser's step, after
+        # the gradients of all ranks are averaged, with the length before clipping. `on_pre_optimizer_step`
+        # comes right after it without that length: there it would take a second pass over all gradients,
+        # which are clipped by then.
         length = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
-        # float16's scaler leaves out steps that overflow and scales less: there only the loss counts.
+        # float16's scaler skips steps that overflow and lowers its scale: there only the loss counts.
         seen = self._step_loss if self.accelerator.scaler is not None else torch.as_tensor(length)
         self._finite.see(self.state.global_step + 1, self._step_loss, seen)
         return length
 
     def _load_best_model(self) -> None:
-        # Called once after the last step with `load_best_model_at_end`. sentence-transformers logs what goes
-        # wrong here and keeps the last weights; a run must end with an error instead.
+        # Loads the best checkpoint; called once after the last step with `load_best_model_at_end`.
+        # sentence-transformers logs an error in it and keeps the last weights; a run must end with the error.
         assert self.state.best_model_checkpoint is not None
         self._load_from_checkpoint(self.state.best_model_checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        # Called by `train` before the loop, and by `_load_best_model`. sentence-transformers loads a whole
-        # model and has no way to read a checkpoint that holds an adapter's weights only.
+        # Loads weights; called by `train` before the loop, and by `_load_best_model`. sentence-transformers
+        # builds a second model from the folder, whose adapter has the backbone's number format: see
+        # `read_adapter`.
         embedder: Any = self.model
         if has_adapter(embedder):
             read_adapter(embedder, Path(resume_from_checkpoint))
@@ -232,15 +217,15 @@ class PairTrainer(SentenceTransformerTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint)
 
     def _get_output_dir(self, trial: Any) -> str:
-        # Called by `_save_checkpoint` for the folder that `checkpoint-N` is written into, and at the end to
-        # list checkpoints. The public `args.output_dir` cannot stand in for it: it is saved with the model.
+        # Returns `args.output_dir`; called by `_save_checkpoint` for the folder to write `checkpoint-N`
+        # into, and at the end to list checkpoints. Another `args.output_dir` would be saved with the model.
         folder = Path(super()._get_output_dir(trial))
         return str(writing_folder(folder) if self._writing else folder)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        # Called when `control.should_save` is set, on every rank; writes model, optimiser, random state and
-        # trainer state, and removes old checkpoints. `on_save` comes only after it: a half-written folder
-        # would have the name of a whole one until then, and a full disk could not be explained.
+        # Writes model, optimiser, random and trainer state, and removes old checkpoints; called on every
+        # rank when `control.should_save` is set. `on_save` comes only after it: until then a half-written
+        # folder would have the name of a whole one, and a full disk would be a traceback.
         self._finite.check()
         check_weights(model, self.state.global_step)
         folder = Path(str(self.args.output_dir))
@@ -260,7 +245,7 @@ class PairTrainer(SentenceTransformerTrainer):
                         self.state.save_to_json(str(written / "trainer_state.json"))
                     publish(written, folder / name)
         except BaseException:
-            shutil.rmtree(written.parent, ignore_errors=True)  # it takes room, and is of no use
+            shutil.rmtree(written.parent, ignore_errors=True)  # it takes space and cannot be used
             raise
         finally:
             self._writing = False
@@ -269,8 +254,19 @@ class PairTrainer(SentenceTransformerTrainer):
             remove_older(folder, keep=self.args.save_total_limit or 0, best=Path(best) if best else None)
         self.accelerator.wait_for_everyone()  # a rank that ends here must not take the first one with it
 
+    def _set_counts(self, counts: Mapping[str, Any]) -> None:
+        """Continue from what `_counts` gave; from nothing with {}."""
+        self.drawn: Counter[str] = Counter(counts.get("drawn", {}))
+        self._terms: dict[str, Any] = dict(counts.get("terms", {}))  # of the loss, since the last log line
+        self._term_steps = counts.get("term_steps", 0)
+        # Sums of losses: over the steps of this rank since the last log line; before it, mean of all ranks.
+        self._loss_since_log = torch.tensor(counts.get("loss_since_log", 0.0), device=self.args.device)
+        self._loss_before = counts.get("loss_before", 0.0)
+        self._began = time.monotonic() - counts.get("seconds", 0.0)
+        self._ended: float | None = None
+
     def _counts(self) -> dict[str, Any]:
-        """What this rank has counted, for `_counted_in`."""
+        """What this rank has counted."""
         return {
             "drawn": self.drawn,
             "seconds": round(self.seconds, 3),
@@ -295,7 +291,7 @@ class PairTrainer(SentenceTransformerTrainer):
         return f"Step {step_of(kept)} is kept in {kept}." if kept else "No checkpoint had been written yet."
 
     def _size(self) -> int:
-        """Bytes of a checkpoint, about: the weights, and AdamW's two numbers for each that is trained."""
+        """Bytes of a checkpoint, about: the weights, and AdamW's two moments of each that is trained."""
         return sum(
             weight.numel() * weight.element_size() * (3 if weight.requires_grad else 1)
             for weight in self.model.parameters()
@@ -311,12 +307,11 @@ class NotFiniteError(ValueError):
 
 
 class FiniteSteps:
-    """Looks at the loss and the gradient's length of every step, before the optimiser does.
+    """Checks the loss and the gradient's length of every step before the optimiser's step.
 
-    On a processor a bad step is refused before it is applied. On a GPU that look would make the processor
-    wait for every step, with nothing queued behind it; so the first bad step is noted on the GPU, and
-    `check` reads the note when the loss is logged anyway and before anything is saved. Steps in between are
-    lost, never kept.
+    On a CPU a bad step is refused before it is applied. On a GPU that check would synchronise at every step;
+    so the first bad step is noted on the GPU, and `check` reads the note when the loss is logged and before
+    anything is saved. Steps in between are lost, never kept.
 
     at_once: refuse a bad step when it is seen, not at the next `check`.
     """
@@ -326,12 +321,10 @@ class FiniteSteps:
         self._first_bad: Tensor | None = None  # optimiser step, 0 for none; on the loss's device
 
     def see(self, step: int, loss: Tensor, length: Tensor) -> None:
-        """Look at one step.
+        """Note whether a step is bad; with `at_once` raise NotFiniteError for it.
 
-        Arguments: `loss` and `length` of the whole gradient, each a number on the same device. A gradient
-        with one bad number has a bad length.
-
-        Raises NotFiniteError when told to refuse at once.
+        Arguments: `loss` and `length` of the whole gradient, scalars on the same device. A gradient with one
+        bad number has a bad length.
         """
         if self._first_bad is None:
             self._first_bad = torch.zeros((), dtype=torch.int64, device=loss.device)
@@ -348,10 +341,7 @@ class FiniteSteps:
 
 
 def check_weights(model: nn.Module, step: int) -> None:
-    """Raise NotFiniteError when any weight is infinite or not a number after `step`.
-
-    The largest absolute number of all weights is read, which makes a GPU wait once.
-    """
+    """Raise NotFiniteError when any weight is infinite or not a number after `step`; a GPU synchronises."""
     largest = nn.utils.get_total_norm(list(model.parameters()), norm_type=torch.inf)
     if not torch.isfinite(largest):
         raise NotFiniteError(f"after step {step} a weight is infinite or not a number")

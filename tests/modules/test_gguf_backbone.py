@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer, Qwen2Tokenizer
+from transformers.utils import logging as transformers_logging
 
 from codequarry.modules import gguf_backbone
 from codequarry.modules.backbone import GGUF_FOLDER, resolve_backbone
@@ -63,6 +64,30 @@ def small_tokenizer() -> Any:
 
 def test_weights_logits_and_continuations_are_those_of_transformers(small_gguf: Path, folder: Path) -> None:
     check_against_transformers(small_gguf, folder, tokens=8)
+
+
+def test_a_model_built_on_it_reports_no_key_but_what_is_there_by_mistake(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The head, which a language model's file has and no embedding reads, is expected; another key is not."""
+    from safetensors.torch import load_file, save_file
+
+    assert "lm_head.weight" in json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    transformers_logging.enable_propagation()
+    try:
+        build_model(str(folder), max_length=64, device="cpu")
+        assert "LOAD REPORT" not in caplog.text
+        shutil.copytree(folder, tmp_path / "more")
+        (file,) = (tmp_path / "more").glob("*.safetensors")
+        save_file(load_file(file) | {"model.stray.weight": torch.ones(2)}, file, metadata={"format": "pt"})
+        index = json.loads((tmp_path / "more/model.safetensors.index.json").read_text())
+        index["weight_map"]["model.stray.weight"] = file.name
+        (tmp_path / "more/model.safetensors.index.json").write_text(json.dumps(index))
+        build_model(str(tmp_path / "more"), max_length=64, device="cpu")
+        assert "stray.weight" in caplog.text
+        assert "lm_head" not in caplog.text
+    finally:
+        transformers_logging.disable_propagation()
 
 
 def test_the_small_file_has_the_types_of_the_real_one(folder: Path) -> None:
