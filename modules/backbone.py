@@ -4,13 +4,14 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from codequarry.common.files import cache_folder, write_json
 from codequarry.modules.gguf_backbone import (
     dequantise,
-    dequantised_name,
     is_complete,
     one_process_at_a_time,
     sha256_of,
@@ -60,7 +61,7 @@ class GGUFBackbone:
     revision: the Hub commit; None where it is not known: then they are fetched from the newest one.
     size, sha256: of the file, in bytes and as published.
     licence: of the weights, an SPDX name or the licence's own.
-    note: what whoever uses them must know, which is printed when they are dequantised; "" for nothing.
+    note: what their users must know, printed when they are dequantised; "" for nothing.
     """
 
     name: str
@@ -122,7 +123,7 @@ _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 class DecoderShape:
     """How large a Qwen2-architecture decoder is that starts from random weights."""
 
-    hidden_size: int  # numbers a hidden state, and an embedding
+    hidden_size: int  # dimensions of a hidden state, and of an embedding
     layers: int
     heads: int  # query heads
     kv_heads: int  # key and value heads; fewer than `heads` is grouped-query attention
@@ -195,17 +196,15 @@ def _gguf_folder(row: GGUFBackbone, revision: str | None, named: Path | None = N
         )
     if named is not None:
         _refuse_another(row, named)
-    folder = cache_folder("backbones") / dequantised_name(row.name, row.sha256)
-    if is_complete(folder, row.sha256):
-        return folder
-    with one_process_at_a_time(folder):
-        if not is_complete(folder, row.sha256):  # by the process that was waited for
-            source = named or _find_gguf(row)
-            if row.note:
-                print(row.note, file=sys.stderr)
-            about = ("sha256", "repository", "revision", "licence")
-            dequantise(source, folder, {name: getattr(row, name) for name in about})
-    return folder
+
+    def find() -> Path:
+        source = named or _find_gguf(row)
+        if row.note:
+            print(row.note, file=sys.stderr)
+        return source
+
+    about = {name: getattr(row, name) for name in ("sha256", "repository", "revision", "licence")}
+    return _dequantised_folder(row.name, find, about)
 
 
 def _gguf_file_folder(path: Path) -> Path:
@@ -218,12 +217,17 @@ def _gguf_file_folder(path: Path) -> Path:
     for row in GGUF_BACKBONES:
         if row.file == path.name:
             return _gguf_folder(row, None, path)
-    sha256 = sha256_of(path)
-    folder = cache_folder("backbones") / dequantised_name(path.stem, sha256)
+    return _dequantised_folder(path.stem, lambda: path, {"sha256": sha256_of(path)})
+
+
+def _dequantised_folder(name: str, find: Callable[[], Path], about: dict[str, Any]) -> Path:
+    """The folder in the cache of the GGUF file of this sha256, made by one process of those that ask."""
+    sha256 = about["sha256"]
+    folder = cache_folder("backbones") / f"{name}-{sha256[:12]}"
     if not is_complete(folder, sha256):
         with one_process_at_a_time(folder):
-            if not is_complete(folder, sha256):
-                dequantise(path, folder, {"sha256": sha256})
+            if not is_complete(folder, sha256):  # by the process that was waited for
+                dequantise(find(), folder, about)
     return folder
 
 

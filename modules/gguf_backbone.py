@@ -1,8 +1,7 @@
-"""Dequantise a GGUF file, once, into a folder that transformers reads: safetensors in float32, configuration
-and tokenizer.
+"""Dequantise a GGUF file once into a folder for transformers: float32 safetensors, configuration, tokenizer.
 
-Names, shapes and the order of rows in memory are those of transformers' own GGUF loading, whose functions are
-used, and so are the values: logits are equal. Read in transformers 5.23 and gguf 0.19.
+Names, shapes, order of rows and values are those of transformers' own GGUF loading, whose functions are used:
+logits are equal. Read in transformers 5.23 and gguf 0.19.
 """
 
 import hashlib
@@ -35,21 +34,17 @@ _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # gguf.TokenType
 
 # llama.cpp's converter marks every added token that looks like <|…|> as control. In Qwen2.5's own tokenizer
 # these are not special: with split_special_tokens they stay whole, where special ones are split.
-_QWEN2_NOT_SPECIAL = {
-    "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>",
-}  # fmt: skip
+_QWEN2_NOT_SPECIAL = {f"<|fim_{part}|>" for part in ("prefix", "middle", "suffix", "pad")}
+_QWEN2_NOT_SPECIAL |= {"<|repo_name|>", "<|file_sep|>"}
 
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, with a progress bar where that takes more than two seconds."""
-    digest = hashlib.sha256()
+    digest, size, title = hashlib.sha256(), path.stat().st_size, f"sha256 of {path.name}"
     with (
         path.open("rb") as file,
-        tqdm(
-            total=path.stat().st_size, desc=f"sha256 of {path.name}", unit="B", unit_scale=True,
-            delay=2, leave=False,
-        ) as bar,
-    ):  # fmt: skip
+        tqdm(total=size, desc=title, unit="B", unit_scale=True, delay=2, leave=False) as bar,
+    ):
         while piece := file.read(_READ):
             digest.update(piece)
             bar.update(len(piece))
@@ -58,8 +53,7 @@ def sha256_of(path: Path) -> str:
 
 def source_sha256(folder: Path) -> str | None:
     """The sha256 of the GGUF file that `folder` was dequantised from; None for any other folder."""
-    sha256: str | None = _record(folder).get("sha256")
-    return sha256
+    return _record(folder).get("sha256")
 
 
 @contextmanager
@@ -82,11 +76,6 @@ def head_is_expected(folder: Path) -> Iterator[None]:
         yield
     finally:
         base._keys_to_ignore_on_load_unexpected = before
-
-
-def dequantised_name(name: str, sha256: str) -> str:
-    """The name of the folder that holds a GGUF file dequantised."""
-    return f"{name}-{sha256[:12]}"
 
 
 def is_complete(folder: Path, sha256: str) -> bool:
@@ -148,7 +137,10 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         raise ValueError(
             f"{source.name} is a GGUF file, and dequantising it needs gguf: pip install 'codequarry[train]'"
         )
+    from gguf import GGUFReader
     from safetensors import SafetensorError
+    from transformers import AutoConfig
+    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
 
     print(f"Dequantising {source.name} into {folder}, once.", file=sys.stderr, flush=True)
     beside = folder.with_name(f".{folder.name}.writing")
@@ -156,13 +148,15 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
     beside.mkdir(parents=True)
     try:
         with _readable(source):
-            config, reader = _read(source)
-            model, names = _model(config, reader)
+            reader = GGUFReader(source)
+            config = AutoConfig.from_pretrained(str(source.parent), gguf_file=source.name)
+            model = _model_without_weights(config)
+            processor = _processor(reader, config)
+            names = get_gguf_hf_weights_map(model, processor)
             _tokenizer(source, reader).save_pretrained(beside)
         _write_config(config, beside)
         shards = _shards(source, model, names, reader)
-        _refuse_full_disk(source, shards, beside)
-        types = _write_weights(source, shards, _processor(reader, config), beside)
+        types = _write_weights(source, shards, processor, beside)
         files = {file.name: file.stat().st_size for file in sorted(beside.iterdir())}
         made_with = {name: version(name) for name in ("gguf", "transformers")}
         write_json(
@@ -184,7 +178,7 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
 
 @contextmanager
 def _readable(source: Path) -> Iterator[None]:
-    """A sentence for whatever a damaged file, or one made to do harm, lets the libraries raise."""
+    """Turn whatever the libraries raise for a damaged or malicious file into a ValueError with advice."""
     try:
         yield
     except Exception as error:
@@ -196,25 +190,15 @@ def _readable(source: Path) -> Iterator[None]:
         ) from error
 
 
-def _read(source: Path) -> tuple["PretrainedConfig", Any]:
-    """The configuration as transformers reads it from the file, and the file's reader."""
-    from gguf import GGUFReader
-    from transformers import AutoConfig
-
-    reader = GGUFReader(source)
-    return AutoConfig.from_pretrained(str(source.parent), gguf_file=source.name), reader
-
-
-def _model(config: "PretrainedConfig", reader: Any) -> tuple["PreTrainedModel", dict[str, str]]:
-    """The model without its numbers, and which of its parameters each GGUF tensor is."""
+def _model_without_weights(config: "PretrainedConfig") -> "PreTrainedModel":
+    """The language model with parameters on the meta device; `config` names its class afterwards."""
     import torch
     from transformers import AutoModelForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
 
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     config.architectures = [type(model).__name__]
-    return model, get_gguf_hf_weights_map(model, _processor(reader, config))
+    return model
 
 
 def _processor(reader: Any, config: "PretrainedConfig") -> Any:
@@ -256,22 +240,18 @@ def _bytes(shard: Shard) -> int:
     return 4 * sum(int(tensor.n_elements) for tensor, _ in shard)
 
 
-def _refuse_full_disk(source: Path, shards: list[Shard], target: Path) -> None:
-    needed, free = sum(map(_bytes, shards)), shutil.disk_usage(target).free
-    if free < needed:
-        raise ValueError(
-            f"{source.name} takes {needed / 1e9:.1f} GB dequantised, and {target.parent} has "
-            f"{free / 1e9:.1f} GB left. Free some space there, or name another folder in CODEQUARRY_CACHE."
-        )
-
-
 def _write_weights(source: Path, shards: list[Shard], processor: Any, target: Path) -> dict[str, int]:
-    """Write the shards and their index; how many tensors the file has of each type."""
+    """Write the shards and their index, if the disk has room; returns the number of tensors of each type."""
     import numpy as np
     from safetensors.numpy import save_file
 
+    total, free = sum(map(_bytes, shards)), shutil.disk_usage(target).free
+    if free < total:
+        raise ValueError(
+            f"{source.name} takes {total / 1e9:.1f} GB dequantised, and {target.parent} has "
+            f"{free / 1e9:.1f} GB left. Free some space there, or name another folder in CODEQUARRY_CACHE."
+        )
     index: dict[str, str] = {}
-    total = sum(map(_bytes, shards))
     with tqdm(total=total, desc=f"dequantising {source.name}", unit="B", unit_scale=True) as bar:
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
@@ -283,9 +263,8 @@ def _write_weights(source: Path, shards: list[Shard], processor: Any, target: Pa
             save_file(weights, target / file, metadata={"format": "pt"})
             index |= dict.fromkeys(weights, file)
             del weights, values  # before the next one is dequantised
-    write_json(
-        target / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index}
-    )
+    written = {"metadata": {"total_size": total}, "weight_map": index}
+    write_json(target / "model.safetensors.index.json", written)
     return dict(Counter(tensor.tensor_type.name for shard in shards for tensor, _ in shard))
 
 
@@ -344,8 +323,8 @@ def _tokenizer(source: Path, reader: Any) -> Any:
 def _qwen2_tokenizer(fields: Any) -> Any:
     """Qwen2's tokenizer with the file's tokens, equal to the one that Qwen publishes.
 
-    transformers' own conversion keeps the rows that only fill up the embedding as tokens ([PAD151665] …),
-    leaves out Qwen2's Unicode normalisation, and takes llama.cpp's word for what is special.
+    transformers' own conversion keeps the rows that only pad the embedding as tokens ([PAD151665] …), leaves
+    out Qwen2's Unicode normalisation, and trusts llama.cpp on what is special.
     """
     from tokenizers import AddedToken
     from transformers import Qwen2Tokenizer
@@ -362,9 +341,8 @@ def _qwen2_tokenizer(fields: Any) -> Any:
         for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
         if kind in (_NORMAL, _CONTROL, _USER_DEFINED)
     }
-    tokenizer = Qwen2Tokenizer(
-        vocab=vocabulary, merges=merges, model_max_length=_context_length(fields), **named
-    )
+    length = int(fields[f"{fields['general.architecture'].contents()}.context_length"].contents())
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, model_max_length=length, **named)
     tokenizer.add_tokens(
         [
             AddedToken(token, normalized=False, special=kind == _CONTROL and token not in _QWEN2_NOT_SPECIAL)
@@ -373,8 +351,3 @@ def _qwen2_tokenizer(fields: Any) -> Any:
         ]
     )
     return tokenizer
-
-
-def _context_length(fields: Any) -> int:
-    architecture = fields["general.architecture"].contents()
-    return int(fields[f"{architecture}.context_length"].contents())
