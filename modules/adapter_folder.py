@@ -1,9 +1,9 @@
-"""A folder with a LoRA adapter that knows its backbone: written by training, merged when it is loaded.
+"""A folder with a LoRA adapter and the record of its backbone: written by training, merged when loaded.
 
-An adapter of a few megabytes is a model only together with the very weights it was trained on. Weights of one
-name differ: a quantised file may carry per-channel scales (AWQ) that cancel out in the function and not in
-single weights, so an adapter trained on it ruins the original in bf16. `base.json` therefore names the file's
-sha256, and loading compares it.
+An adapter is a model only together with the very weights it was trained on. Weights of one name differ: a
+quantised file may have per-channel scales (AWQ) that cancel out in the function and not in single weights, so
+an adapter trained on it ruins the original in bf16. `base.json` therefore has the file's sha256, and loading
+compares it.
 """
 
 import json
@@ -23,7 +23,7 @@ from codequarry.modules.gguf_backbone import source_sha256
 from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
 
 BASE = "base.json"
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _LAYER = re.compile(r"base_model\.model\.([\w.]+)\.lora_([AB])\.weight")
 _LARGEST = 1 << 20  # bytes of a JSON file here
 
@@ -34,8 +34,7 @@ class AdapterBase:
 
     backbone, revision: as `resolve_backbone` takes them.
     sha256: of the GGUF file that the backbone was dequantised from; None for a backbone of another kind.
-    pooling, max_length, dims, prompts: as `build_model` takes them; adapters before there were families have
-        that called `code`.
+    pooling, max_length, dims, prompts: as `build_model` takes them; older adapters have no prompts: `code`.
     """
 
     backbone: str
@@ -54,7 +53,7 @@ def file_of(model: CodeEmbedder) -> str | None:
 
 
 def write_base(folder: Path, base: AdapterBase) -> None:
-    """Write `base.json` beside an adapter."""
+    """Write `base.json` into an adapter's folder."""
     write_json(folder / BASE, asdict(base))
 
 
@@ -115,17 +114,19 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    config = _json(folder / _CONFIG)
+    config = _json(folder / ADAPTER_CONFIG)
     try:
         scaling = float(config["lora_alpha"]) / int(config["r"])
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(folder / ADAPTER_WEIGHTS)
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OSError, SafetensorError) as error:
         raise ValueError(f"{folder} holds no whole adapter ({type(error).__name__}: {error}).") from error
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
         layer = _LAYER.fullmatch(name)
         if layer is None:
-            raise ValueError(f"{folder / _WEIGHTS}: {name} is no weight of a LoRA adapter on linear layers.")
+            raise ValueError(
+                f"{folder / ADAPTER_WEIGHTS}: {name} is no weight of a LoRA adapter on linear layers."
+            )
         halves.setdefault(layer[1], {})[layer[2]] = tensor
     backbone = model.transformers_model
     for name, half in halves.items():

@@ -1,4 +1,4 @@
-"""A Qwen2-architecture decoder with random weights, and a tokenizer of its own.
+"""A Qwen2-architecture decoder with random weights, and a tokenizer trained for it.
 
 For `nano`, which is trained from a random start, and for running the 0.5b and 1.5b code on their true shapes
 where the pretrained weights cannot be had.
@@ -9,14 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-    Qwen2Config,
-    Qwen2Model,
-    Qwen2Tokenizer,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2Model, Qwen2Tokenizer, set_seed
 
 from codequarry.modules.backbone import DecoderShape
 
@@ -27,9 +20,9 @@ PAD = "<|fim_pad|>"  # as in Qwen2.5-Coder's vocabulary, where it is not the end
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
     """A byte-level BPE of at most `vocabulary` tokens, trained on `texts`.
 
-    Texts are cut into words by Qwen2's own pre-tokenizer: transformers puts that one around every tokenizer
-    of a `qwen2` model when it loads it, so a tokenizer trained with another would read other tokens than it
-    was trained on (13% more, measured).
+    Its pre-tokenizer is Qwen2's: transformers gives that one to every tokenizer of a `qwen2` model when it
+    loads it, so a tokenizer trained with another would read other tokens than it was trained on (13% more,
+    measured).
     """
     tokenizer: PreTrainedTokenizerBase = Qwen2Tokenizer().train_new_from_iterator(
         texts, vocab_size=vocabulary, new_special_tokens=[PAD]
@@ -49,9 +42,9 @@ def write_random_backbone(
 ) -> Path:
     """Write configuration, random weights and tokenizer to `folder`, whole or not at all.
 
-    Arguments: `seed` decides the weights; `dtype` is theirs on disk; `as_bag_of_words` says that training
-    begins here (see `_as_bag_of_words`), where False leaves transformers' own weights, in which every part
-    of the architecture shows. A folder that exists is kept: it is the one an interrupted run started from.
+    Arguments: `seed` of the weights; `dtype` of them on disk; `as_bag_of_words`, for weights that are
+    trained: see `_as_bag_of_words`; False leaves transformers' own weights, which exercise every part of the
+    architecture. A folder that exists is kept: it is the one an interrupted run started from.
     """
     if folder.exists():
         return folder
@@ -86,9 +79,9 @@ def _as_bag_of_words(model: Qwen2Model) -> None:
     """Make the last token's state nearly the mean of the tokens before it, so that texts which share words
     are near each other before the first step.
 
-    Token embeddings get deviation 1, or what the layers add drowns them; that of the end of sequence is 0,
-    so it attends to all tokens alike and holds only what attention brings; MLPs begin by adding nothing.
-    Without this an hour of training hardly leaves chance (benchmarks/LOG.md).
+    Token embeddings get deviation 1, or the layers' outputs dominate them; that of the end of sequence is 0,
+    so it attends to all tokens equally and holds only attention's output; MLPs begin by adding nothing.
+    Without this an hour of training is hardly above chance (benchmarks/LOG.md).
     """
     tokens = model.embed_tokens.weight
     tokens.div_(model.config.initializer_range)
@@ -96,9 +89,3 @@ def _as_bag_of_words(model: Qwen2Model) -> None:
     for name, weights in model.named_parameters():
         if name.endswith("mlp.down_proj.weight"):
             weights.zero_()
-
-
-def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder, for random weights on a real vocabulary."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    return tokenizer

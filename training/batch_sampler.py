@@ -1,4 +1,4 @@
-"""Batches of one source in which no text stands twice."""
+"""Batches of one source in which no text occurs twice."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,15 @@ ROWS_A_CHUNK = 10_000  # of a dataset in memory at once
 
 
 class NoTextTwice(BatchSampler):
-    """Draw a dataset's rows in random order, in full batches without a text that stands in two of its rows.
+    """Draw a dataset's rows in random order, in full batches without a text that is in two of their rows.
 
     A row whose text is in the batch already waits for the next one. Rows that still wait when no full batch
     is left are dropped until the next epoch, so a dataset with fewer different queries than `batch_size`
-    gives no batch at all. The same seed, epoch and texts give the same batches, whatever the machine.
+    gives no batch at all. The same seed, epoch and texts give the same batches on every machine.
 
-    Texts are hashed once, here (a million pairs in four seconds), and compared as numbers: a batch of 512
-    pairs then takes 0.2 to 0.7 ms. sentence-transformers' NoDuplicatesBatchSampler, which does the same,
-    reads each row from the dataset whenever it looks at it: 8 ms, also for each batch that a continued run
-    skips.
+    Texts are hashed once, here (a million pairs in four seconds), and compared as integers: a batch of 512
+    pairs takes 0.2 to 0.7 ms. sentence-transformers' NoDuplicatesBatchSampler reads each candidate row from
+    the dataset: 8 ms, also for each batch that a resumed run skips.
 
     Arguments:
         dataset: a `datasets.Dataset` whose columns are texts.
@@ -47,15 +46,15 @@ class NoTextTwice(BatchSampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches there would be if no text stood in two rows."""
+        """Batches there would be if no two rows shared a text."""
         return self.rows // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         """Indices of the rows, a batch at a time."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         fresh = iter(torch.randperm(self.rows, generator=generator).tolist())
-        # Rows in a queue share its text, so only its first can be in the next batch: a batch costs as many
-        # looks as there are texts that somebody waits for, not as there are rows waiting.
+        # Rows in a queue share its text, so only its first can be in the next batch: a batch costs one check
+        # per text that rows wait for, not per waiting row.
         waiting: dict[int, deque[int]] = {}
         while True:
             taken: set[int] = set()
@@ -100,7 +99,7 @@ def chunks_of(dataset: Any) -> Iterator[tuple[int, dict[str, list[str]]]]:
 
 
 def _ids(dataset: Any) -> npt.NDArray[np.int64]:
-    """The texts of all rows as numbers, `(rows, columns)`."""
+    """The `text_ids` of all rows, `(rows, columns)`."""
     found = np.empty((len(dataset), len(dataset.column_names)), dtype=np.int64)
     for start, columns in chunks_of(dataset):
         for position, texts in enumerate(columns.values()):
@@ -109,12 +108,11 @@ def _ids(dataset: Any) -> npt.NDArray[np.int64]:
 
 
 def _shared_texts(ids: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
-    """By row, its texts that stand elsewhere too; rows without one are left out."""
+    """By row, its texts that occur elsewhere too; rows without one are left out."""
     different, counts = np.unique(ids, return_counts=True)
     shared = np.isin(ids, different[counts > 1])
     texts: dict[int, tuple[int, ...]] = {}
-    rows = np.nonzero(shared)[0]
-    for row, text in zip(rows.tolist(), ids[shared].tolist(), strict=True):
+    for row, text in zip(np.nonzero(shared)[0].tolist(), ids[shared].tolist(), strict=True):
         texts[row] = (*texts.get(row, ()), text)
     return texts
 
@@ -123,24 +121,24 @@ _ROUNDS = 10_007  # a source is begun anew fewer times in an epoch, so no two ro
 
 
 class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
-    """Deal each source's global batches out to the ranks, each source as often as its share says.
+    """Split each source's global batches over the ranks, each source as often as its share says.
 
     A source with a small share is left half-read at the end of an epoch; one with a large share is begun
-    anew, shuffled again, as often as it takes. A source that cannot fill one batch hands its turns to the
-    next one that can, so that an epoch is as long as it says.
+    anew, shuffled again, as often as it takes. The turns of a source that cannot fill one batch go to the
+    next one that can, so that an epoch has its length.
 
     Arguments:
         dataset: the sources, one after the other.
-        batch_samplers: one a source, each yielding batches for all ranks together.
+        batch_samplers: one per source, each yielding batches for all ranks together.
         generator: shuffles the turns of the sources; seeded anew at each epoch.
         seed: of the turns, together with the epoch.
-        ranks: processes that share a step. Consecutive batches of this sampler go to ranks 0, 1, …, which
-            is how accelerate hands them out.
-        shares: of the batches, one a source; they sum to 1. None gives each what its size says.
+        ranks: processes that share a step. Consecutive batches of this sampler go to ranks 0, 1, …, as
+            accelerate distributes them.
+        shares: of the batches, one per source; they sum to 1. None: in proportion to its size.
         steps: optimiser steps in an epoch; None: as many as fill it with all sources together. Pass the
             run's `max_steps` to make a run one epoch: shares are then exact in it, and a run that is
-            continued on several ranks keeps its order (transformers does not reach this sampler with the
-            epoch then, and would begin each continued epoch as the first one).
+            resumed on several ranks keeps its order (transformers does not reach this sampler with the
+            epoch then, and would begin each resumed epoch as the first one).
 
     Raises ValueError, when drawn from, where no source fills a batch.
     """
@@ -183,8 +181,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
     def drawn_rows(self, steps: int) -> list[int]:
         """Indices into the joined dataset that the first optimiser steps of a run draw, each once, sorted.
 
-        For what is computed only for texts that will be seen. Epochs begin where the trainer's begin; the
-        sampler is left as it was.
+        Epochs begin where the trainer's begin; the sampler is left as it was.
         """
         rows: set[int] = set()
         before, epoch, left = self.epoch, 0, steps * self.ranks
@@ -212,7 +209,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
 
     def _next_batch(self, batches: Sequence[Iterator[list[int]]], turn: int) -> tuple[int, list[int]]:
         for source in (*range(turn, len(batches)), *range(turn)):
-            # A source that gets no turns is none that may stand in for another.
+            # A source without turns does not replace another.
             batch = next(batches[source], None) if self.turns[source] else None
             if batch is not None:
                 return source, batch
@@ -235,7 +232,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
 
 
 def _apportioned(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers that sum to `total` and are as near to their shares as they can be."""
+    """Integers that sum to `total` and are as near to their shares as possible (largest remainders)."""
     exact = [share * total for share in shares]
     counts = [int(count) for count in exact]
     by_rest = sorted(range(len(exact)), key=lambda source: (counts[source] - exact[source], source))

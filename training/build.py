@@ -31,8 +31,8 @@ RUN_LOGS = (*_MODULES, "none")
 def chosen_logs(named: Sequence[str] = ()) -> tuple[str, ...]:
     """The logs to write: those named; with no name TensorBoard where it is installed; () for `none`.
 
-    Raises ValueError for a name that is not one of `RUN_LOGS`, for `none` beside another, and for one whose
-    package is missing.
+    Raises ValueError for a name that is not one of `RUN_LOGS`, for `none` together with another, and for one
+    whose package is missing.
     """
     for name in named:
         if name not in RUN_LOGS:
@@ -87,23 +87,21 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
     on a model with projections.
     """
     from sentence_transformers.sentence_transformer.modules import Dense
+    from transformers import AutoTokenizer
 
     from codequarry.modules.build import build_model
     from codequarry.modules.precision import stored_weights
-    from codequarry.modules.random_backbone import read_tokenizer, train_tokenizer, write_random_backbone
+    from codequarry.modules.random_backbone import train_tokenizer, write_random_backbone
 
     backbone = recipe.backbone.name
     if recipe.backbone.weights == "random" and recipe.backbone.shape is not None:
-        folder = out / "backbone"
+        folder, shape = out / "backbone", recipe.backbone.shape
         if not folder.exists():
-            tokenizer = (
-                read_tokenizer(recipe.backbone.tokenizer)
-                if recipe.backbone.tokenizer
-                else train_tokenizer(texts, recipe.backbone.shape.vocabulary)
-            )
-            write_random_backbone(
-                folder, recipe.backbone.shape, tokenizer, seed=recipe.seed, as_bag_of_words=True
-            )
+            if recipe.backbone.tokenizer is not None:
+                tokenizer = AutoTokenizer.from_pretrained(recipe.backbone.tokenizer)
+            else:
+                tokenizer = train_tokenizer(texts, shape.vocabulary)
+            write_random_backbone(folder, shape, tokenizer, seed=recipe.seed, as_bag_of_words=True)
         backbone = str(folder)
     model = build_model(
         backbone,
@@ -147,10 +145,10 @@ def choose_grad_cache_threshold(
 ) -> int | None:
     """The tokens of a step from which on gradients are cached: 0 always, None never; see `MiniBatchLoss`.
 
-    Where the recipe leaves it to the memory that is free, the number found first is kept in the run's folder
-    `out`: free memory differs from one sitting of a run to the next, and what a step rounds must not.
+    Where it depends on free memory, the first value is kept in the run's folder `out`: free memory differs
+    when a run is resumed, and the rounding of a step must not.
 
-    Arguments: `packed`, the texts of a batch stand in one row without padding.
+    Arguments: `packed`, the texts of a batch are in one row without padding.
     """
     from codequarry.modules.losses.grad_cache import tokens_that_fit
 
@@ -191,7 +189,7 @@ def build_collator(
 
     Arguments:
         prompts: those of the recipe's family, by name.
-        packed: the texts of a batch stand in one row without padding.
+        packed: the texts of a batch are in one row without padding.
     """
     from codequarry.modules.packing import position_offset
     from codequarry.training.collator import PairCollator
@@ -251,8 +249,8 @@ def training_arguments(
         logging_steps=recipe.logging_steps,
         seed=recipe.seed,
         use_cpu=device == "cpu",
-        # Collating takes 3 ms of a step of seconds on a CPU, where a worker would take a core from it; of a
-        # GPU's step it is a quarter, as long as texts are new to the token cache.
+        # Collating takes 3 ms of a step of seconds on a CPU, where a worker would occupy a core; of a GPU's
+        # step it is a quarter, as long as texts are new to the token cache.
         dataloader_num_workers=1 if device == "cuda" else 0,
         run_name=out.name,
         report_to="none",
@@ -267,7 +265,7 @@ def final_weights(
 
     Arguments:
         base: the weights before training; None adds none of them.
-        out: the run's folder, which gets the adapter by itself as `adapter/`.
+        out: the run's folder; the adapter alone is written into its `adapter/`.
         writes: this rank writes it.
     """
     from codequarry.modules.adapter_folder import AdapterBase, file_of, write_base

@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or not there, and known to be so.
+"""Checkpoints that are whole or absent, and verified before use.
 
-A checkpoint is written into a hidden folder and renamed, so `checkpoint-N` never exists half-written. A list
-of its files with their sha256 goes with it: what a failing disk, a power cut or a copy that broke off did to
-it is found before it is used, and the checkpoint before it serves.
+A checkpoint is written into a hidden folder and renamed, so `checkpoint-N` never exists half-written. It has
+a list of its files with their sha256: damage by a failing disk, a power cut or an incomplete copy is found
+before it is used, and the checkpoint before it is used instead.
 """
 
 import hashlib
@@ -33,10 +33,11 @@ def writing_folder(folder: Path) -> Path:
 def publish(written: Path, checkpoint: Path) -> None:
     """List the files of `written`, a folder in `writing_folder`, and make it `checkpoint` in one rename.
 
-    A checkpoint that has this name already is replaced. Nothing is forced onto the disk: after a power cut
-    the newest checkpoint may have holes, is found out by its sums, and the one before it is long on disk.
+    A checkpoint that has this name already is replaced. There is no fsync: after a power cut the newest
+    checkpoint may be incomplete, which its sums show, and the one before it has long been on disk.
     """
-    write_json(written / _FILES, {"files": _sums(written)})
+    names = sorted(str(file.relative_to(written)) for file in written.rglob("*") if file.is_file())
+    write_json(written / _FILES, {"files": _sums(written, names, "summing up")})
     if checkpoint.exists():
         _remove(checkpoint)
     written.rename(checkpoint)
@@ -48,9 +49,9 @@ def newest_complete(folder: Path, *, check: bool = True) -> Path | None:
 
     Arguments:
         folder: holds `checkpoint-N`; it need not exist.
-        check: read every file. One that is damaged is named with the reason and set aside as
-            `corrupt-checkpoint-N`, and leftovers of a kill are removed. False only looks at the names, for
-            a run that goes on and for the ranks that come after the first.
+        check: read every file. A damaged checkpoint is logged with the reason and renamed to
+            `corrupt-checkpoint-N`, and leftovers of a kill are removed. False only reads names, for a run
+            under way and for the ranks after the first.
     """
     if check:
         for leftover in (*folder.glob(_WRITING), *folder.glob(f"{_REMOVED}*")):
@@ -68,7 +69,7 @@ def newest_complete(folder: Path, *, check: bool = True) -> Path | None:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimiser steps that lie behind `checkpoint-N`: N."""
+    """The optimiser steps of `checkpoint-N`: N."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
@@ -111,12 +112,8 @@ def _fault(checkpoint: Path) -> str | None:
     return None
 
 
-def _sums(
-    checkpoint: Path, names: Iterable[str] | None = None, title: str = "summing up"
-) -> dict[str, dict[str, Any]]:
-    """Bytes and sha256 of files by their path inside `checkpoint`; None takes all there are."""
-    if names is None:
-        names = sorted(str(file.relative_to(checkpoint)) for file in checkpoint.rglob("*") if file.is_file())
+def _sums(checkpoint: Path, names: Iterable[str], title: str) -> dict[str, dict[str, Any]]:
+    """Bytes and sha256 of files by their path inside `checkpoint`."""
     sizes = {name: (checkpoint / name).stat().st_size for name in names}
     sums = {}
     with tqdm(total=sum(sizes.values()), desc=title, unit="B", unit_scale=True, delay=2, leave=False) as bar:

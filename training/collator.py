@@ -1,4 +1,4 @@
-"""Make rows of texts into the batch of a step: token ids, who is who, and what a teacher thinks of them."""
+"""Make rows of texts into the batch of a step: token ids, ids of texts, and a teacher's vectors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,16 +22,15 @@ class PairCollator:
         tokens: where token ids come from.
         prompts: the prefix of each column, by name of the source: as `prompts` of the training arguments.
         packed: no padding: all texts of a column in one row, one after the other, for a model whose
-            attention knows where each begins (`modules/packing.py`, or flash attention). False pads on the
+            attention reads where each begins (`modules/packing.py`, or flash attention). False pads on the
             right.
         pad_id: of the tokenizer; fills padded rows.
-        position_offset: position of a text's first token where texts are packed: 0, or `padding_idx + 1`
-            in models of RoBERTa's family.
+        position_offset: position of a text's first token where texts are packed, see `position_offset`.
         teacher: adds the teacher's vectors of the bare texts; None: no teacher.
 
-    The token ids of each column are sorted by their own length, the longest first, so that mini-batches hold
-    texts of one length and the largest one comes first: where memory is short, a step fails at its
-    beginning. `place` leads back to the order of the rows.
+    Each column is sorted by the length of its token ids, the longest first, so that mini-batches hold texts
+    of similar length and the largest one comes first: where memory is short, a step fails at its beginning.
+    `place` restores the order of the rows.
 
     Call it with rows such as `{"query": …, "document": …, "negative_1": …, "dataset_name": …}`. The batch
     has for each column, in their order:
@@ -69,7 +68,8 @@ class PairCollator:
         batch: dict[str, Any] = {_DATASET_NAME: name}
         for column in columns:
             order = sorted(range(len(rows)), key=lambda row: -len(ids[column][row]))
-            features = self._features([ids[column][row] for row in order])
+            ordered = [ids[column][row] for row in order]
+            features = packed(ordered, self.position_offset) if self.packed else padded(ordered, self.pad_id)
             features["place"] = torch.tensor(order).argsort()
             features["text_id"] = torch.from_numpy(text_ids(texts[column]))
             if self.teacher is not None:
@@ -88,6 +88,3 @@ class PairCollator:
             return self.tokens.token_ids(texts, prompt)
         except ValueError as error:
             raise ValueError(f"column {column!r} of {name!r}: {error}") from error
-
-    def _features(self, ids: Sequence[Ids]) -> dict[str, Any]:
-        return packed(ids, self.position_offset) if self.packed else padded(ids, self.pad_id)

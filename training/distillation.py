@@ -21,8 +21,8 @@ Vectors = npt.NDArray[np.float32]
 class TeacherVectors:
     """The vectors in a folder that `write_teacher_vectors` has filled, held in memory.
 
-    A million texts of 384 numbers take 0.77 GB for the vectors and 0.04 GB to find them. A forked
-    dataloader worker shares them; one that is sent a copy reads the files again.
+    A million texts of 384 dimensions take 0.77 GB for the vectors and 0.04 GB for their index. A forked
+    dataloader worker shares them; a pickled copy reads the files again.
 
     fingerprint, dim: of the teacher.
 
@@ -66,7 +66,7 @@ class TeacherVectors:
 
 
 def vectors_of(name: str, texts: Sequence[str], device: str) -> TeacherVectors:
-    """What the teacher makes of these texts, without prefixes; computed once for all runs of this machine.
+    """The teacher's vectors of these texts, without prefixes; computed once for all runs of this machine.
 
     Arguments: `name`, a folder, a packaged model or a Hub name. Raises ValueError when it cannot be found.
     """
@@ -76,21 +76,14 @@ def vectors_of(name: str, texts: Sequence[str], device: str) -> TeacherVectors:
         with fast_autocast(device):
             return teacher.encode(list(texts), prompt="", normalize_embeddings=True)
 
-    folder = teacher_folder(teacher.fingerprint)
+    folder = cache_folder("teachers") / teacher.fingerprint[:32]
     write_teacher_vectors(folder, texts, embed, teacher.fingerprint)
     return TeacherVectors(folder)
 
 
-_PART = 4096  # texts in a file: what a kill costs at most
-
+_PART = 4096  # texts in a file: a kill loses at most one
 _RECORD = "teacher.json"
-
 _HASH = 32  # bytes
-
-
-def teacher_folder(fingerprint: str) -> Path:
-    """Where the vectors of a teacher are kept for all runs of this machine: see `cache_folder`."""
-    return cache_folder("teachers") / fingerprint[:32]
 
 
 def write_teacher_vectors(
@@ -101,18 +94,18 @@ def write_teacher_vectors(
     *,
     progress: bool = True,
 ) -> None:
-    """Compute the vectors that `folder` lacks, and keep them there.
+    """Compute the vectors that `folder` lacks, and store them there.
 
     Arguments:
         folder: made where there is none. Vectors it holds already are left as they are, so that the same
             call continues one that was killed, and a new one adds texts.
         texts: bare, without prefixes; each is embedded once, however often it occurs.
         embed: the teacher: texts in, `(texts, dim)` finite numbers out.
-        teacher_fingerprint: what tells this teacher from any other, e.g. `CodeEmbedder.fingerprint`.
+        teacher_fingerprint: identifies the teacher, e.g. `CodeEmbedder.fingerprint`.
         progress: show a bar with the time left once it has taken two seconds.
 
     Raises ValueError where the folder holds another teacher's vectors, or the teacher gives something else
-    than one row of finite numbers a text, each smaller than 65,504.
+    than one row of finite numbers below 65,504 per text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _record(folder)

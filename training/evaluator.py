@@ -18,14 +18,14 @@ class ValidationScores(SentenceEvaluator):
     """Score a model on pairs, task by task, with the prefixes of both sides.
 
     A query's documents are those of every pair with the same query; all other documents of the task are
-    wrong ones. Each text is embedded once, at full length, and the vectors are cut for `dims`. Everything
-    runs as the trainer has set the model up, in its precision; several ranks share the work.
+    wrong ones. Each text is embedded once, and the vectors are truncated to `dims`. The model runs in the
+    trainer's precision; several ranks share the work.
 
     Arguments:
         pairs: query and document of each pair, without prefixes, by task.
-        dims: numbers kept of each vector, scored beside whole vectors.
+        dims: truncated dimensions, scored as well as whole vectors.
         metric: the score that decides (`score_names`).
-        batch_size: texts a forward pass.
+        batch_size: texts per forward pass.
 
     Returns, when called, the scores by name, between 0 and 1, and leaves the model in the mode it was in.
     The same model gives the same scores.
@@ -66,19 +66,12 @@ class ValidationScores(SentenceEvaluator):
     ) -> dict[str, float]:
         """The scores of `model`, a `CodeEmbedder`; the trainer passes the rest, and nothing is written."""
         trains = model.training
-        texts = sum(
-            len(collection.queries) + len(collection.documents) for collection in self.collections.values()
-        )
+        texts = sum(len(found.queries) + len(found.documents) for found in self.collections.values())
         scores: dict[str, float] = {}
         with tqdm(total=texts, desc="validating", unit="text", delay=2, leave=False, disable=None) as bar:
             for task, collection in self.collections.items():
-                queries, documents = (
-                    self._embed(encode, side, task, bar)
-                    for encode, side in (
-                        (model.encode_query, collection.queries),
-                        (model.encode_document, collection.documents),
-                    )
-                )
+                queries = self._embed(model.encode_query, collection.queries, task, bar)
+                documents = self._embed(model.encode_document, collection.documents, task, bar)
                 relevant = collection.relevant.to(queries.device)
                 for size in self.sizes:
                     similar = normalize(queries[:, :size]) @ normalize(documents[:, :size]).T
@@ -91,13 +84,8 @@ class ValidationScores(SentenceEvaluator):
 
     def _embed(self, encode: Any, texts: Sequence[str], task: str, bar: "tqdm[Any]") -> Tensor:
         """`(texts, dim)` vectors."""
-        vectors: Tensor = encode(
-            list(texts),
-            task=task,
-            batch_size=self.batch_size,
-            convert_to_tensor=True,
-            show_progress_bar=False,
-        )
+        as_tensor = {"convert_to_tensor": True, "show_progress_bar": False}
+        vectors: Tensor = encode(list(texts), task=task, batch_size=self.batch_size, **as_tensor)
         bar.update(len(texts))
         return vectors.float()
 

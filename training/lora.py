@@ -1,8 +1,8 @@
 """Train a LoRA adapter on a frozen backbone, keep it, resume it, and merge it into plain weights.
 
 LoRA (arXiv 2106.09685) adds alpha / rank · B · A to the weight of a linear layer and trains A and B only, so
-the optimiser keeps two moments for about a hundredth of the weights. The backbone may then be in bf16, which
-halves its memory; A and B stay in float32, where small steps are not rounded away.
+the optimiser keeps moments of about a hundredth of the weights. The backbone may then be in bf16, at half the
+memory; A and B stay in float32, where small steps are not rounded away.
 """
 
 import json
@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from codequarry.common.files import write_json
+from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.recipes.schema import ALL_LINEAR
 
-_ALL_LINEAR = "all-linear"
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # BERT's pooler is loaded and never used: what is trained there gets no gradient, and DDP waits for one.
 _UNUSED = ("pooler",)
 
@@ -30,12 +30,12 @@ def add_adapter(
     rank: int,
     alpha: float,
     dropout: float = 0.0,
-    targets: Sequence[str] = (_ALL_LINEAR,),
+    targets: Sequence[str] = (ALL_LINEAR,),
 ) -> None:
     """Freeze the backbone and put a LoRA adapter of float32 weights on it.
 
-    Cached losses need nothing more: the adapter's own weights carry the gradient through both passes, so
-    `enable_input_require_grads` is not called. A pooling with weights of its own trains on, in float32.
+    `enable_input_require_grads` is not needed by cached losses: the adapter's weights carry the gradient
+    through both passes. A pooling with weights trains as well, in float32.
 
     Arguments:
         rank, alpha, dropout: as in a recipe's `[lora]` table.
@@ -59,14 +59,13 @@ def add_adapter(
         lora_dropout=dropout,
         target_modules=_layers(backbone, targets),
     )
-    # Not transformers' add_adapter: it does this too, and refuses every peft older than the newest it knows.
-    # 5.24.0 asks for peft 0.22, which was not published when 5.24.0 was.
+    # transformers' add_adapter does this too, and refuses every peft older than the newest it knows: 5.24.0
+    # asks for peft 0.22, which was not published when 5.24.0 was.
     inject_adapter_in_model(config, backbone)
-    # What add_adapter sets (read in 5.23.0 and 5.24.0): gradient checkpointing asks it whether the inputs
-    # need gradients.
+    # As add_adapter sets it (read in 5.23.0 and 5.24.0), for gradient checkpointing.
     backbone._hf_peft_config_loaded = True
-    # sentence-transformers saves a model through this method. transformers' own writes the adapter alone as
-    # well, behind the same check of peft's version.
+    # sentence-transformers saves a model through this method. transformers' own writes the adapter alone too,
+    # after the same check of peft's version.
     backbone.save_pretrained = partial(_write, backbone)
     for name, module in model.named_children():
         if name != "0":
@@ -82,10 +81,9 @@ def has_adapter(model: nn.Module) -> bool:
 
 
 def save_adapter(model: CodeEmbedder, folder: Path, *, base: str, revision: str | None = None) -> None:
-    """Write the adapter alone, as peft reads it.
+    """Write `adapter_model.safetensors` and `adapter_config.json` to `folder`, as peft reads them.
 
-    Arguments: `folder` holds `adapter_model.safetensors` and `adapter_config.json` afterwards; `base` and
-    `revision` name the backbone there, for `PeftModel.from_pretrained(base, folder)`.
+    Arguments: `base` and `revision` name the backbone, for `PeftModel.from_pretrained(base, folder)`.
     """
     _write(model.transformers_model, folder, base=base, revision=revision)
 
@@ -93,16 +91,16 @@ def save_adapter(model: CodeEmbedder, folder: Path, *, base: str, revision: str 
 def read_adapter(model: CodeEmbedder, folder: Path) -> None:
     """Put the trained weights of a checkpoint into a model that has the same adapter, bit by bit.
 
-    sentence-transformers would load the backbone a second time, in the format it has on disk; an adapter on
-    a backbone stored in bf16 comes out of that rounded to bf16.
+    sentence-transformers would load the backbone a second time, in its number format on disk, and an adapter
+    on a backbone stored in bf16 would be rounded to bf16.
 
     Raises ValueError when the checkpoint holds the adapter of another model or another `[lora]` table.
     """
     from safetensors.torch import load_file
 
-    if not (folder / _WEIGHTS).is_file():
-        raise ValueError(f"{folder} holds no adapter: {_WEIGHTS} is missing.")
-    saved = load_file(folder / _WEIGHTS)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ValueError(f"{folder} holds no adapter: {ADAPTER_WEIGHTS} is missing.")
+    saved = load_file(folder / ADAPTER_WEIGHTS)
     own = _weights(model.transformers_model)
     for name in sorted({*saved, *own}):
         there, here = (tuple(found[name].shape) if name in found else None for found in (saved, own))
@@ -122,11 +120,9 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
 
 
 def merge_adapter(model: CodeEmbedder) -> CodeEmbedder:
-    """The same model with the adapter added into plain weights, in float32; `model` itself is changed.
+    """Add the adapter of `model` into plain weights, in place and in float32; returns `model`.
 
-    float32 also where the backbone was in bf16: a sum in bf16 would round most of the adapter away.
-
-    Raises ValueError when there is no adapter.
+    A sum in bf16 would round most of the adapter away. Raises ValueError when there is no adapter.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -156,29 +152,23 @@ def _weights(backbone: Any) -> dict[str, torch.Tensor]:
 
 
 def _write(
-    backbone: Any,
-    folder: str | Path,
-    *,
-    base: str | None = None,
-    revision: str | None = None,
-    safe_serialization: bool = True,
+    backbone: Any, folder: str | Path, *, base: str | None = None, revision: str | None = None, **_: Any
 ) -> None:
-    """Write the adapter of `backbone` as peft reads it.
+    """Write the adapter of `backbone`; `base` None: the folder or name that the backbone was read from.
 
-    Arguments: `base` None is the folder or name that the backbone was read from; `safe_serialization` is what
-    sentence-transformers passes to every `save_pretrained`, and is always on here.
+    Further arguments are those that sentence-transformers passes to `save_pretrained` (`safe_serialization`).
     """
     from safetensors.torch import save_file
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in _weights(backbone).items()}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = backbone.peft_config["default"].to_dict() | {"revision": revision, "inference_mode": True}
     config["base_model_name_or_path"] = base or backbone.name_or_path
     # peft keeps the targets as a set, whose order changes from one process to the next.
     config["target_modules"] = sorted(config["target_modules"])
-    write_json(folder / _CONFIG, config)
+    write_json(folder / ADAPTER_CONFIG, config)
 
 
 def _layers(backbone: Any, targets: Sequence[str]) -> list[str]:
@@ -188,7 +178,7 @@ def _layers(backbone: Any, targets: Sequence[str]) -> list[str]:
         for name, module in backbone.named_modules()
         if isinstance(module, nn.Linear) and not set(name.split(".")) & set(_UNUSED)
     ]
-    if tuple(targets) == (_ALL_LINEAR,):
+    if tuple(targets) == (ALL_LINEAR,):
         return sorted(linear)
     chosen: set[str] = set()
     for target in targets:
@@ -197,7 +187,7 @@ def _layers(backbone: Any, targets: Sequence[str]) -> list[str]:
             known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear))
             raise ValueError(
                 f"lora: no linear layer of this backbone is called {target!r}: it has {known}. "
-                f'Name some of these, or write targets = ["{_ALL_LINEAR}"].'
+                f'Name some of these, or write targets = ["{ALL_LINEAR}"].'
             )
         chosen |= found
     return sorted(chosen)

@@ -123,7 +123,7 @@ def load_mixture(
 
 
 def mixture_summary(sizes: Mapping[str, int], shares: Mapping[str, float]) -> list[str]:
-    """A line for each source and task, mined repositories, of which there may be hundreds, together.
+    """A line per source and task, with one per task for all mined repositories, which may be hundreds.
 
     Arguments: `sizes`, pairs by `source:task`; `shares`, of the batches, of those that are drawn.
     """
@@ -161,7 +161,7 @@ def _held_out(
 
 
 def _with_negatives(pairs: list[Pair], settings: HardNegatives, out: Path, device: str) -> list[Pair]:
-    """The pairs with negatives; they are mined once and lie in the run's folder from then on."""
+    """The pairs with negatives, which are mined once and kept in the run's folder."""
     from codequarry.data.hard_negatives import negatives_kept_in
     from codequarry.modules.backbone import resolve_backbone
     from codequarry.modules.embedder import CodeEmbedder

@@ -1,4 +1,4 @@
-"""What a run leaves beside its weights: training.json, and its losses and scores as a picture."""
+"""The record of a run: training.json, and its losses and scores as a picture."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 def source_record(
     name: str, pairs: int, share: float, batches: int, batch_size: int, licences: Mapping[str, Licence]
 ) -> dict[str, Any]:
-    """One row of the record; its licence is None where no row of ours has one.
+    """One row of the record; its licence is None where the catalogue has none.
 
-    `datasets`, the Hub names of what the source was read from, is there where it came from the Hub.
+    `datasets`, the Hub names of what the source was read from, is left out of other sources.
 
     Arguments: `name`, `source:task`; `pairs`, to draw from; `share`, of the batches; `batches`, drawn, of
     `batch_size` pairs.
@@ -44,7 +44,7 @@ def source_record(
     row = TRAIN_SOURCES.get(source) or hub_sources().get(source)
     places = row.where if row is not None else ()
     datasets = list(dict.fromkeys(place.dataset for place in places if isinstance(place, Hub)))
-    found: dict[str, Any] = {
+    return {
         "source": source,
         "task": task_of(name),
         "pairs": pairs,
@@ -52,8 +52,8 @@ def source_record(
         "share": round(share, 4),
         "batches_drawn": batches,
         "pairs_drawn": batches * batch_size,
+        **({"datasets": datasets} if datasets else {}),
     }
-    return found | ({"datasets": datasets} if datasets else {})
 
 
 def run_record(
@@ -76,11 +76,11 @@ def run_record(
         loss: mean over the steps of the run.
         ranks: processes that trained together.
         precision: of a step: bf16, fp16 or fp32.
-        packed: the texts of a batch stood in one row without padding.
+        packed: the texts of a batch were in one row without padding.
         grad_cache_threshold: see `MiniBatchLoss`; None: gradients are never cached.
         final_scores: of the model that is saved; None without validation.
     """
-    evaluator, state = mixture.evaluator, trainer.state
+    evaluator, state, size = mixture.evaluator, trainer.state, recipe.batch_size
     return {
         "recipe": asdict(recipe),
         "steps": state.global_step,
@@ -100,14 +100,7 @@ def run_record(
         if evaluator is not None
         else None,
         "data": [
-            source_record(
-                name,
-                mixture.sizes[name],
-                share,
-                trainer.drawn[name],
-                recipe.batch_size,
-                selected.licences,
-            )
+            source_record(name, mixture.sizes[name], share, trainer.drawn[name], size, selected.licences)
             for name, share in mixture.shares.items()
         ],
         "left_out": mixture.left_out,

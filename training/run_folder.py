@@ -1,4 +1,4 @@
-"""A training run's folder: whose it is, and how the finished model gets into it whole."""
+"""A training run's folder: its recipe and data, and the atomic write of the finished model."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ _CONFIG = "config_sentence_transformers.json"
 _MADE_ONCE = ("backbone", "negatives")  # random weights and mined negatives, as a run began with them
 _REMOVING = ".removing"
 _SAVING = ".saving"
-# How a step is computed, not what: with another value the same run goes on.
+# How a step is computed, not what: the same run resumes with another value.
 _MAY_CHANGE = ("mini_batch_tokens", "grad_cache", "memory_gb")
 
 
@@ -31,13 +31,13 @@ class Savable(Protocol):
 
 
 def open_run(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -> None:
-    """Make `out` the folder of this recipe on this data, or keep it so.
+    """Make `out` the folder of this recipe on this data, or check that it is.
 
-    Arguments: `data_fingerprint` identifies the pairs; `fresh` throws away what the folder holds of an
-    earlier run.
+    A run may resume with another `mini_batch_tokens`, `grad_cache` or `memory_gb`, as it must where memory
+    ran out.
 
-    A run resumes with another `mini_batch_tokens`, `grad_cache` or `memory_gb`, as it must where memory ran
-    out.
+    Arguments: `data_fingerprint` identifies the pairs; `fresh` removes what the folder holds of an earlier
+    run.
 
     Raises ValueError when the folder belongs to another recipe or other pairs (both are named), or holds
     files that no run wrote.
@@ -58,10 +58,10 @@ def open_run(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -
 
 
 def pin_setting(out: Path, name: str, choice: int) -> int:
-    """What was chosen when the run in `out` began: `choice` the first time, and the same ever after.
+    """The value of a setting when the run in `out` began: `choice` the first time, and the same ever after.
 
-    For what is decided by the machine, such as how much fits into the memory that is free: a run that goes on
-    must compute as it did before, or its losses differ in their last digits.
+    For what depends on the machine, such as how much fits into free memory: a resumed run must compute as it
+    did before, or its losses differ in their last digits.
     """
     file = out / _CHOICES
     choices: dict[str, int] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
@@ -73,10 +73,14 @@ def pin_setting(out: Path, name: str, choice: int) -> int:
 
 def recipe_of(out: Path) -> Recipe:
     """The recipe of the run in `out`. Raises ValueError for a folder that no run wrote."""
-    file = out / _RUN
-    if not file.is_file():
+    if not (out / _RUN).is_file():
         raise ValueError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
-    return recipe_from_record(json.loads(file.read_text(encoding="utf-8"))["recipe"])
+    return recipe_from_record(_record(out)["recipe"])
+
+
+def _record(run: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((run / _RUN).read_text(encoding="utf-8"))
+    return record
 
 
 def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
@@ -121,14 +125,10 @@ def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
 
 
 def adopt(out: Path, checkpoint: Path) -> None:
-    """Let the run in `out` begin at a checkpoint of another run, unless it has one of its own already."""
+    """Let the run in `out` begin at a checkpoint of another run, unless it already has a checkpoint."""
     run = checkpoint.parent.parent
-    if (
-        json.loads((run / _RUN).read_text("utf-8"))["data_sha256"]
-        != (json.loads((out / _RUN).read_text("utf-8"))["data_sha256"])
-    ):
+    if _record(run)["data_sha256"] != _record(out)["data_sha256"]:
         raise ValueError(f"{run} was trained on other pairs than the recipe's data folder holds now.")
-    target = out / _CHECKPOINTS / checkpoint.name
     if newest_complete(out / _CHECKPOINTS, check=False) is not None:
         return
     for name in (_CHOICES, *_MADE_ONCE):
@@ -139,7 +139,7 @@ def adopt(out: Path, checkpoint: Path) -> None:
     written = writing_folder(out / _CHECKPOINTS) / checkpoint.name
     shutil.rmtree(written.parent, ignore_errors=True)
     shutil.copytree(checkpoint, written)
-    written.rename(target)
+    written.rename(out / _CHECKPOINTS / checkpoint.name)
     written.parent.rmdir()
 
 
@@ -153,28 +153,27 @@ def finish(
 ) -> None:
     """Put the model and `training.json` into `out`, so that a kill leaves it unfinished, never half-written.
 
-    Everything is written into a folder beside and moved, `config.json` last: no loader reads a model
-    without it.
+    Everything is written into a subfolder and moved, `config.json` last: no loader reads a model without it.
 
     Arguments: `prompts`, those that the model was trained with; None for a model without.
 
-    Raises ValueError when the disk is full, and when the model saves other prompts than those: the run is
-    then left unfinished.
+    Raises ValueError when the disk is full, and when the model saves other prompts: the run is then left
+    unfinished.
     """
-    beside = out / _SAVING
-    shutil.rmtree(beside, ignore_errors=True)
+    saving = out / _SAVING
+    shutil.rmtree(saving, ignore_errors=True)
     advice = "The last checkpoint is whole: make room, and the same command writes the model."
     with full_disk_as_user_error(out, "the model", advice):
-        model.save(str(beside))
-        write_json(beside / "training.json", record)
+        model.save(str(saving))
+        write_json(saving / "training.json", record)
     if prompts is not None:
-        _check_prompts(out, json.loads((beside / _CONFIG).read_text("utf-8")).get("prompts"), prompts)
-    for file in sorted(beside.iterdir(), key=lambda file: file.name == "config.json"):
+        _check_prompts(out, json.loads((saving / _CONFIG).read_text("utf-8")).get("prompts"), prompts)
+    for file in sorted(saving.iterdir(), key=lambda file: file.name == "config.json"):
         target = out / file.name
         if target.is_dir():
             shutil.rmtree(target)
         file.replace(target)
-    beside.rmdir()
+    saving.rmdir()
 
 
 def _check_prompts(out: Path, saved: Mapping[str, str] | None, trained: Mapping[str, str]) -> None:
@@ -188,25 +187,24 @@ def _check_prompts(out: Path, saved: Mapping[str, str] | None, trained: Mapping[
 
 
 def _empty(out: Path) -> None:
-    """Remove all of `out` but its recipe, so that a kill on the way leaves an unfinished run, no half model.
+    """Remove all of `out` but its recipe; a kill leaves an unfinished run, no half model.
 
     Each entry is moved away whole before anything of it is removed, `config.json` first.
     """
     removing = out / _REMOVING
     removing.mkdir()
-    kept = {_RUN, _REMOVING}
     for entry in sorted(out.iterdir(), key=lambda entry: entry.name != "config.json"):
-        if entry.name not in kept:
+        if entry.name not in (_RUN, _REMOVING):
             entry.replace(removing / entry.name)
     shutil.rmtree(removing)
 
 
 def _same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> bool:
-    """Whether the folder's record says what `mine` does; False where only what may change has changed.
+    """Whether the folder's record equals `mine`; False where only `_MAY_CHANGE` differs.
 
     Raises ValueError for another recipe or other pairs.
     """
-    theirs = json.loads((out / _RUN).read_text(encoding="utf-8"))
+    theirs = _record(out)
     other = recipe_from_record(theirs["recipe"])
     advice = "Choose another --out, or pass --fresh to throw that run away and start over."
     changeable = {name: getattr(recipe, name) for name in _MAY_CHANGE}

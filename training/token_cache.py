@@ -1,9 +1,9 @@
 """Token ids of prefixed texts, each tokenised once: later steps, epochs and runs read them from the disk.
 
-One SQLite file for each tokenizer and limit. Dataloader workers, ranks and other runs may use a file at the
-same time: writes are transactions, a reader sees whole ones only, and a connection lives no longer than one
-batch, so that none is ever carried into a forked worker. A row has a checksum of its key and ids: what a
-failing disk or a power cut has changed is tokenised again, never believed.
+One SQLite file per tokenizer and limit. Dataloader workers, ranks and other runs may use a file at the same
+time: writes are transactions, a reader sees whole ones only, and a connection is closed after each batch, so
+that a forked worker inherits none. A row has a checksum of its key and ids: what a failing disk or a power
+cut has changed is tokenised again.
 """
 
 import copy
@@ -39,14 +39,14 @@ class TokenCache:
     """What `InstructionPrefix.preprocess` makes of texts, from the disk where it has been made before.
 
     Arguments:
-        transformer: the model's first module. Its guards speak as ever; its tokenizer and `max_seq_length`
-            must not be changed afterwards, for they are what the file is named after. Weights are not kept:
-            the cache can be sent to a dataloader's worker.
+        transformer: the model's first module, whose checks apply. Its tokenizer and `max_seq_length` must
+            not be changed afterwards: the file is named after them. Weights are not kept, so that the cache
+            can be sent to a dataloader's worker.
         folder: where the files are kept; None for `tokens` in the environment variable CODEQUARRY_CACHE, or
             else in the user's cache folder.
 
-    Nothing is ever removed: a million texts of 200 tokens take 1.1 GB. Delete the folder when it is too
-    much. A file that is damaged or cannot be written costs one warning, and the texts are tokenised.
+    Nothing is ever removed: a million texts of 200 tokens take 1.1 GB; the folder may be deleted. With a file
+    that is damaged or cannot be written there is one warning, and the texts are tokenised.
 
     >>> cache = TokenCache(model[0])
     >>> [len(ids) for ids in cache.token_ids(["def f(): ..."], prompt="passage: ")]
@@ -66,7 +66,7 @@ class TokenCache:
         room, a tokenizer that is not set right.
         """
         if prompt not in self._checked:
-            self._tokenise(["x"], prompt)  # where all texts are known, nobody else would ask the guards
+            self._tokenise(["x"], prompt)  # its checks, also where all texts are known
             self._checked.add(prompt)
         keys = [text_sha256(f"{prompt}\0{text}") for text in texts]
         known = self._read(keys)
@@ -113,13 +113,13 @@ class TokenCache:
         self._connected(insert)
 
     def _connected(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do what can be done with the file. After the first failure, which is told, that is nothing."""
+        """Call `work` with a connection; after the first failure, which is logged, do nothing."""
         if not self._usable:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)) as connection:
-                # What a power cut spoils is found out by its checksums; a killed process spoils nothing.
+                # Checksums show what a power cut has damaged; a killed process damages nothing.
                 connection.execute("PRAGMA synchronous = OFF")
                 if connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
                     _make_table(connection)
@@ -136,7 +136,7 @@ class TokenCache:
 
 def _make_table(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")  # at once: two that upgrade a read lock refuse each other
-    # Not WITHOUT ROWID: a row of more than 250 tokens would then take a page of its own, twice the space.
+    # Not WITHOUT ROWID: a row of more than 250 tokens would then take a whole page, twice the space.
     connection.execute("CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, ids BLOB NOT NULL)")
     connection.execute(f"PRAGMA user_version = {_FORMAT}")
     connection.execute("COMMIT")
@@ -147,7 +147,7 @@ def _stored(key: bytes, ids: bytes) -> bytes:
 
 
 def _without_weights(transformer: InstructionPrefix) -> InstructionPrefix:
-    """The module as far as `preprocess` needs it: a worker that is sent one should not get the weights."""
+    """The module as far as `preprocess` needs it, small enough to be sent to a worker."""
     light = copy.copy(transformer)
     light._modules = {}
     light.__dict__["model"] = SimpleNamespace(config=transformer.model.config)
@@ -155,12 +155,12 @@ def _without_weights(transformer: InstructionPrefix) -> InstructionPrefix:
 
 
 def _identity(transformer: InstructionPrefix) -> str:
-    """sha256 over all that decides a text's ids."""
+    """sha256 over everything that determines a text's ids."""
     tokenizer: Any = transformer.tokenizer
     file = json.loads(tokenizer.backend_tokenizer.to_str())
     decisive = {
         "format": _FORMAT,
-        # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to it.
+        # Encoding leaves its last padding and truncation in the tokenizer.
         "tokenizer": file | {"padding": None, "truncation": None},
         "split_special_tokens": tokenizer.split_special_tokens,
         "max_seq_length": transformer.max_seq_length,

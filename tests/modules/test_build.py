@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoTokenizer,
     GemmaConfig,
     GemmaModel,
     LlamaConfig,
@@ -24,7 +25,7 @@ from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_token_pooling import LastTokenPooling
-from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
+from codequarry.modules.random_backbone import write_random_backbone
 from codequarry.modules.tasks import CODE
 
 SIZE = {
@@ -111,7 +112,7 @@ def test_a_saved_config_tells_older_readers_the_rope_theta_and_dtype(
 
 @pytest.mark.skipif("CODEQUARRY_DATA" not in os.environ, reason="the Qwen2.5 tokenizer is in CODEQUARRY_DATA")
 def test_the_true_qwen_vocabulary_keeps_its_ids_its_end_and_gets_another_pad(tmp_path: Path) -> None:
-    vocabulary = read_tokenizer(str(Path(os.environ["CODEQUARRY_DATA"], "tokenizer/qwen2.5")))
+    vocabulary = AutoTokenizer.from_pretrained(str(Path(os.environ["CODEQUARRY_DATA"], "tokenizer/qwen2.5")))
     assert vocabulary.pad_token == vocabulary.eos_token, "as the base models have it"
     shape = DecoderShape(32, 1, 2, 1, 64, vocabulary=151_936)
     model = build_model(str(write_random_backbone(tmp_path / "b", shape, vocabulary, seed=1)), max_length=512)

@@ -15,12 +15,12 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 from torch import Tensor
-from transformers import AutoModel, set_seed
+from transformers import AutoModel, AutoTokenizer, set_seed
 
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.random_backbone import read_tokenizer, write_random_backbone
+from codequarry.modules.random_backbone import write_random_backbone
 from codequarry.training import lora
 from codequarry.training.lora import add_adapter, has_adapter, merge_adapter, read_adapter, save_adapter
 from codequarry.training.trainer import PairTrainer
@@ -83,7 +83,8 @@ def stored_in_bf16(small_decoder: Path, tmp_path_factory: pytest.TempPathFactory
     """A backbone as Qwen publishes it: bf16 on disk."""
     folder = tmp_path_factory.mktemp("bf16") / "backbone"
     shape = DecoderShape(hidden_size=64, layers=2, heads=4, kv_heads=2, intermediate_size=128, vocabulary=600)
-    return write_random_backbone(folder, shape, read_tokenizer(str(small_decoder)), seed=1, dtype="bfloat16")
+    tokenizer = AutoTokenizer.from_pretrained(small_decoder)
+    return write_random_backbone(folder, shape, tokenizer, seed=1, dtype="bfloat16")
 
 
 def test_an_untrained_adapter_changes_no_vector(small_decoder: Path) -> None:
