@@ -222,8 +222,7 @@ def use_packing(model: CodeEmbedder) -> str | None:
     name = type(transformer.model).__name__
     before = transformer.model.config._attn_implementation
     rows = _trial_texts(model)
-    with _float32(model):
-        expected = _vectors(model, padded(rows))
+    expected = _vectors(model, padded(rows))
     try:
         transformer.model.set_attn_implementation(NAME)
     except (ValueError, AttributeError) as error:
@@ -233,8 +232,7 @@ def use_packing(model: CodeEmbedder) -> str | None:
         transformer.model_forward_params = parameters | _PACKED_FEATURES
 
     def difference() -> float:
-        with _float32(model):
-            found = _vectors(model, packed(rows, position_offset(model)))
+        found = _vectors(model, packed(rows, position_offset(model)))
         return float((found - expected).abs().max())
 
     if (most := difference()) > _ALLOWED:
@@ -253,7 +251,7 @@ def use_packing(model: CodeEmbedder) -> str | None:
 
 @contextmanager
 def _float32(model: CodeEmbedder) -> Iterator[None]:
-    """Compute in float32 meanwhile, whatever type weights are stored in.
+    """Within the block the weights are float32, whatever type they are stored in.
 
     In bfloat16 the same sums in another order move a vector of Qwen2.5-Coder-0.5B by 0.1: more than an
     architecture that packs wrongly may.
@@ -293,8 +291,8 @@ def _trial_texts(model: CodeEmbedder) -> list[list[int]]:
 
 
 def _vectors(model: CodeEmbedder, features: dict[str, Any]) -> Tensor:
-    """`(texts, dim)` in float32, without gradient."""
-    with training_mode(model, False), torch.no_grad():
+    """`(texts, dim)`, computed in float32 without gradient."""
+    with _float32(model), training_mode(model, False), torch.no_grad():
         vectors: Tensor = model(to_device(features, model.device))["sentence_embedding"].float()
     return vectors
 
