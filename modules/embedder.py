@@ -1,4 +1,4 @@
-"""The object people hold: a `SentenceTransformer` that knows the five tasks and keeps their prefixes."""
+"""`CodeEmbedder`: a `SentenceTransformer` with the five tasks and their prefixes."""
 
 import hashlib
 import json
@@ -32,7 +32,8 @@ class CodeEmbedder(SentenceTransformer):
     """
 
     saves_stock_classes = True  # what refuse_other_containers looks for
-    # The one class of ours that a folder may name: it has no stock class (see serialization).
+    # Classes that sentence-transformers takes from here instead of importing them (private, read in 6.2.0):
+    # the one of ours that a folder may name, since it has no stock class (see serialization).
     _module_classes = {  # noqa: RUF012 (the parent's)
         f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}": LatentAttentionPooling
     }
@@ -67,8 +68,8 @@ class CodeEmbedder(SentenceTransformer):
         return family_of(self.prompts)
 
     def check_dims(self, dims: int) -> None:
-        """Raise ValueError unless vectors of this model may be truncated to `dims` numbers."""
-        allowed = self.matryoshka_dims or (_full_size(self),)
+        """Raise ValueError unless vectors of this model may be truncated to `dims` dimensions."""
+        allowed = self.matryoshka_dims or (self.get_embedding_dimension(),)
         if dims not in allowed:
             raise ValueError(
                 f"embedding dim {dims} is not among the trained dims {allowed}: pass one of these."
@@ -78,8 +79,8 @@ class CodeEmbedder(SentenceTransformer):
         """Embed what is searched with: `(texts, dim)` unit vectors.
 
         Arguments: `task` is one of the five tasks; None means nl2code, the plain `query` prompt. The others
-        are those of sentence-transformers' `encode_query`. Raises ValueError for an unknown task, or a task
-        beside a `prompt` or `prompt_name`.
+        are those of sentence-transformers' `encode_query`. Raises ValueError for an unknown task, and for a
+        task together with a `prompt` or `prompt_name`.
         """
         return super().encode_query(inputs, *args, **_with_prompt_name(task, "query", args, kwargs))
 
@@ -117,7 +118,7 @@ class CodeEmbedder(SentenceTransformer):
         """sentence-transformers' `preprocess`; a `task` without a prompt is the name of one of the model's.
 
         Arguments: `task`, such as `nl2code_query`, or the side alone (`query`, `document`), which
-        `encode_query` passes beside a prompt. Raises ValueError for a name that the model has no prompt for.
+        `encode_query` passes with a prompt. Raises ValueError for a name that the model has no prompt for.
         """
         if task is not None and prompt is None:
             if task not in self.prompts:
@@ -135,7 +136,7 @@ class CodeEmbedder(SentenceTransformer):
             add_legacy_fields(Path(path) / "config.json")
 
     def _create_model_card(self, *_: Any, **__: Any) -> None:
-        """Nothing: `model_card` renders the card from results, and the stock one would ask the Hub."""
+        """Nothing: `model_card` renders the card from results; the stock one would query the Hub."""
 
     @property
     def fingerprint(self) -> str:
@@ -144,10 +145,10 @@ class CodeEmbedder(SentenceTransformer):
 
 
 def fingerprint(model: SentenceTransformer) -> str:
-    """sha256 over all that decides a model's vectors: weights, tokenizer and its policy, modules, length.
+    """sha256 over what determines a model's vectors: weights, tokenizer and its policy, modules, length.
 
-    Argument: any `SentenceTransformer`. The dimension it truncates to is not covered: who stores truncated
-    vectors keeps that number beside this one. Device and arithmetic are not covered either.
+    Argument: any `SentenceTransformer`. Not covered are the dimension it truncates to, device and arithmetic:
+    a store of truncated vectors has to keep the dimension as well.
 
     >>> fingerprint(codequarry.load("mini")) == codequarry.load("mini").fingerprint
     True
@@ -163,13 +164,13 @@ def fingerprint(model: SentenceTransformer) -> str:
     for module in model.children():
         if isinstance(module, Pooling | LatentAttentionPooling):
             digest.update(repr(sorted(module.get_config_dict().items())).encode())
-        elif not isinstance(module, Transformer | Normalize):  # these two have nothing left to say
+        elif not isinstance(module, Transformer | Normalize):  # these two have no other settings
             settings: dict[str, object] = getattr(module, "get_config_dict", dict)()
             digest.update(f"{type(module).__name__} {sorted(settings.items())!r}".encode())
     if getattr(model, "config", None) is not None:
         config = model.config.to_dict()  # type: ignore[union-attr]
         causal = Attention.of(config).causal
-        # As its family attends adds nothing, so that indexes made before this was covered open.
+        # Its family's own attention adds nothing, so that indexes made before this was covered still open.
         if causal != Attention.of({"model_type": config.get("model_type")}).causal:
             digest.update(f"causal {causal}".encode())
     return digest.hexdigest()
@@ -191,10 +192,3 @@ def _with_prompt_name(
     if args or kwargs.get("prompt_name") is not None or kwargs.get("prompt") is not None:
         raise ValueError(f"task={task!r} and a prompt were both given: pass one of the two.")
     return kwargs | {"prompt_name": prompt_name(task, side)}
-
-
-def _full_size(model: SentenceTransformer) -> int:
-    size = model.get_embedding_dimension()
-    if size is None:
-        raise ValueError("this model does not say how many numbers its vectors have.")
-    return size

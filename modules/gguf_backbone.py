@@ -28,7 +28,7 @@ RECORD = "backbone.json"
 _LAYOUT = 1  # of such folders; a folder of another layout is written anew
 
 _SHARD = 500_000_000  # bytes of weights in one file; one is in memory at a time
-_PIECE = 1 << 24  # numbers that are dequantised together
+_PIECE = 1 << 24  # values that are dequantised together
 _READ = 1 << 23  # bytes that are hashed together
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # gguf.TokenType
 
@@ -124,9 +124,9 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
     """Write what transformers needs of the GGUF file `source` to `folder`, whole or not at all.
 
     Arguments:
-        source: a GGUF file, whose hash has been looked at.
+        source: a GGUF file, whose hash has been checked.
         folder: what is there is replaced. The caller holds its lock.
-        about: what its record says of the source: its sha256, repository, revision and licence.
+        about: fields of its record: sha256, repository, revision and licence of the source.
 
     At most one shard and one tensor are in memory, besides the file's own pages.
 
@@ -202,7 +202,7 @@ def _model_without_weights(config: "PretrainedConfig") -> "PreTrainedModel":
 
 
 def _processor(reader: Any, config: "PretrainedConfig") -> Any:
-    """What puts the numbers of a tensor into transformers' order."""
+    """transformers' own reordering of a tensor's values."""
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
 
     kind: Any = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
@@ -288,7 +288,7 @@ def _dequantised(tensor: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
 
 
 def _write_config(config: "PretrainedConfig", target: Path) -> None:
-    """config.json without the file's name and quantisation, its float32 numbers as they were written."""
+    """config.json without the file's name and quantisation, its float32 values as they were written."""
     values = json.loads(config.to_json_string())
     for name in ("quantization_config", "_name_or_path", "_model_name_or_path", "name_or_path"):
         values.pop(name, None)

@@ -1,12 +1,11 @@
 """Put the instruction prefix in front of a text, and refuse every input that would silently lose it.
 
-What special-token strings inside a text become is decided here too. Source code may contain
-`<|endoftext|>` or `[SEP]` as plain characters (a tokenizer's own source does). Read as tokens they would
-forge an end of sequence in the middle of a text, so they are spelled out like any other characters:
-`split_special_tokens`, a setting that is saved in `tokenizer_config.json` and that transformers honours.
-Added tokens which are not special (Qwen's `<tool_call>`, fill-in-the-middle marks) keep their own ids; they
-end nothing. A runtime that reads only `tokenizer.json` cannot honour the setting; `codequarry release
-verify` names it.
+Special-token strings inside a text are handled here too. Source code may contain `<|endoftext|>` or `[SEP]`
+as plain characters (a tokenizer's own source does). Read as tokens they would be an end of sequence in the
+middle of a text, so they are tokenised like any other characters: `split_special_tokens`, which is saved in
+`tokenizer_config.json` and read by transformers. Added tokens that are not special (Qwen's `<tool_call>`,
+fill-in-the-middle marks) keep their ids; they end nothing. A runtime that reads only `tokenizer.json` cannot
+apply the setting; `codequarry release verify` names it.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ TEXT_ONLY: dict[str, Any] = {"text": {"method": "forward", "method_output_name":
 
 
 class InstructionPrefix(Transformer):
-    """`Transformer` that keeps prefix and end-of-sequence whole, and says so when it cannot.
+    """`Transformer` that keeps prefix and end-of-sequence whole, or raises ValueError.
 
         tokens = prefix + text[: max_seq_length - |prefix| - |special|] + end of sequence
 
@@ -49,8 +48,8 @@ class InstructionPrefix(Transformer):
         Arguments:
             inputs: the texts.
             prompt: the prefix itself; None or "" for no prefix.
-            task: passed beside `prompt` by sentence-transformers. Alone it is refused: which prefix it stands
-                for only the model knows, and `CodeEmbedder.preprocess` puts it in.
+            task: passed with `prompt` by sentence-transformers. Refused alone: its prefix is a value of the
+                model, which `CodeEmbedder.preprocess` passes.
 
         Returns `input_ids` and `attention_mask`, both `(batch, tokens)`.
         """

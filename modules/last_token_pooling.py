@@ -19,12 +19,12 @@ _PER_ROW = ("self_attn.q_proj", "self_attn.o_proj", "mlp")
 
 
 class LastTokenPooling(Pooling):
-    """`Pooling("lasttoken")` that reads one row a text and leaves every other hidden state alone.
+    """`Pooling("lasttoken")` that reads one row per text and no other hidden state.
 
         embedding_b = hidden_{b, last(b)},   last(b) = max { t : mask_{b,t} = 1 }
 
     The stock class multiplies all hidden states by the mask before it picks one, which copies the whole
-    `(batch, tokens, dim)` tensor; this one gathers. Padding may stand left, right or on both sides. Packed
+    `(batch, tokens, dim)` tensor; this one gathers. Padding may be left, right or on both sides. Packed
     input (`cu_seq_lens_q`: where each text starts in one row without padding) is read directly.
 
     Saved folders name `Pooling`, which gives the same vectors: see `CodeEmbedder`.
@@ -61,9 +61,8 @@ class LastTokenPooling(Pooling):
 class LastRows:
     """While packed texts go through `layer`, its q_proj, o_proj and MLP see the last token of each text only.
 
-    The other rows of their outputs are zeros. That makes those rows of the layer's output meaningless, so
-    nobody but last-token pooling may read it. Padded features, which bring no `cu_seq_lens_q`, are computed
-    whole.
+    The other rows of their outputs are zeros, so only last-token pooling may read the layer's output. Padded
+    features, which have no `cu_seq_lens_q`, are computed whole.
 
     Arguments: `layer`, the last one of a backbone. Raises AttributeError where it has no such parts.
     """

@@ -1,7 +1,7 @@
-"""Pool a text through a trained table of latents: each token asks the table, then the answers are averaged.
+"""Latent-attention pooling: tokens attend to a trained table of latents, and the results are averaged.
 
-The third pooling of the ablation in jina-code-embeddings (arXiv 2508.21290, section 2), beside last-token and
-mean. It comes from NV-Embed (arXiv 2405.17428, section 3.1).
+From NV-Embed (arXiv 2405.17428, section 3.1); the third pooling of the ablation in jina-code-embeddings
+(arXiv 2508.21290, section 2), with last-token and mean.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ class LatentAttentionPooling(Module):
         o_t = a_t + MLP(LN(a_t)),   MLP = Linear, GELU, Linear
         embedding_b = mean of o_t over the tokens t of text b
 
-    Keys and values are the latents, never other tokens, so a token's answer is the same in any batch, padded
+    Keys and values are the latents, never other tokens, so a token's result is the same in any batch, padded
     or packed, and padding is left out before anything is computed. Both branches end in weights that start
-    at zero: an untrained pooling is mean pooling, and a pretrained backbone is not disturbed by noise.
+    at zero: an untrained pooling is mean pooling, which adds no noise to a pretrained backbone.
 
     No class of sentence-transformers computes this, so a saved folder names this class: `codequarry.load`
     reads it, stock sentence-transformers refuses it, and so does `codequarry release build`.
@@ -87,7 +87,7 @@ class LatentAttentionPooling(Module):
         return features
 
     def _answers(self, tokens: Tensor) -> Tensor:
-        """What the table answers to each token: `(tokens, dim)` to `(tokens, dim)`."""
+        """`a_t` and `o_t` of the class: `(tokens, dim)` to `(tokens, dim)`."""
         queries = self._by_head(self.query(self.attention_norm(tokens)))
         keys, values = self.key_and_value(self.table).chunk(2, dim=-1)
         read = functional.scaled_dot_product_attention(queries, self._by_head(keys), self._by_head(values))
@@ -101,7 +101,7 @@ class LatentAttentionPooling(Module):
         return rows.view(len(rows), self.heads, -1).transpose(0, 1).unsqueeze(0)
 
     def get_embedding_dimension(self) -> int:
-        """Numbers an embedding has."""
+        """Dimensions of an embedding."""
         return self.embedding_dimension
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
@@ -113,7 +113,7 @@ class LatentAttentionPooling(Module):
     def load(  # type: ignore[override]
         cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any
     ) -> "LatentAttentionPooling":
-        """Read configuration and weights from a folder or the Hub, as sentence-transformers asks for them."""
+        """Read configuration and weights from a folder or the Hub, with sentence-transformers' arguments."""
         named = ("token", "cache_folder", "revision", "local_files_only")
         where = {name: kwargs[name] for name in named if name in kwargs}
         pooling = cls(**cls.load_config(model_name_or_path, subfolder=subfolder, **where))

@@ -15,10 +15,10 @@ from codequarry.modules.recomputation import Recipe, recipe_of
 
 
 def fuse_adapters(model: nn.Module) -> int:
-    """Compute the LoRA layers of `model` by `LoRALinear` wherever that is the same, and say how many.
+    """Compute the LoRA layers of `model` by `LoRALinear` wherever that is the same; returns how many.
 
-    A layer stays as it is where its adapter drops inputs, is of another kind (DoRA), or sits on a weight that
-    trains. Without gradients, and once it is merged or switched off, a layer takes peft's own way.
+    A layer stays as it is where its adapter has dropout, is of another kind (DoRA), or is on a weight that
+    trains. Without gradients, and once it is merged or disabled, peft's own forward pass runs.
     """
     from peft.tuners.lora.layer import Linear
 
@@ -75,8 +75,8 @@ class LoRALinear(torch.autograd.Function):
     """W x + b + scaling · B (A x) for a frozen W (arXiv 2106.09685).
 
     The input is kept for A's gradient alone: where it has a recipe, the recipe's inputs are kept instead and
-    it is computed again. Under autocast all of it is computed in autocast's type; a W that is in this type
-    already is not copied.
+    it is computed again. Under autocast everything is computed in autocast's type; a W of this type is not
+    copied.
 
     Shapes: `states (..., in)`, `weight (out, in)`, `bias (out,)` or None, `down (rank, in)` and
     `up (out, rank)`, to `(..., out)`.

@@ -1,9 +1,8 @@
 """Run texts without padding: all tokens of a mini-batch in one row, attention inside each text.
 
-Texts of code differ much in length, and padding them to the longest of a batch makes a step compute 1.3 to
-2.5 times the tokens there are. sentence-transformers packs texts only for flash-attention, which no CPU
-has; here the same packed features run on every device, through transformers' own switch for attention
-functions, so no model's code is written again.
+Texts of code differ much in length, and padding to the longest of a batch makes a step compute 1.3 to 2.5
+times the tokens there are. sentence-transformers packs texts only for flash-attention, which no CPU has; here
+the same packed features run on every device, through transformers' own registry of attention functions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,10 +47,10 @@ def packed_attention(
         softmax(Q_t K_tᵀ · scaling) V_t   for each text t; causal where `is_causal`, or else the module, says
                                           so; with a `sliding_window`, of tokens less than that apart
 
-    A GPU in half precision takes torch's variable-length flash kernel. Elsewhere the texts are laid into a
-    padded block for this alone, as two batched products: on a CPU the backward pass of torch's fused
-    attention took a third of a whole training step. That block holds a score for each pair of tokens, so
-    its memory grows with the square of the longest text. Padded features go to the stock function.
+    A GPU in half precision uses torch's variable-length flash kernel. Elsewhere the texts are copied into a
+    padded block for attention alone, as two batched products: on a CPU the backward pass of torch's fused
+    attention took a third of a whole training step. That block has a score for each pair of tokens, so its
+    memory grows with the square of the longest text. Padded features go to the stock function.
 
     Shapes: `query (1, heads, all tokens, size)`, `key` and `value (1, kv_heads, all tokens, size)`,
     `cu_seq_lens_q (texts + 1,)`, to `(1, all tokens, heads, size)`.
@@ -143,9 +142,9 @@ class _BlockAttention(torch.autograd.Function):
 
 
 class _Blocks:
-    """Where each token of packed texts lies in blocks `(texts, kv_heads, rows, size)` padded to the longest.
+    """Where each token of packed texts is in blocks `(texts, kv_heads, rows, size)` padded to the longest.
 
-    The query heads that share a key and value head lie below each other, `heads / kv_heads · longest` rows.
+    The query heads of a key and value head follow each other, `heads / kv_heads · longest` rows.
     """
 
     def __init__(
@@ -158,13 +157,13 @@ class _Blocks:
         self.place = torch.arange(len(own), device=device) - bounds[own] + own * longest
         positions = torch.arange(longest, device=device)
         away = positions - positions[:, None]
-        if causal:  # what fills a row up stands behind it, where no real token looks
+        if causal:  # padding follows the text, where no token of it attends to
             hidden = away > 0 if window is None else (away > 0) | (away <= -window)
             self.hidden = hidden.repeat(heads // kv_heads, 1)
         else:
             filler = positions >= lengths[:, None]
             self.hidden = filler[:, None, None]
-            if window is not None:  # rows of filler see every token: a softmax over none would be NaN
+            if window is not None:  # padding attends to every token: a softmax over none would be NaN
                 far = (away.abs() >= window) & ~filler[:, :, None]
                 self.hidden = self.hidden | far.repeat(1, heads // kv_heads, 1)[:, None]
 

@@ -1,7 +1,7 @@
 """In which number format a step computes: bf16 where the hardware has it, float16 only where it is safe.
 
-float16 ends at 65,504. Some architectures have activations beyond that; theirs become infinite and the loss
-NaN, often only for a few texts and after hours. bf16 has float32's range and no such end.
+float16 ends at 65,504. Some architectures have larger activations, which become infinite and the loss NaN,
+often only for a few texts and after hours. bf16 has float32's range.
 """
 
 from dataclasses import dataclass
@@ -86,8 +86,8 @@ def chosen_precision(precision: Precision, *, device: str, architecture: str) ->
         architecture: `model_type` of the backbone's configuration.
 
     Raises ValueError for fp16 on anything but a CUDA device or with an architecture that overflows in it,
-    and for bf16 on a CUDA device that only emulates it. bf16 on any CPU is allowed: it is slow without the
-    instructions, and right.
+    and for bf16 on a CUDA device that only emulates it. bf16 on any CPU is allowed: without the instructions
+    it is slow and correct.
 
     >>> chosen_precision("auto", device="cpu", architecture="qwen2")
     """
@@ -125,11 +125,11 @@ def stored_weights(
 def check_weights(weights: WeightsDtype, precision: Precision) -> None:
     """Raise ValueError for weights in bf16 under a precision that they cannot be computed in.
 
-    Weights in bf16 take AdamW's two moments with them: 6 bytes a weight where float32 takes 12. But they have
+    AdamW's two moments have the type of the weights: 6 bytes per weight in bf16, 12 in float32. But bf16 has
     eight bits, and a step of 1e-5 is often less than half the last of them: of 10⁶ weights drawn from
-    N(0, 0.02²), 8% changed in a step, and after 100 steps the way they had gone had cosine 0.37 with the way
-    of float32 ones (measured; 0.91 at 1e-4). Where memory is short, freeze them and train a LoRA adapter,
-    whose weights are float32.
+    N(0, 0.02²), 8% changed in a step, and after 100 steps their sum of steps had cosine 0.37 with that of
+    float32 ones (measured; 0.91 at 1e-4). Where memory is short, freeze them and train a LoRA adapter, whose
+    weights are float32.
     """
     if weights == "bfloat16" and precision in ("fp16", "fp32"):
         raise ValueError(

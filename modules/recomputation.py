@@ -1,9 +1,9 @@
 """Selective activation recomputation: keep a step's large elementwise results out of memory.
 
-Of what a decoder's layer leaves behind for the backward pass, norms, activation and gate are cheap to
-compute and as large as what is expensive (Korthikanti et al. 2022, arXiv 2205.05198). So they are computed
-again, from the inputs that are kept anyway. A result that is computed so carries how, as its `recipe`, and
-the linear layers of `lora_linear.py`, which need it a second time, keep the recipe's inputs instead.
+Of what a decoder's layer keeps for the backward pass, norms, activation and gate are cheap to compute and as
+large as what is expensive (Korthikanti et al. 2022, arXiv 2205.05198). So they are computed again from inputs
+that are kept anyway. Such a result has a `recipe`, and the linear layers of `lora_linear.py`, which need it a
+second time, keep the recipe's inputs instead.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Recipe:
 
 
 def recipe_of(tensor: Tensor) -> Recipe | None:
-    """How to compute `tensor` again, where it was made by something in this file; else None."""
+    """How to compute `tensor` again, where a function of this file made it; else None."""
     recipe: Recipe | None = getattr(tensor, "recipe", None)
     return recipe
 
@@ -33,9 +33,9 @@ def recipe_of(tensor: Tensor) -> Recipe | None:
 def recompute_elementwise(model: nn.Module) -> list[str]:
     """Replace the forward pass of every RMS norm and gated MLP that this file computes equally.
 
-    Whether a module is one is tried, not looked up: on drawn numbers, output and gradient must equal the
+    Whether a module is one is tried, not looked up: on random input, output and gradient must equal the
     module's own. One that differs (Gemma's norm adds 1 to its weights, its gate is a GELU) stays as it is.
-    Without gradients the stock forward runs.
+    Without gradients the stock forward pass runs.
 
     Returns the names of the modules that were replaced.
     """
@@ -66,7 +66,7 @@ def _with_gradients_only(
 
 
 def _equal(module: nn.Module, stock: Callable[..., Tensor], forward: Callable[..., Tensor]) -> bool:
-    """Whether two forward passes of a module have the same output and input gradient on drawn numbers."""
+    """Whether two forward passes of a module have the same output and input gradient on random input."""
     weight = next(module.parameters())
     size = weight.shape[-1]
     draw = torch.Generator().manual_seed(0)

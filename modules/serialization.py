@@ -1,14 +1,13 @@
-"""How a model is saved: our classes in memory, sentence-transformers' own classes on disk, any transformers.
+"""How a model is saved: our classes in memory, sentence-transformers' own on disk, for any transformers.
 
 sentence-transformers 6 refuses a folder whose `modules.json` names any other package's class unless the user
-passes `trust_remote_code=True`; LangChain, LlamaIndex and inference servers cannot. So a module of ours names
-a `stock_class` that computes the same vectors; the folder names that class, and a `CodeEmbedder` replaces it
-by ours when it loads. `LatentAttentionPooling` has none, so it is saved as what it is, and no release can
-hold it.
+passes `trust_remote_code=True`; LangChain, LlamaIndex and inference servers cannot. So a module of ours has a
+`stock_class` that computes the same vectors; the folder names that class, and a `CodeEmbedder` replaces it by
+ours when it loads. `LatentAttentionPooling` has none: it is saved under its own name, and not released.
 
 transformers 5 writes `rope_parameters` and `dtype` into `config.json`. transformers 4 reads `rope_theta` and
-`torch_dtype`; without them it falls back to theta 10,000 and float32 without a warning, so the same weights
-give other vectors. A saved config carries both spellings; each reader ignores the other's.
+`torch_dtype`; without them it uses theta 10,000 and float32 without a warning, so the same weights give other
+vectors. A saved config has both spellings; each reader ignores the other's.
 """
 
 import copy
@@ -26,8 +25,8 @@ Module = TypeVar("Module", bound=nn.Module)
 def refuse_other_containers(module: nn.Module, model: Any) -> None:
     """Raise ValueError when `model` would save `module` under its own class name.
 
-    A module of ours takes this as its `on_model_ready`, which sentence-transformers calls once the model
-    around it is complete.
+    A module of ours has this as its `on_model_ready`, which sentence-transformers calls once its model is
+    complete.
     """
     if not getattr(model, "saves_stock_classes", False):
         raise ValueError(

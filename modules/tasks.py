@@ -22,7 +22,7 @@ class Task:
     """One retrieval task.
 
     name: how users, prompts, pairs and recipes call it.
-    searches_with, searches_for: what each side holds, in plain words (for help texts and cards).
+    searches_with, searches_for: what each side is, for help texts and cards.
     """
 
     name: str
@@ -154,7 +154,7 @@ def family_of(saved: Mapping[str, str | None]) -> PromptFamily:
     """The family in a model's saved prompts: `model.prompts`, or those of its configuration.
 
     It is the registered family with these texts, else one of the texts themselves, without a name. Prompts
-    under further names are passed over.
+    under other names are ignored.
 
     Raises ValueError where `wrong_prompts` names something.
 
@@ -178,9 +178,9 @@ def family_of(saved: Mapping[str, str | None]) -> PromptFamily:
 def wrong_prompts(saved: Mapping[str, str | None]) -> list[str]:
     """The names of the prompts for which a model's saved prompts are no family; [] for a family.
 
-    These are the names that are missing; `query` and `document` where they have the texts of no task; and,
-    where more than half of the texts are those of a registered family, all that differ from it: such prompts
-    are that family damaged, not another one.
+    These are the missing names; `query` and `document` where they have the texts of no task; and, where more
+    than half of the texts are those of a registered family, all that differ from it: such prompts are a
+    damaged copy of that family, not another one.
     """
     nearest = _nearest(saved)
     differing = _differing(saved, nearest)

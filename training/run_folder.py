@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from codequarry.common.errors import full_disk_as_user_error
 from codequarry.common.files import write_json
@@ -22,12 +22,6 @@ _REMOVING = ".removing"
 _SAVING = ".saving"
 # How a step is computed, not what: the same run resumes with another value.
 _MAY_CHANGE = ("mini_batch_tokens", "grad_cache", "memory_gb")
-
-
-class Savable(Protocol):
-    """A model that writes itself into a folder."""
-
-    def save(self, path: str) -> None: ...
 
 
 def open_run(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -> None:
@@ -149,13 +143,13 @@ def is_finished(out: Path) -> bool:
 
 
 def finish(
-    out: Path, model: Savable, record: dict[str, Any], *, prompts: Mapping[str, str] | None = None
+    out: Path, model: Any, record: dict[str, Any], *, prompts: Mapping[str, str] | None = None
 ) -> None:
     """Put the model and `training.json` into `out`, so that a kill leaves it unfinished, never half-written.
 
     Everything is written into a subfolder and moved, `config.json` last: no loader reads a model without it.
 
-    Arguments: `prompts`, those that the model was trained with; None for a model without.
+    Arguments: `model`, with a method `save`; `prompts`, those that it was trained with; None: without any.
 
     Raises ValueError when the disk is full, and when the model saves other prompts: the run is then left
     unfinished.
