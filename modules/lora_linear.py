@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from codequarry.modules.recomputation import Recipe, recipe_of
+from codequarry.modules.recomputation import Recomputation, recomputation_of
 
 
 def fuse_adapters(model: nn.Module) -> int:
@@ -66,7 +66,7 @@ class _Forward:
             layer.lora_A[name].weight,
             layer.lora_B[name].weight,
             layer.scaling[name],
-            recipe_of(states),
+            recomputation_of(states),
         )
         return output
 
@@ -74,9 +74,8 @@ class _Forward:
 class LoRALinear(torch.autograd.Function):
     """W x + b + scaling · B (A x) for a frozen W (arXiv 2106.09685).
 
-    The input is kept for A's gradient alone: where it has a recipe, the recipe's inputs are kept instead and
-    it is computed again. Under autocast everything is computed in autocast's type; a W of this type is not
-    copied.
+    The input is kept for A's gradient alone: where it has a `recomputation`, the inputs of that are kept
+    instead. Under autocast everything is computed in autocast's type; a W of this type is not copied.
 
     Shapes: `states (..., in)`, `weight (out, in)`, `bias (out,)` or None, `down (rank, in)` and
     `up (out, rank)`, to `(..., out)`.
@@ -91,7 +90,7 @@ class LoRALinear(torch.autograd.Function):
         down: Tensor,
         up: Tensor,
         scaling: float,
-        recipe: Recipe | None,
+        again: Recomputation | None,
     ) -> Tensor:
         device = states.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
@@ -100,8 +99,8 @@ class LoRALinear(torch.autograd.Function):
             inner = rows @ down.to(dtype).T
             output = functional.linear(rows, weight.to(dtype), None if bias is None else bias.to(dtype))
             output.addmm_(inner, up.to(dtype).T, alpha=scaling)
-        ctx.compute, ctx.scaling, ctx.dtype = recipe and recipe.compute, scaling, dtype
-        ctx.save_for_backward(weight, down, up, inner, *(recipe.inputs if recipe else (states,)))
+        ctx.compute, ctx.scaling, ctx.dtype = again and again.compute, scaling, dtype
+        ctx.save_for_backward(weight, down, up, inner, *(again.inputs if again else (states,)))
         return output.view(*states.shape[:-1], -1)
 
     @staticmethod

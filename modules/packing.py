@@ -221,7 +221,8 @@ def use_packing(model: CodeEmbedder) -> str | None:
     name = type(transformer.model).__name__
     before = transformer.model.config._attn_implementation
     rows = _trial_texts(model)
-    expected = _vectors(model, padded(rows))
+    with _float32(model):
+        expected = _vectors(model, padded(rows))
     try:
         transformer.model.set_attn_implementation(NAME)
     except (ValueError, AttributeError) as error:
@@ -231,7 +232,8 @@ def use_packing(model: CodeEmbedder) -> str | None:
         transformer.model_forward_params = parameters | _PACKED_FEATURES
 
     def difference() -> float:
-        found = _vectors(model, packed(rows, position_offset(model)))
+        with _float32(model):
+            found = _vectors(model, packed(rows, position_offset(model)))
         return float((found - expected).abs().max())
 
     if (most := difference()) > _ALLOWED:
@@ -290,8 +292,8 @@ def _trial_texts(model: CodeEmbedder) -> list[list[int]]:
 
 
 def _vectors(model: CodeEmbedder, features: dict[str, Any]) -> Tensor:
-    """`(texts, dim)`, computed in float32 without gradient."""
-    with _float32(model), training_mode(model, False), torch.no_grad():
+    """`(texts, dim)` in float32, without gradient."""
+    with training_mode(model, False), torch.no_grad():
         vectors: Tensor = model(to_device(features, model.device))["sentence_embedding"].float()
     return vectors
 

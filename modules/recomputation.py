@@ -2,8 +2,8 @@
 
 Of what a decoder's layer keeps for the backward pass, norms, activation and gate are cheap to compute and as
 large as what is expensive (Korthikanti et al. 2022, arXiv 2205.05198). So they are computed again from inputs
-that are kept anyway. Such a result has a `recipe`, and the linear layers of `lora_linear.py`, which need it a
-second time, keep the recipe's inputs instead.
+that are kept anyway. Such a result has a `recomputation`, and the linear layers of `lora_linear.py`, which
+need it a second time, keep the inputs of that instead.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recomputation:
     """How a tensor is computed again: `compute(*inputs)`; the inputs carry no gradient of their own."""
 
     compute: Callable[..., Tensor]
     inputs: tuple[Tensor, ...]
 
 
-def recipe_of(tensor: Tensor) -> Recipe | None:
+def recomputation_of(tensor: Tensor) -> Recomputation | None:
     """How to compute `tensor` again, where a function of this file made it; else None."""
-    recipe: Recipe | None = getattr(tensor, "recipe", None)
-    return recipe
+    recomputation: Recomputation | None = getattr(tensor, "recomputation", None)
+    return recomputation
 
 
 def recompute_elementwise(model: nn.Module) -> list[str]:
@@ -88,7 +88,7 @@ def _equal(module: nn.Module, stock: Callable[..., Tensor], forward: Callable[..
 def _rms_norm(module: Any) -> Callable[[Tensor], Tensor]:
     def forward(states: Tensor) -> Tensor:
         output, scale = _RMSNorm.apply(states, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
-        output.recipe = Recipe(_normalised, (states.detach(), scale, module.weight.detach()))
+        output.recomputation = Recomputation(_normalised, (states.detach(), scale, module.weight.detach()))
         return output  # type: ignore[no-any-return]
 
     return forward
@@ -98,7 +98,7 @@ def _gated_mlp(module: Any) -> Callable[[Tensor], Tensor]:
     def forward(states: Tensor) -> Tensor:
         gate, up = module.gate_proj(states), module.up_proj(states)
         product = _SwiGLU.apply(gate, up)  # type: ignore[no-untyped-call]
-        product.recipe = Recipe(_gated, (gate.detach(), up.detach()))
+        product.recomputation = Recomputation(_gated, (gate.detach(), up.detach()))
         output: Tensor = module.down_proj(product)
         return output
 

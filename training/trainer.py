@@ -72,13 +72,13 @@ class PairTrainer(SentenceTransformerTrainer):
             raise ValueError(
                 f"out of memory in step {self.state.global_step + 1}: {str(error).splitlines()[0]} "
                 f"{self._kept()} Set grad_cache=on or lower mini_batch_tokens: a step computes the same in "
-                "smaller parts, and the run goes on in its folder. Or lower batch_size or "
+                "smaller parts, and the run resumes in its folder. Or lower batch_size or "
                 "max_length, with --fresh or another --out."
             ) from error
         if self.stop.stopped:
             raise Stopped(
                 f"stopped after step {self.state.global_step} of {self.state.max_steps}; the same command, "
-                "without --fresh, goes on from there."
+                "without --fresh, resumes there."
                 if self.is_world_process_zero()
                 else ""
             )
@@ -231,7 +231,7 @@ class PairTrainer(SentenceTransformerTrainer):
         folder = Path(str(self.args.output_dir))
         name = f"checkpoint-{self.state.global_step}"
         written = writing_folder(folder) / name
-        advice = f"{self._kept()} The same command, without --fresh, then goes on."
+        advice = f"{self._kept()} The same command, without --fresh, then resumes."
         self._writing = True  # transformers writes into `written`, where it finds nothing to rotate
         try:
             what = f"the checkpoint of step {self.state.global_step}"

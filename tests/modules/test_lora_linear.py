@@ -11,7 +11,7 @@ from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.lora_linear import LoRALinear, fuse_adapters
 from codequarry.modules.packing import packed, use_packing
-from codequarry.modules.recomputation import Recipe, recompute_elementwise
+from codequarry.modules.recomputation import Recomputation, recompute_elementwise
 from codequarry.training.lora import add_adapter, merge_adapter
 
 pytest.importorskip("peft")
@@ -47,8 +47,8 @@ def test_a_fused_layer_has_the_gradients_of_float64() -> None:
         one.requires_grad_()
 
     def fused(states: Tensor, down: Tensor, up: Tensor) -> Any:
-        recipe = Recipe(torch.mul, (states.detach(), torch.tensor(2.0)))
-        return LoRALinear.apply(states * 2, weight, bias, down, up, 0.7, recipe)
+        recomputation = Recomputation(torch.mul, (states.detach(), torch.tensor(2.0)))
+        return LoRALinear.apply(states * 2, weight, bias, down, up, 0.7, recomputation)
 
     def plain(states: Tensor, down: Tensor, up: Tensor) -> Tensor:
         return nn.functional.linear(2 * states, weight, bias) + 0.7 * (2 * states @ down.T @ up.T)

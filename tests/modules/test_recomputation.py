@@ -12,7 +12,7 @@ from transformers.models.qwen2.configuration_qwen2 import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm
 
 from codequarry.modules.build import build_model
-from codequarry.modules.recomputation import recipe_of, recompute_elementwise
+from codequarry.modules.recomputation import recomputation_of, recompute_elementwise
 
 
 def norm() -> nn.Module:
@@ -58,16 +58,16 @@ def test_in_float32_the_output_is_the_modules_own_to_the_last_bit(make: Any) -> 
         assert torch.equal(module(states), before)
 
 
-def test_a_result_is_computed_again_from_its_recipe() -> None:
+def test_a_result_is_computed_again_from_its_inputs() -> None:
     torch.manual_seed(0)
     module = norm()
     recompute_elementwise(module)
     result = module(torch.randn(2, 16, requires_grad=True))
-    recipe = recipe_of(result)
-    assert recipe is not None
-    assert torch.equal(recipe.compute(*recipe.inputs), result)
-    assert not any(one.requires_grad for one in recipe.inputs)
-    assert recipe_of(result * 1) is None
+    recomputation = recomputation_of(result)
+    assert recomputation is not None
+    assert torch.equal(recomputation.compute(*recomputation.inputs), result)
+    assert not any(one.requires_grad for one in recomputation.inputs)
+    assert recomputation_of(result * 1) is None
 
 
 def test_a_gate_of_another_activation_stays_as_it_is() -> None:

@@ -90,7 +90,7 @@ def test_the_same_model_gives_the_same_scores_and_keeps_its_mode(model: CodeEmbe
         assert evaluator(model) == evaluator(model)
         assert all(module.training == mode for module in model.modules())
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-        assert torch.equal(random, torch.random.get_rng_state()), "training goes on as if nobody had looked"
+        assert torch.equal(random, torch.random.get_rng_state()), "validation changes no random state"
 
 
 def test_dropout_does_not_reach_the_scores(small_decoder: Path) -> None:
