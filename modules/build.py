@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.gguf_backbone import head_is_expected
+from codequarry.modules.gguf_backbone import RECORD, head_is_expected
 from codequarry.modules.instruction_prefix import TEXT_ONLY, InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
@@ -74,7 +75,7 @@ def build_model(
     if max_length is None:  # a sentence-transformers folder has its own, often less than the tokenizer allows
         max_length = InstructionPrefix.load_config(str(weights)).get("max_seq_length")
     sides = {"padding_side": "right", "truncation_side": "right"}
-    with head_is_expected(weights):
+    with head_is_expected(weights) if (weights / RECORD).is_file() else nullcontext():
         transformer = InstructionPrefix(
             str(weights),
             max_seq_length=max_length,

@@ -1,23 +1,37 @@
-"""`CodeEmbedder`: a `SentenceTransformer` with the five tasks and their prefixes."""
+"""`CodeEmbedder`: a `SentenceTransformer` with the five tasks and their prefixes, saved as a stock one.
 
+sentence-transformers 6 refuses a folder whose `modules.json` names any other package's class unless the user
+passes `trust_remote_code=True`; LangChain, LlamaIndex and inference servers cannot. So a module of ours has a
+`stock_class` that computes the same vectors; the folder names that class, and a `CodeEmbedder` replaces it by
+ours when it loads. `LatentAttentionPooling` has none: it is saved under its own name, and not released.
+
+transformers 5 writes `rope_parameters` and `dtype` into `config.json`. transformers 4 reads `rope_theta` and
+`torch_dtype`; without them it uses theta 10,000 and float32 without a warning, so the same weights give other
+vectors. A saved config has both spellings; each reader ignores the other's.
+"""
+
+import copy
 import hashlib
 import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from torch import nn
 
+from codequarry.common.files import write_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
-from codequarry.modules.serialization import add_legacy_fields, stock_view
 from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_task, prompt_name
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class CodeEmbedder(SentenceTransformer):
@@ -33,7 +47,7 @@ class CodeEmbedder(SentenceTransformer):
 
     saves_stock_classes = True  # what refuse_other_containers looks for
     # Classes that sentence-transformers takes from here instead of importing them (private, read in 6.2.0):
-    # the one of ours that a folder may name, since it has no stock class (see serialization).
+    # the one of ours that a folder may name, since it has no stock class.
     _module_classes = {  # noqa: RUF012 (the parent's)
         f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}": LatentAttentionPooling
     }
@@ -192,3 +206,32 @@ def _with_prompt_name(
     if args or kwargs.get("prompt_name") is not None or kwargs.get("prompt") is not None:
         raise ValueError(f"task={task!r} and a prompt were both given: pass one of the two.")
     return kwargs | {"prompt_name": prompt_name(task, side)}
+
+
+def stock_view(module: Module) -> Module:
+    """The same module for saving, in which every module of ours is of its stock class.
+
+    Ours, and what contains them, are shallow copies that share all weights and settings; everything else is
+    the same object. `module` itself is not changed, so other threads may encode with it or save it meanwhile.
+    """
+    if not any(hasattr(inner, "stock_class") for inner in module.modules()):
+        return module
+    view = copy.copy(module)
+    view._modules = {
+        name: inner if inner is None else stock_view(inner) for name, inner in module._modules.items()
+    }
+    view.__class__ = getattr(module, "stock_class", type(module))
+    return view
+
+
+def add_legacy_fields(config_path: Path) -> None:
+    """Add the transformers 4 spelling of every field that transformers 5 renamed; twice is harmless."""
+    config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
+    rope: dict[str, Any] = config.get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        config["rope_theta"] = rope["rope_theta"]
+    if rope.get("rope_type", "default") != "default":
+        config["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+    if "dtype" in config:
+        config["torch_dtype"] = config["dtype"]
+    write_json(config_path, dict(sorted(config.items())))

@@ -58,14 +58,11 @@ def source_sha256(folder: Path) -> str | None:
 
 @contextmanager
 def head_is_expected(folder: Path) -> Iterator[None]:
-    """Within the block the base model of `folder` loads without a report of `lm_head.weight`, if we made it.
+    """Within the block the base model of a dequantised folder loads without a report of `lm_head.weight`.
 
     A language model's file has a head, which `dequantise` keeps and no embedding model reads. Any other key
-    that does not belong to the model is reported as ever.
+    that does not belong to the model is still reported.
     """
-    if source_sha256(folder) is None:
-        yield
-        return
     from transformers import MODEL_MAPPING, AutoConfig
 
     base: Any = MODEL_MAPPING[type(AutoConfig.from_pretrained(folder))]

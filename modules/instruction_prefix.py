@@ -12,14 +12,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from sentence_transformers.base.modules import Transformer
-
-from codequarry.modules.serialization import refuse_other_containers
+from torch import nn
 
 MIN_TEXT_TOKENS = 16
 
 # Text in, hidden states out, and no chat template, whatever the tokenizer brings: sentence-transformers
 # would otherwise render every text through it and turn the prefix into a system message.
 TEXT_ONLY: dict[str, Any] = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+
+
+def refuse_other_containers(module: nn.Module, model: Any) -> None:
+    """Raise ValueError when `model` would save `module` under its own class name.
+
+    A module of ours has this as its `on_model_ready`, which sentence-transformers calls once its model is
+    complete.
+    """
+    if not getattr(model, "saves_stock_classes", False):
+        raise ValueError(
+            f"{type(module).__name__} was put into a {type(model).__name__}, which would save the class name "
+            "'codequarry…', so that the folder loads only with trust_remote_code. "
+            "Use codequarry.modules.embedder.CodeEmbedder(modules=[...]) instead."
+        )
 
 
 class InstructionPrefix(Transformer):

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
-from codequarry.modules.serialization import refuse_other_containers
+from codequarry.modules.instruction_prefix import refuse_other_containers
 
 # Of a decoder's last layer: what is computed for the last token of each text only.
 _PER_ROW = ("self_attn.q_proj", "self_attn.o_proj", "mlp")

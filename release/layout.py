@@ -10,7 +10,7 @@ from pathlib import Path
 
 import codequarry
 from codequarry.common.files import write_json
-from codequarry.modules.serialization import add_legacy_fields
+from codequarry.modules.embedder import add_legacy_fields
 from codequarry.release.golden import GOLDEN
 from codequarry.release.manifest import MANIFEST
 from codequarry.release.module_list import DENSE_WEIGHTS, LEGACY_PREFIX, PLAIN, POOLING_FLAGS, places

@@ -1,17 +1,21 @@
 import hashlib
 import json
+import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Dense
 
 import codequarry
 from codequarry.modules.build import build_model
-from codequarry.modules.embedder import CodeEmbedder, fingerprint
+from codequarry.modules.embedder import CodeEmbedder, fingerprint, stock_view
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.tasks import TASKS, prompt_name
@@ -177,3 +181,69 @@ def test_the_end_of_sequence_row_keeps_its_gradient_after_reload(small_decoder: 
 
     assert gradient(SentenceTransformer(str(tmp_path))) == 0, "the trap this guards against is gone"
     assert gradient(CodeEmbedder(str(tmp_path))) > 0
+
+
+@pytest.fixture(scope="module")
+def on_cpu(small_decoder: Path) -> CodeEmbedder:
+    return build_model(str(small_decoder), max_length=96, device="cpu")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_two_threads_that_save_at_once_write_the_same_stock_folder(
+    on_cpu: CodeEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second save is in its first module while the first one begins and ends."""
+    on_cpu.save(str(tmp_path / "alone"))
+    second_is_in, first_is_done = threading.Event(), threading.Event()
+    saving: Callable[..., None] = Transformer.save
+
+    def save(module: Any, *args: Any, **kwargs: Any) -> None:
+        if threading.current_thread().name == "second":
+            second_is_in.set()
+            assert first_is_done.wait(60)
+        else:
+            assert second_is_in.wait(60)
+        saving(module, *args, **kwargs)
+
+    monkeypatch.setattr(Transformer, "save", save)
+    threads = {
+        name: threading.Thread(target=on_cpu.save, args=(str(tmp_path / name),), name=name)
+        for name in ("first", "second")
+    }
+    for thread in threads.values():
+        thread.start()
+    threads["first"].join()
+    first_is_done.set()
+    threads["second"].join()
+    assert files(tmp_path / "first") == files(tmp_path / "second") == files(tmp_path / "alone")
+    types = [module["type"] for module in json.loads((tmp_path / "alone/modules.json").read_text())]
+    assert all(name.startswith("sentence_transformers.") for name in types)
+    stock = SentenceTransformer(str(tmp_path / "second"), device="cpu")
+    assert np.array_equal(stock.encode(TEXTS, prompt_name="qa_query"), on_cpu.encode_query(TEXTS, task="qa"))
+
+
+def test_a_model_refuses_an_empty_text_also_while_it_is_saved(
+    on_cpu: CodeEmbedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving: Callable[..., None] = Transformer.save
+
+    def save(module: Any, *args: Any, **kwargs: Any) -> None:
+        assert type(on_cpu[0]) is InstructionPrefix
+        assert type(on_cpu[1]) is LastTokenPooling
+        with pytest.raises(ValueError, match="is empty"):
+            on_cpu.encode_query(["  "])
+        saving(module, *args, **kwargs)
+
+    monkeypatch.setattr(Transformer, "save", save)
+    on_cpu.save(str(tmp_path))
+
+
+def test_a_view_shares_the_weights_and_leaves_stock_modules_as_they_are(on_cpu: CodeEmbedder) -> None:
+    view = stock_view(on_cpu)
+    assert [type(module).__module__.partition(".")[0] for module in view] == ["sentence_transformers"] * 3
+    assert view[2] is on_cpu[2]
+    assert all(one is other for one, other in zip(view.parameters(), on_cpu.parameters(), strict=True))
+    assert stock_view(view) is view
