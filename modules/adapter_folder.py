@@ -128,9 +128,10 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
                 f"{folder / ADAPTER_WEIGHTS}: {name} is no weight of a LoRA adapter on linear layers."
             )
         halves.setdefault(layer[1], {})[layer[2]] = tensor
-    backbone = model.transformers_model
+    backbone: Any = model.transformers_model
+    layers = dict(backbone.named_modules())
     for name, half in halves.items():
-        weight: Any = getattr(_layer(backbone, name), "weight", None)
+        weight: Any = getattr(layers.get(name), "weight", None)
         fits = (
             isinstance(weight, Tensor)
             and set(half) == {"A", "B"}
@@ -144,13 +145,6 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
             if not torch.isfinite(added).all():
                 raise ValueError(f"{folder}: the adapter of {name} holds numbers that are not finite.")
             weight.add_(added.to(weight.device))
-
-
-def _layer(backbone: Any, name: str) -> Any:
-    try:
-        return backbone.get_submodule(name)
-    except AttributeError:
-        return None
 
 
 def _json(file: Path) -> dict[str, Any]:

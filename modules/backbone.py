@@ -286,15 +286,13 @@ def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:
             f"({type(error).__name__}). Check the network and the name, or pass a local folder."
         ) from error
     if lock is not None and revision is None and commit is not None and name not in locked:
-        _write_lock(lock, locked | {name: commit})
+        commits = dict(sorted((locked | {name: commit}).items()))
+        try:
+            write_json(lock, commits)
+        except OSError as error:
+            raise ValueError(
+                f"{lock} cannot be written ({error.strerror}), so the commit that was used would be "
+                "forgotten: copy the recipe to a folder of yours, or set its backbone.revision. "
+                f"Used: {commits}"
+            ) from error
     return folder
-
-
-def _write_lock(lock: Path, commits: dict[str, str]) -> None:
-    try:
-        write_json(lock, dict(sorted(commits.items())))
-    except OSError as error:
-        raise ValueError(
-            f"{lock} cannot be written ({error.strerror}), so the commit that was used would be forgotten: "
-            f"copy the recipe to a folder of yours, or set its backbone.revision. Used: {commits}"
-        ) from error

@@ -41,8 +41,11 @@ def recompute_elementwise(model: nn.Module) -> list[str]:
     """
     replaced = []
     for name, module in model.named_modules():
-        make = _rms_norm if hasattr(module, "variance_epsilon") else _gated_mlp if _has_gate(module) else None
-        if make is None:
+        if hasattr(module, "variance_epsilon"):
+            make = _rms_norm
+        elif all(hasattr(module, part) for part in ("gate_proj", "up_proj", "down_proj", "act_fn")):
+            make = _gated_mlp
+        else:
             continue
         stock = module.forward
         forward = make(module)
@@ -50,10 +53,6 @@ def recompute_elementwise(model: nn.Module) -> list[str]:
             module.forward = _with_gradients_only(forward, stock)
             replaced.append(name)
     return replaced
-
-
-def _has_gate(module: nn.Module) -> bool:
-    return all(hasattr(module, part) for part in ("gate_proj", "up_proj", "down_proj", "act_fn"))
 
 
 def _with_gradients_only(

@@ -33,10 +33,10 @@ class HardNegatives:
     """Documents that look right and are wrong, mined once before training and kept in the run's folder."""
 
     model: str  # a folder, a packaged model or a Hub name: what finds them
-    per_pair: int = 1  # documents; each lengthens every step by one document a pair
+    per_pair: int = 1  # documents; each lengthens every step by one document per pair
     margin: float = 0.05  # share of the positive's score by which a negative must lie below it
-    range_min: int = 0  # nearest documents that are passed over, unseen: they may be right
-    range_max: int = 50  # nearest documents that are looked at
+    range_min: int = 0  # nearest documents that are skipped: they may be right
+    range_max: int = 50  # nearest documents that are considered
     across_sources: bool = False  # search all sources of the task, not only the pair's own
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ MEAN = "mean"  # over the tasks, each counting the same
 
 
 def score_name(of: str, dims: int | None = None) -> str:
-    """The name of nDCG@10 of a task, or of `MEAN`, on vectors of `dims` numbers; None for whole ones.
+    """The name of nDCG@10 of a task, or of `MEAN`, on vectors truncated to `dims`; None for whole ones.
 
     >>> score_name("nl2code"), score_name(MEAN, 128)
     ('nl2code_ndcg@10', 'mean_128_ndcg@10')
@@ -140,8 +140,8 @@ class Validation:
     pairs_per_source: int = 200  # held out of one source and task, at most; mined repositories are one source
     max_pairs: int = 1000  # held out in all, shared evenly by the tasks; a validation takes that much longer
     share: float = 0.02  # of the pairs of a source and task, at most
-    dims: tuple[int, ...] = ()  # numbers kept of each vector, scored as well as whole vectors
-    metric: str = score_name(MEAN)  # what decides; or of one task, or of one of dims: mean_128_ndcg@10
+    dims: tuple[int, ...] = ()  # truncated dimensions, scored as well as whole vectors
+    metric: str = score_name(MEAN)  # of the best checkpoint; or of one task, of one of dims: mean_128_ndcg@10
     patience: int | None = None  # validations in a row without a new best that end the run; None: none do
 
     def __post_init__(self) -> None:
@@ -224,7 +224,7 @@ class Recipe:
     backbone: Backbone
     data: str  # a folder or file of pairs: .jsonl, .jsonl.gz, .parquet
     pooling: Literal["lasttoken", "mean", "cls", "latentattention"]
-    max_length: int  # tokens a text, prefix and special tokens included
+    max_length: int  # tokens per text, prefix and special tokens included
     matryoshka_dims: tuple[int, ...]  # dimensions, largest first; the first is that of a whole vector
     batch_size: int  # pairs per optimiser step, over all ranks
     max_steps: int  # optimiser steps

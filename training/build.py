@@ -174,9 +174,7 @@ def build_loss(recipe: Recipe, model: "CodeEmbedder", grad_cache_threshold: int 
         hardness=terms.hardness,
         hardness_strength=terms.hardness_strength,
         spread_out=terms.spread_out,
-        same_query=terms.false_negatives.same_query,
-        same_document=terms.false_negatives.same_document,
-        margin=terms.false_negatives.margin,
+        **asdict(terms.false_negatives),
         matching=terms.matching.weight if terms.matching else None,
         final_matching=terms.matching.final_weight if terms.matching else None,
     )

@@ -126,17 +126,18 @@ class Objective(MiniBatchLoss):
         text_ids, teachers = known
         with torch.autocast(embeddings[0].device.type, enabled=False):
             terms = self._contrastive(_gathered(embeddings), text_ids)
-            if self.matching is not None:
-                terms["matching"] = self.matching_weight * self._matching(embeddings, teachers)
+            if self.matching is not None and self.final_matching is not None and teachers is not None:
+                size, theirs = embeddings[0].shape[-1], teachers[0].shape[-1]
+                if theirs != size:
+                    raise ValueError(
+                        f"the teacher's vectors have {theirs} dimensions and the model's {size}: "
+                        "choose a teacher whose vectors are as long."
+                    )
+                weight = self.matching + (self.final_matching - self.matching) * self.progress
+                distil: Tensor = self.distil.compute_loss_from_embeddings(embeddings, teachers)
+                terms["matching"] = weight * distil
             self.last_terms = {name: term.detach() for name, term in terms.items()}
             return torch.stack(list(terms.values())).sum()
-
-    @property
-    def matching_weight(self) -> float:
-        """The weight of the matching term at this point of the run; 0 without one."""
-        if self.matching is None or self.final_matching is None:
-            return 0.0
-        return self.matching + (self.final_matching - self.matching) * self.progress
 
     def _contrastive(self, embeddings: list[Tensor], text_ids: list[Tensor] | None) -> dict[str, Tensor]:
         masks = false_negative_mask(
@@ -156,16 +157,6 @@ class Objective(MiniBatchLoss):
                 spread_out.append(self.spread_out * gor)
         terms = {"info_nce": info_nce, "spread_out": spread_out}
         return {name: torch.stack(sizes).sum() for name, sizes in terms.items() if sizes}
-
-    def _matching(self, embeddings: list[Tensor], teachers: list[Tensor] | None) -> Tensor:
-        assert teachers is not None
-        if teachers[0].shape[-1] != embeddings[0].shape[-1]:
-            raise ValueError(
-                f"the teacher's vectors have {teachers[0].shape[-1]} numbers and the model's "
-                f"{embeddings[0].shape[-1]}: choose a teacher whose vectors are as long."
-            )
-        loss: Tensor = self.distil.compute_loss_from_embeddings(embeddings, teachers)
-        return loss
 
 
 def _values(features: list[Features], name: str, why: str) -> list[Tensor]:

@@ -398,7 +398,7 @@ def test_a_batch_that_lacks_something_is_refused_by_name(
 
 def test_a_teacher_of_another_size_is_refused_with_both_sizes() -> None:
     features = [column | {"teacher": column["teacher"][:, :5]} for column in batch(2)]
-    with pytest.raises(ValueError, match="vectors have 5 numbers and the model's 8"):
+    with pytest.raises(ValueError, match="vectors have 5 dimensions and the model's 8"):
         objective(TinyModel(), Combination(matching=1.0))(features)
 
 
