@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.files import cache_folder, write_json
-from codequarry.modules.gguf_backbone import (
-    dequantise,
-    is_complete,
-    one_process_at_a_time,
-    sha256_of,
-)
+from codequarry.modules.gguf_backbone import dequantise, is_complete, one_process_at_a_time, sha256_of
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,7 @@ def build_model(
             )
         config.matryoshka_dimensions = list(dims)
     return CodeEmbedder(
-        modules=[transformer, *after],
-        prompts=family.prompts(),
-        similarity_fn_name="cosine",
-        device=device,
+        modules=[transformer, *after], prompts=family.prompts(), similarity_fn_name="cosine", device=device
     )
 
 

@@ -33,22 +33,20 @@ class Float16Overflow:
     source: str
 
 
+_REFUSED_BY_VLLM = (
+    "vLLM refuses it for numerical instability",
+    "https://github.com/vllm-project/vllm/blob/main/vllm/config/model.py",
+)
 FLOAT16_OVERFLOWS = (
     Float16Overflow(
-        "qwen2",
-        "Qwen2-1.5B gave NaN from layer 1 on",
-        "https://github.com/QwenLM/Qwen3/issues/826",
+        "qwen2", "Qwen2-1.5B gave NaN from layer 1 on", "https://github.com/QwenLM/Qwen3/issues/826"
     ),
     Float16Overflow(
         "qwen3",
         "Qwen3-Embedding-8B gave NaN for texts that begin with 'import', and its authors advise bf16 or fp32",
         "https://github.com/QwenLM/Qwen3-Embedding/issues/164",
     ),
-    Float16Overflow(
-        "gemma2",
-        "vLLM refuses it for numerical instability",
-        "https://github.com/vllm-project/vllm/blob/main/vllm/config/model.py",
-    ),
+    Float16Overflow("gemma2", *_REFUSED_BY_VLLM),
     Float16Overflow(
         "gemma3",
         "its activations pass 65,504, since token embeddings are multiplied by the root of the hidden size",
@@ -59,11 +57,7 @@ FLOAT16_OVERFLOWS = (
         "EmbeddingGemma's activations reach 800,000",
         "https://github.com/unslothai/unsloth/pull/4014",
     ),
-    Float16Overflow(
-        "glm4",
-        "vLLM refuses it for numerical instability",
-        "https://github.com/vllm-project/vllm/blob/main/vllm/config/model.py",
-    ),
+    Float16Overflow("glm4", *_REFUSED_BY_VLLM),
 )
 
 

@@ -122,10 +122,7 @@ CODE = PromptFamily(  # those of jina-code-embeddings, word for word
             "Find the most relevant code snippet given the following query:\n",
             "Candidate code snippet:\n",
         ),
-        "qa": (
-            "Find the most relevant answer given the following question:\n",
-            "Candidate answer:\n",
-        ),
+        "qa": ("Find the most relevant answer given the following question:\n", "Candidate answer:\n"),
         "code2code": (
             "Find an equivalent code snippet given the following code snippet:\n",
             "Candidate code snippet:\n",

@@ -156,34 +156,21 @@ class PairTrainer(SentenceTransformerTrainer):
         return NoTextTwice(dataset, batch_size * self.args.world_size, seed)
 
     def get_multi_dataset_batch_sampler(
-        self,
-        dataset: ConcatDataset[object],
-        batch_samplers: list[Any],
-        generator: torch.Generator | None = None,
-        seed: int | None = 0,
+        self, dataset: ConcatDataset[object], batch_samplers: list[Any], generator: Any = None, seed: Any = 0
     ) -> OneTaskPerBatch:
-        """Those batches, dealt out to the ranks; a run is one epoch of them."""
+        """Those batches, split over the ranks; a run is one epoch of them."""
         sources: Any = self.train_dataset
         shares = None if self.shares is None else [self.shares[name] for name in sources]
-        return OneTaskPerBatch(
-            dataset,
-            batch_samplers,
-            generator or torch.Generator(),
-            seed or 0,
-            self.args.world_size,
-            shares,
-            steps=self.args.max_steps if self.args.max_steps > 0 else None,
-        )
+        steps = self.args.max_steps if self.args.max_steps > 0 else None
+        shuffle, ranks = generator or torch.Generator(), self.args.world_size
+        return OneTaskPerBatch(dataset, batch_samplers, shuffle, seed or 0, ranks, shares, steps)
 
     def texts_to_draw(self) -> list[str]:
         """The texts of all columns that the whole run draws, each once."""
-        sources: Any = self.train_dataset
-        seed = self.args.seed
-        samplers = [
-            self.get_batch_sampler(source, self.args.train_batch_size, True, seed=seed)
-            for source in sources.values()
-        ]
-        batches = self.get_multi_dataset_batch_sampler(ConcatDataset(sources.values()), samplers, seed=seed)
+        train_dataset: Any = self.train_dataset
+        sources, size, seed = train_dataset.values(), self.args.train_batch_size, self.args.seed
+        samplers = [self.get_batch_sampler(source, size, True, seed=seed) for source in sources]
+        batches = self.get_multi_dataset_batch_sampler(ConcatDataset(sources), samplers, seed=seed)
         return batches.drawn_texts(self.args.max_steps)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
