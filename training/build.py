@@ -87,7 +87,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
     on a model with projections.
     """
     from sentence_transformers.sentence_transformer.modules import Dense
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
     from codequarry.modules.build import build_model
     from codequarry.modules.precision import stored_weights
@@ -98,7 +98,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
         folder, shape = out / "backbone", recipe.backbone.shape
         if not folder.exists():
             if recipe.backbone.tokenizer is not None:
-                tokenizer = AutoTokenizer.from_pretrained(recipe.backbone.tokenizer)
+                tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(recipe.backbone.tokenizer)
             else:
                 tokenizer = train_tokenizer(texts, shape.vocabulary)
             write_random_backbone(folder, shape, tokenizer, seed=recipe.seed, as_bag_of_words=True)

@@ -40,6 +40,14 @@ class PairTrainer(SentenceTransformerTrainer):
     seconds: of training since the run began; steps that a killed run has to repeat count once.
     """
 
+    drawn: Counter[str]
+    _terms: dict[str, Any]  # of the loss, summed since the last log line
+    _term_steps: int
+    _loss_since_log: Tensor  # sum over the steps of this rank
+    _loss_before: float  # sum over the steps up to the last log line, mean of all ranks
+    _began: float  # by the monotonic clock, less the seconds before the checkpoint
+    _ended: float | None
+
     def __init__(self, *args: Any, shares: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         self.shares = shares
         self.stop = SafeStop()
@@ -243,14 +251,12 @@ class PairTrainer(SentenceTransformerTrainer):
 
     def _set_counts(self, counts: Mapping[str, Any]) -> None:
         """Continue from what `_counts` gave; from nothing with {}."""
-        self.drawn: Counter[str] = Counter(counts.get("drawn", {}))
-        self._terms: dict[str, Any] = dict(counts.get("terms", {}))  # of the loss, since the last log line
+        self.drawn = Counter(counts.get("drawn", {}))
+        self._terms = dict(counts.get("terms", {}))
         self._term_steps = counts.get("term_steps", 0)
-        # Sums of losses: over the steps of this rank since the last log line; before it, mean of all ranks.
         self._loss_since_log = torch.tensor(counts.get("loss_since_log", 0.0), device=self.args.device)
         self._loss_before = counts.get("loss_before", 0.0)
-        self._began = time.monotonic() - counts.get("seconds", 0.0)
-        self._ended: float | None = None
+        self._began, self._ended = time.monotonic() - counts.get("seconds", 0.0), None
 
     def _counts(self) -> dict[str, Any]:
         """What this rank has counted."""
