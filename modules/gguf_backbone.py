@@ -140,9 +140,9 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
     from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
 
     print(f"Dequantising {source.name} into {folder}, once.", file=sys.stderr, flush=True)
-    beside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed: the lock is ours
-    beside.mkdir(parents=True)
+    writing = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)  # of a process that was killed: the lock is ours
+    writing.mkdir(parents=True)
     try:
         with _readable(source):
             reader = GGUFReader(source)
@@ -150,27 +150,27 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
             model = _model_without_weights(config)
             processor = _processor(reader, config)
             names = get_gguf_hf_weights_map(model, processor)
-            _tokenizer(source, reader).save_pretrained(beside)
-        _write_config(config, beside)
+            _tokenizer(source, reader).save_pretrained(writing)
+        _write_config(config, writing)
         shards = _shards(source, model, names, reader)
-        types = _write_weights(source, shards, processor, beside)
-        files = {file.name: file.stat().st_size for file in sorted(beside.iterdir())}
+        types = _write_weights(source, shards, processor, writing)
+        files = {file.name: file.stat().st_size for file in sorted(writing.iterdir())}
         made_with = {name: version(name) for name in ("gguf", "transformers")}
         write_json(
-            beside / RECORD,
+            writing / RECORD,
             {"layout": _LAYOUT, "file": source.name, "size": source.stat().st_size}
             | about
             | {"quantisation": types, "made_with": made_with, "files": files},
         )
         shutil.rmtree(folder, ignore_errors=True)
-        beside.replace(folder)
+        writing.replace(folder)
     except (OSError, SafetensorError) as error:  # the second is what a full disk raises in there
         raise ValueError(
             f"{source.name} could not be dequantised into {folder} ({error}). Free some space there, or name "
             "another folder in CODEQUARRY_CACHE."
         ) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(writing, ignore_errors=True)
 
 
 @contextmanager

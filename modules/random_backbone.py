@@ -63,14 +63,14 @@ def write_random_backbone(
         pad_token_id=tokenizer.pad_token_id,
         dtype=dtype,
     )
-    beside = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)
+    writing = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
     model = Qwen2Model._from_config(config, dtype=dtype)
     if as_bag_of_words:
         _as_bag_of_words(model)
-    model.save_pretrained(beside)
-    tokenizer.save_pretrained(beside)
-    beside.replace(folder)
+    model.save_pretrained(writing)
+    tokenizer.save_pretrained(writing)
+    writing.replace(folder)
     return folder
 
 

@@ -1,7 +1,6 @@
 """The vectors of a teacher for the texts of a run: the model to match (`objective.matching`)."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast
-from codequarry.common.files import cache_folder, text_sha256, write_json
+from codequarry.common.files import atomic_path, cache_folder, text_sha256, write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 
@@ -167,14 +166,10 @@ def _write(folder: Path, digests: Sequence[bytes], vectors: npt.NDArray[np.float
             "vector": pyarrow.FixedSizeListArray.from_arrays(vectors.reshape(-1), vectors.shape[1]),
         }
     )
-    # Named after what is in it: of two runs that compute the same part at once, either may come last.
+    # Named after its content: of two runs that compute the same part at once, either may come last.
     file = folder / f"{text_sha256(b''.join(digests).hex()).hex()[:24]}.parquet"
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        parquet.write_table(table, beside, compression="none", use_dictionary=False)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic_path(file) as temporary:
+        parquet.write_table(table, temporary, compression="none", use_dictionary=False)
 
 
 def _read(file: Path) -> tuple[list[bytes], npt.NDArray[np.float16]]:

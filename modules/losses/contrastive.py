@@ -49,7 +49,7 @@ class Objective(MiniBatchLoss):
     last_terms: what each term added to the last loss, as tensors without gradient; they sum to it.
 
     The batch: columns `query`, `document` and any number of mined negatives, tokenised, padded on the right
-    or packed. Beside the model's input a column holds `text_id (pairs,)`, equal for equal texts, where a
+    or packed. As well as the model's input a column holds `text_id (pairs,)`, equal for equal texts, where a
     `same_…` is on, and `teacher (pairs, dim)` where matching is. Returns a scalar.
 
     Raises ValueError for a single column, and where one of the two is missing or does not fit.
