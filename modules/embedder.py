@@ -53,6 +53,8 @@ class CodeEmbedder(SentenceTransformer):
     }
 
     def _post_init(self) -> None:
+        # The end of `__init__`, where sentence-transformers' own families replace modules. It calls every
+        # module's `on_model_ready` (private, read in 6.2.0; there is no public hook before that one).
         for module in self.children():
             if type(module) is Transformer:
                 module.__class__ = InstructionPrefix
@@ -151,6 +153,7 @@ class CodeEmbedder(SentenceTransformer):
 
     def _create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: `model_card` renders the card from results; the stock one would query the Hub."""
+        # Private, called by every save; the trainer (6.2.0) has no way to pass `create_model_card=False`.
 
     @property
     def fingerprint(self) -> str:

@@ -274,6 +274,7 @@ def _float32(model: CodeEmbedder) -> Iterator[None]:
 def position_offset(model: CodeEmbedder) -> int:
     """The position of a text's first token: 0, or `padding_idx + 1` in models of RoBERTa's family."""
     transformer: Any = model[0]
+    # Private: what sentence-transformers (read in 6.2.0) adds to positions when it packs for flash attention.
     return int(transformer._infer_flatten_position_offset())
 
 

@@ -85,7 +85,7 @@ class Matching:
 class LossTerms:
     """InfoNCE, and what is added to it. Temperature and Matryoshka dimensions are fields of the recipe."""
 
-    directions: tuple[Direction, ...] = ("query_to_doc",)  # what is compared; see modules/losses/info_nce.py
+    directions: tuple[Direction, ...] = ("query_to_doc",)  # what is compared; see modules/losses/__init__.py
     partition: Partition = "joint"  # one softmax over all directions, or one for each
     hardness: Hardness = "none"  # which negatives weigh more the nearer they are
     hardness_strength: float = 0.0  # times cosine, added to a negative's logit; EmbeddingGemma: 5
