@@ -29,8 +29,8 @@ from codequarry.modules.build import build_model
 from codequarry.modules.tasks import SIDES
 from codequarry.recipes.read import read_recipe
 from codequarry.recipes.schema import Recipe
-from codequarry.training.arguments import training_arguments
 from codequarry.training.batch_sampler import NoTextTwice, OneTaskPerBatch
+from codequarry.training.build import training_arguments
 
 Format = Literal["fp32", "bf16"]
 

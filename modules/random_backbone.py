@@ -9,7 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2Model, Qwen2Tokenizer, set_seed
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen2Model,
+    Qwen2Tokenizer,
+    set_seed,
+)
 
 from codequarry.modules.backbone import DecoderShape
 
@@ -89,3 +96,9 @@ def _as_bag_of_words(model: Qwen2Model) -> None:
     for name, weights in model.named_parameters():
         if name.endswith("mlp.down_proj.weight"):
             weights.zero_()
+
+
+def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, for random weights on a real vocabulary."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    return tokenizer

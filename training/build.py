@@ -87,20 +87,17 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
     on a model with projections.
     """
     from sentence_transformers.sentence_transformer.modules import Dense
-    from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
     from codequarry.modules.build import build_model
     from codequarry.modules.precision import stored_weights
-    from codequarry.modules.random_backbone import train_tokenizer, write_random_backbone
+    from codequarry.modules.random_backbone import read_tokenizer, train_tokenizer, write_random_backbone
 
     backbone = recipe.backbone.name
     if recipe.backbone.weights == "random" and recipe.backbone.shape is not None:
         folder, shape = out / "backbone", recipe.backbone.shape
         if not folder.exists():
-            if recipe.backbone.tokenizer is not None:
-                tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(recipe.backbone.tokenizer)
-            else:
-                tokenizer = train_tokenizer(texts, shape.vocabulary)
+            known = recipe.backbone.tokenizer
+            tokenizer = read_tokenizer(known) if known else train_tokenizer(texts, shape.vocabulary)
             write_random_backbone(folder, shape, tokenizer, seed=recipe.seed, as_bag_of_words=True)
         backbone = str(folder)
     model = build_model(
