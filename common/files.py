@@ -46,6 +46,11 @@ def write_json(path: Path, record: Any) -> None:
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """The value in a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def cache_folder(name: str = "") -> Path:
     """`name` in the folder that the variable CODEQUARRY_CACHE names, or else in the user's cache folder."""
     from platformdirs import user_cache_dir  # not needed to start a command

@@ -1,6 +1,6 @@
-"""Load a release in a fresh process of every runtime that an interpreter has, and judge its vectors.
+"""Read a release in a new process per runtime that an interpreter has, and compare the vectors.
 
-A process runs one of `runners` alone in an empty folder, so that nothing of codequarry can help it.
+The process runs `runner.py` in an empty folder, so that it finds nothing of codequarry.
 """
 
 import json
@@ -17,34 +17,33 @@ from typing import Any
 
 import numpy as np
 
+from codequarry.common.files import read_json
 from codequarry.inference.encoder import unit_vectors
-from codequarry.release import runners
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of runtime: its name, the program that runs it, the packages it takes, the file it reads."""
+    """A kind of runtime: its name, the packages it takes, the files it reads."""
 
     name: str
-    program: str
     packages: tuple[str, ...]
     reads: str = "model*.safetensors"
 
 
 KINDS = (
-    Kind("sentence-transformers", "with_sentence_transformers.py", ("sentence_transformers",)),
-    Kind("transformers", "with_transformers.py", ("transformers", "torch")),
-    Kind("onnxruntime", "with_onnxruntime.py", ("onnxruntime", "transformers"), "onnx/*.onnx"),
-    Kind("openvino", "with_openvino.py", ("openvino", "transformers"), "onnx/model.onnx"),
-    Kind("llama-cpp-python", "with_llama_cpp.py", ("llama_cpp",), "*.gguf"),
+    Kind("sentence-transformers", ("sentence_transformers",)),
+    Kind("transformers", ("transformers", "torch")),
+    Kind("onnxruntime", ("onnxruntime", "transformers"), "onnx/*.onnx"),
+    Kind("openvino", ("openvino", "transformers"), "onnx/model.onnx"),
+    Kind("llama-cpp-python", ("llama_cpp",), "*.gguf"),
 )
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What one runtime made of a release, in one precision.
+    """The comparison of one runtime in one precision.
 
-    kind: such as `sentence-transformers`. versions: of it and what it stands on; {} if it did not get so far.
+    kind: such as `sentence-transformers`. versions: of it and the packages below; {} where it failed earlier.
     worst_absolute_difference, worst_cosine: over the texts that are held to a tolerance.
     problems, exceptions: sentences that name this runtime.
     """
@@ -61,7 +60,11 @@ class Runtime:
     @property
     def name(self) -> str:
         """Such as `sentence-transformers 3.4.1 with transformers 4.57.6`, or the interpreter if it failed."""
-        return _name(self.kind, self.versions) if self.versions else f"{self.kind} of {self.python}"
+        if not self.versions:
+            return f"{self.kind} of {self.python}"
+        below = [f"{name} {version}" for name, version in self.versions.items()]
+        below = [text for text in below[1:] if not text.startswith("torch ")]
+        return f"{self.kind} {self.versions[self.kind]}" + (f" with {', '.join(below)}" if below else "")
 
 
 def runtimes(folder: Path, python: Path) -> list[Runtime]:
@@ -85,21 +88,18 @@ def runtimes(folder: Path, python: Path) -> list[Runtime]:
 
 
 def reload(folder: Path, python: Path, kind: Kind) -> list[Runtime]:
-    """Embed the golden texts with one runtime; a row a precision, or one with a problem."""
+    """Embed the golden texts with one runtime: a row per precision, or one with a problem."""
     with tempfile.TemporaryDirectory() as alone:
-        for program in Path(runners.__file__).parent.glob("*.py"):
-            shutil.copy(program, alone)
-        Path(alone, "__init__.py").unlink()
-        done = _run([python, kind.program, folder.resolve(), "out.npz"], alone)
+        shutil.copy(Path(__file__).with_name("runner.py"), alone)
+        done = _run([python, "runner.py", kind.name, folder.resolve(), "out.npz"], alone)
         if done.returncode != 0:
             problem = f"{kind.name} of {python} could not load the folder and encode with it: {_ending(done)}"
             return [Runtime(kind.name, python, problems=(problem,))]
         versions = json.loads(done.stdout.splitlines()[-1])
         with np.load(Path(alone, "out.npz")) as arrays:
-            passes = {name: arrays[name] for name in arrays}
-    golden = json.loads((folder / "golden_vectors.json").read_text(encoding="utf-8"))
+            passes = dict(arrays)
     try:
-        found = distances(golden, passes)
+        found = distances(read_json(folder / "golden_vectors.json"), passes)
     except ValueError as error:
         problem = f"{kind.name} of {python} gave other vectors than were asked for: {error}"
         return [Runtime(kind.name, python, problems=(problem,))]
@@ -134,14 +134,13 @@ class Distance:
 def _judge(
     kind: Kind, python: Path, versions: Mapping[str, str], precision: str, found: Sequence[Distance]
 ) -> Runtime:
-    tolerance, name = TOLERANCES[precision], _name(kind.name, versions)
+    tolerance, name = TOLERANCES[precision], Runtime(kind.name, python, versions=versions).name
     problems: list[str] = []
     exceptions: dict[str, str] = {}
     held: list[Distance] = []
     for one in found:
         within = tolerance.allows(one)
-        known = None if within else known_difference(kind.name, versions[kind.name], one.kind)
-        if known:
+        if not within and (known := known_difference(kind.name, versions[kind.name], one.kind)):
             exceptions[one.kind] = f"{name} {known.why}."
             continue
         held.append(one)
@@ -157,11 +156,6 @@ def _judge(
         tuple(problems),
         tuple(exceptions.values()),
     )
-
-
-def _name(kind: str, versions: Mapping[str, str]) -> str:
-    below = [f"{name} {version}" for name, version in versions.items() if name not in (kind, "torch")]
-    return f"{kind} {versions[kind]}" + (f" with {', '.join(below)}" if below else "")
 
 
 def _installed(python: Path) -> set[str]:
@@ -199,19 +193,19 @@ def _ending(done: "subprocess.CompletedProcess[str]") -> str:
 
 
 def _error_line(stderr: str) -> str:
-    # An error's message may go on for lines; its first line says what it is.
+    # An error's message may have many lines; its first line says what it is.
     lines = stderr.strip().splitlines() or ["no message"]
     return next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception):", line)), lines[-1])
 
 
 def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Distance]:
-    """Compare each pass, and for one that gives whole vectors only every smaller dimension of it.
+    """Compare each pass with the golden vectors, in every smaller dimension too where it has full size only.
 
     Arguments:
         golden: what `golden_vectors.json` holds.
-        passes: arrays (texts, dim) by `precision padding batch dim`, as `runners` write them.
+        passes: arrays (texts, dim) by `precision padding batch dim`, as `runner.py` writes them.
 
-    Raises ValueError for a pass that has not one vector a text.
+    Raises ValueError for a pass that has not one vector per text.
 
     >>> worst = max(distances(golden, np.load("out.npz")), key=lambda found: found.absolute_difference)
     """
@@ -227,7 +221,7 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
             raise ValueError(
                 f"pass {name!r} has the shape {vectors.shape}; there are {len(rows)} golden texts."
             )
-        # What a client does that wants fewer numbers than the runtime gives: cut, back to length 1.
+        # As a client does that wants fewer dimensions than the runtime gives: cut, back to length 1.
         own_cut = f"{precision} {padding} {batch} {dims[-1]}" in passes
         for dim in [int(width)] if own_cut else [dim for dim in dims if dim <= int(width)]:
             cut, answer = unit_vectors(expected[:, :dim]), vectors[:, :dim].astype(np.float64)
@@ -237,18 +231,9 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
             for kind, members in kinds.items():
                 # NaN must not hide behind another text: it is the largest there is.
                 worst = max(members, key=lambda text: (np.isnan(difference[text]), difference[text]))
-                found.append(
-                    Distance(
-                        kind,
-                        precision,
-                        padding,
-                        int(batch),
-                        dim,
-                        float(difference[members].max()),
-                        float(cosine[members].min()),
-                        rows[worst]["text"][:60],
-                    )
-                )
+                far, near = float(difference[members].max()), float(cosine[members].min())
+                text = rows[worst]["text"][:60]
+                found.append(Distance(kind, precision, padding, int(batch), dim, far, near, text))
     return found
 
 
@@ -270,7 +255,7 @@ class Tolerance:
         return near and (self.cosine is None or found.cosine >= self.cosine)
 
     def miss(self, found: Distance) -> str:
-        """How far `found` is, beside what is allowed."""
+        """How far `found` is, and what is allowed."""
         if self.absolute_difference is not None:
             far, allowed = found.absolute_difference, self.absolute_difference
             return f"{far:.1e} from the golden vector, {allowed:.0e} allowed,"
@@ -319,7 +304,7 @@ KNOWN_DIFFERENCES = (
 
 
 def known_difference(runtime: str, version: str, kind: str) -> KnownDifference | None:
-    """The row that excuses texts of `kind` in this version of a runtime, if there is one."""
+    """The row that excuses texts of `kind` in this version of a runtime; None where there is none."""
     major = int(version.partition(".")[0])
     for row in KNOWN_DIFFERENCES:
         if (row.runtime, row.kind) == (runtime, kind) and (row.until is None or major < row.until):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codequarry.release import runners, runtimes
+from codequarry.release import runner, runtimes
 from codequarry.release.runtimes import (
     KINDS,
     KNOWN_DIFFERENCES,
@@ -18,22 +18,35 @@ from codequarry.release.runtimes import (
 
 STOCK = KINDS[0]
 
-BESIDE = {"golden_passes"}  # copied along
+RUNNER = ast.parse(Path(runner.__file__).read_text())
+
+
+def imported(statements):
+    """The packages that these statements import, those in functions too, without the standard library."""
+    found = set()
+    for node in (inner for statement in statements for inner in ast.walk(statement)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+    return found - set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_program_imports_nothing_of_ours_and_no_more_than_its_runtime(kind):
-    tree = ast.parse((Path(runners.__file__).parent / kind.program).read_text())
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.partition(".")[0])
-    # torch and transformers come with sentence-transformers; they are asked for their versions. safetensors
-    # comes with transformers.
-    along = {"numpy", "torch", "transformers"} if kind is STOCK else {"numpy", "safetensors"}
-    assert imported - set(sys.stdlib_module_names) - BESIDE - along == set(kind.packages) - along
+def test_the_runner_imports_for_a_runtime_no_more_than_its_packages(kind):
+    function, versions = runner.RUNTIMES[kind.name]
+    (code,) = [node for node in RUNNER.body if getattr(node, "name", "") == function.__name__]
+    # safetensors comes with transformers; transformers and torch come with sentence-transformers, and are
+    # asked for their versions.
+    assert imported([code]) - {"safetensors"} == set(kind.packages)
+    assert set(versions) - ({"transformers", "torch"} if kind is STOCK else set()) == set(kind.packages)
+
+
+def test_the_runner_imports_nothing_of_ours_and_only_numpy_for_every_runtime():
+    functions = {function.__name__ for function, _ in runner.RUNTIMES.values()}
+    shared = [node for node in RUNNER.body if getattr(node, "name", "") not in functions]
+    assert imported(shared) == {"numpy"}
+    assert runner.RUNTIMES.keys() == {kind.name for kind in KINDS}
 
 
 def test_an_interpreter_that_does_not_exist_is_named(built):
