@@ -110,7 +110,7 @@ def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_adapter(arguments: argparse.Namespace) -> None:
     """Pack the adapter, and say how it is loaded."""
-    from codequarry.release.adapter import pack_adapter
+    from codequarry.release.build import pack_adapter
 
     load_as = arguments.load_as or str(arguments.out)
     pack_adapter(

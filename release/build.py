@@ -1,6 +1,6 @@
 """Run folder in, release folder out: laid out, with card, licence, record, golden vectors and manifest.
 
-A release appears under its name in one rename.
+A release, or the adapter of a run by itself, appears under its name in one rename.
 """
 
 import shutil
@@ -10,10 +10,11 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import codequarry
-from codequarry.common.files import in_one_step, write_json
-from codequarry.model_card.render import render
-from codequarry.release.card import card_of, write_eval_results
-from codequarry.release.golden import write_golden
+from codequarry.common.files import in_one_step, write_json, write_text
+from codequarry.model_card.render import render, render_adapter
+from codequarry.modules.adapter_folder import BASE, load_adapter_folder, read_base
+from codequarry.release.card import CARD, card_of, write_eval_results
+from codequarry.release.golden import golden_rows, write_golden, write_golden_rows
 from codequarry.release.layout import HANDLER, handler_source, write_layout
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.onnx import OnnxPrecision, export_onnx, refuse_missing
@@ -44,9 +45,9 @@ def build(
         largest_shard: bytes of a file of weights, at most; larger weights become several files.
             These three, where None, are as `models.toml` defines what the run's recipe makes (see
             `definition_for`); where it defines nothing, fp32, as on disk, and 5 GB.
-        onnx: precisions, `fp32` or `int8`, in which the whole model is exported beside the weights.
+        onnx: precisions, `fp32` or `int8`, in which the whole model is exported to `onnx/`.
         results, decontamination: for the card, as in `card_of`; where None, it says "not measured".
-        replace: take the place of an older release in `out`, in one step at the end.
+        replace: replace an older release in `out`, in one step at the end.
         progress: say on stderr what is being done.
 
     Raises ValueError for a run that is not finished or cannot be released (see `RunFolder`), an `out` that
@@ -59,7 +60,7 @@ def build(
     if (defined := definition_for(source.recipe)) is not None:
         dtype, in_memory = dtype or defined.dtype, in_memory or defined.in_memory
         largest_shard = largest_shard or defined.max_shard_bytes
-    dtype = dtype or "fp32"
+    dtype, shard = dtype or "fp32", largest_shard or LARGEST_SHARD
     out = Path(out).resolve()
     card = card_of(
         source,
@@ -73,13 +74,10 @@ def build(
 
     with in_one_step(out, replace=replace, mark=MANIFEST) as building:
         _say(progress, f"weights in {dtype}, tokenizer and configuration")
-        shard = largest_shard or LARGEST_SHARD
         write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=shard)
-        write_json(building / "training.json", source.training)
-        (building / "README.md").write_text(rendered, encoding="utf-8")
+        _write_papers(building, source, rendered)
         if card.results is not None:
             write_eval_results(building, card.results)
-        shutil.copyfile(licence_file(), building / "LICENSE")
         shutil.copyfile(handler_source(), building / HANDLER)
         if onnx:
             _say(progress, f"ONNX, {' and '.join(onnx)}")
@@ -91,11 +89,66 @@ def build(
     return out
 
 
+def pack_adapter(
+    run: Path, out: Path, *, load_as: str, results: Path | None = None, decontamination: Path | None = None
+) -> None:
+    """Write the adapter of `run` to `out`, as `codequarry.load` reads it, its weights in bf16.
+
+    An adapter that is there is replaced.
+
+    Arguments:
+        run: a folder that `train.py` finished with a `[lora]` table.
+        load_as: what a user passes to `codequarry.load`.
+        results, decontamination: as in `card_of`.
+
+    Raises ValueError for a run without an adapter, and for a folder that holds something else.
+
+    >>> pack_adapter(Path("runs/0.5b"), Path("models/0.5b-lora"), load_as="0.5b")
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    adapter = run / "adapter"
+    if not (adapter / BASE).is_file():
+        raise ValueError(f"{run} holds no adapter ({adapter / BASE} is missing): pass a finished LoRA run.")
+    if out.exists() and not (out / BASE).is_file():
+        raise ValueError(f"{out} exists and holds no adapter: choose another folder.")
+    finished = RunFolder.read(run)
+    card = card_of(
+        finished,
+        load_as=load_as,
+        dtype="bf16",
+        in_memory="fp32",
+        results=results,
+        decontamination=decontamination,
+    )
+    with in_one_step(out, replace=True, mark=BASE) as building:
+        for name in ("adapter_config.json", BASE):
+            shutil.copyfile(adapter / name, building / name)
+        stored = load_file(adapter / "adapter_model.safetensors")
+        weights = building / "adapter_model.safetensors"
+        save_file(
+            {name: tensor.to(torch.bfloat16) for name, tensor in stored.items()},
+            weights,
+            metadata={"format": "pt"},
+        )
+        text = render_adapter(card, sha256=read_base(building).sha256, size=weights.stat().st_size)
+        _write_papers(building, finished, text)
+        rows = golden_rows(load_adapter_folder(building, device="cpu"))
+        write_golden_rows(building, rows, finished.dims, finished.prompt_family)
+
+
+def _write_papers(folder: Path, run: RunFolder, card: str) -> None:
+    write_json(folder / "training.json", run.training)
+    write_text(folder / CARD, card)
+    shutil.copyfile(licence_file(), folder / "LICENSE")
+
+
 def licence_file() -> Path:
-    # A checkout has the file beside the package, a wheel in its metadata.
-    beside = Path(codequarry.__file__).with_name("LICENSE")
-    if beside.is_file():
-        return beside
+    """The package's LICENSE: in a checkout it lies in the package, in a wheel in its metadata."""
+    in_package = Path(codequarry.__file__).with_name("LICENSE")
+    if in_package.is_file():
+        return in_package
     try:
         listed = files("codequarry") or []
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Golden vectors: what a release answers to a fixed set of awkward texts, kept beside the weights.
+"""Golden vectors: the vectors of a release for a fixed set of awkward texts, stored with its weights.
 
-Whoever loads the folder later, with another library version or another server, can tell in seconds whether
-it still means the same. The file is JSON because servers take every `*.safetensors` in a folder for weights.
+A later reader of the folder, with another library version or another server, compares with them in seconds.
+The file is JSON because servers take every `*.safetensors` in a folder for weights.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from codequarry.common.files import read_json, write_text
 from codequarry.modules.tasks import SIDES, TASKS, PromptFamily, family_of, prompt_name
 from codequarry.release.server_requirements import is_number
 from codequarry.release.trained_run import family_trained_with
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 GOLDEN = "golden_vectors.json"
 
-# What a text puts to the test. `ordinary` texts give the same vector everywhere; the others are where
-# runtimes are known to differ, so that `verify` can name the difference instead of drowning in it.
+# What a text tests. `ordinary` texts have the same vector everywhere; runtimes are known to differ on the
+# others, and `verify` names that difference.
 Kind = Literal["ordinary", "special_tokens", "outer_whitespace", "decomposed"]
 
 _SHORT = {
@@ -44,23 +45,14 @@ _NON_ASCII = "gr\u00f6\u00dfe = 1  # \u0440\u0430\u0437\u043c\u0435\u0440, \u592
 _DECOMPOSED = "gro\u0308\u00dfe = 'cafe\u0301'"
 
 _LOOK_ALIKES = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "[CLS]",
-    "[SEP]",
-    "[PAD]",
-    "[MASK]",
-    "<s>",
-    "</s>",
-    "<pad>",
-    "<eos>",
-)
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "<s>", "</s>",
+    "<pad>", "<eos>",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class GoldenText:
-    """One text, the name of the prompt that goes in front of it, and what it puts to the test."""
+    """One text, the name of its prompt, and what it tests."""
 
     prompt_name: str
     text: str
@@ -103,39 +95,28 @@ def write_golden(folder: Path) -> None:
     model = SentenceTransformer(
         str(folder), device="cpu", model_kwargs={"dtype": "float32"}, local_files_only=True
     )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    family = family_of(model.prompts)
-    write_golden_rows(folder, golden_rows(model), config["matryoshka_dimensions"], family)
+    dims = read_json(folder / "config.json")["matryoshka_dimensions"]
+    write_golden_rows(folder, golden_rows(model), dims, family_of(model.prompts))
 
 
 def golden_rows(model: "SentenceTransformer") -> list[dict[str, Any]]:
     """The golden texts of a model with its unit vectors of full size."""
-    texts = golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens))
     rows = []
-    for text in texts:
-        vector = model.encode([text.text], prompt_name=text.prompt_name, show_progress_bar=False)[0]
-        rows.append(
-            {
-                "prompt_name": text.prompt_name,
-                "kind": text.kind,
-                "text": text.text,
-                # Nine decimals keep float32 of numbers below 1 to half a unit in the ninth.
-                "vector": [round(float(number), 9) for number in vector],
-            }
-        )
+    for one in golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens)):
+        (vector,) = model.encode([one.text], prompt_name=one.prompt_name, show_progress_bar=False)
+        # Nine decimals keep float32 of numbers below 1 to half a unit in the ninth.
+        numbers = [round(float(number), 9) for number in vector]
+        rows.append({"prompt_name": one.prompt_name, "kind": one.kind, "text": one.text, "vector": numbers})
     return rows
 
 
 def write_golden_rows(
     folder: Path, rows: Sequence[Mapping[str, Any]], dims: Sequence[int], family: PromptFamily
 ) -> None:
-    """Write `golden_vectors.json`.
-
-    The vector of a Matryoshka dimension is the first numbers of the full one, brought back to length 1.
-    """
+    """Write `golden_vectors.json`; smaller dimensions are cut from its full vectors and normalised again."""
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     head = json.dumps({"prompts": family.prompts(), "dims": list(dims)}, ensure_ascii=False)
-    (folder / GOLDEN).write_text(f'{head[:-1]}, "rows": [\n{lines}\n]}}\n', encoding="utf-8")
+    write_text(folder / GOLDEN, f'{head[:-1]}, "rows": [\n{lines}\n]}}\n')
 
 
 _AS_BUILT = "it was edited, or another version of codequarry built the release (its card names it)"
@@ -149,17 +130,16 @@ def check_golden(folder: Path) -> list[str]:
     from transformers import AutoTokenizer
 
     try:
-        golden = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
+        golden = read_json(folder / GOLDEN)
         rows = {(row["prompt_name"], row["text"], row["kind"]): row["vector"] for row in golden["rows"]}
         dims, saved = golden["dims"], golden["prompts"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"{GOLDEN} cannot be read ({type(error).__name__}: {error})."]
-    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    trained = read_json(folder / "config.json")["matryoshka_dimensions"]
     problems = []
-    if dims != config["matryoshka_dimensions"]:
-        problems.append(f"{GOLDEN} has dims {dims}, config.json {config['matryoshka_dimensions']}.")
-    if saved != family_trained_with(training).prompts():
+    if dims != trained:
+        problems.append(f"{GOLDEN} has dims {dims}, config.json {trained}.")
+    if saved != family_trained_with(read_json(folder / "training.json")).prompts():
         problems.append(f"{GOLDEN} has other prompts than the tasks: {_AS_BUILT}.")
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     texts = golden_texts(tokenizer.model_max_length, tuple(tokenizer.all_special_tokens))
@@ -169,7 +149,7 @@ def check_golden(folder: Path) -> list[str]:
             f"{GOLDEN} lacks {len(lacking)} of {len(texts)} texts, such as {lacking[0].text[:40]!r} with the "
             f"prompt {lacking[0].prompt_name}: {_AS_BUILT}."
         )
-    size = config["matryoshka_dimensions"][0]
+    size = trained[0]
     wrong = [text for (_, text, _), vector in rows.items() if not _is_unit(vector, size)]
     if wrong:
         problems.append(

@@ -1,8 +1,8 @@
 """The one layout every consumer reads, written from a run folder.
 
 sentence-transformers 6 saves what sentence-transformers 3, text-embeddings-inference and older vLLM cannot
-read: new class names, a pooling config of one word, no `max_seq_length`. The layout before 5.4 is read by all
-of them, with the same vectors, so that is what a release holds.
+read: new class names, a pooling config of one word, no `max_seq_length`. All of them read the layout before
+5.4, with the same vectors, so a release holds that one.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from codequarry.common.files import write_json
 from codequarry.modules.embedder import add_legacy_fields
 from codequarry.release.golden import GOLDEN
 from codequarry.release.manifest import MANIFEST
-from codequarry.release.module_list import DENSE_WEIGHTS, LEGACY_PREFIX, PLAIN, POOLING_FLAGS, places
+from codequarry.release.module_list import DENSE_WEIGHTS, PLAIN, POOLING_FLAGS, module_rows, places
 from codequarry.release.tokenizer import write_tokenizer
 from codequarry.release.trained_run import RunFolder
 from codequarry.release.weights import LARGEST_SHARD, TORCH_NAMES, Dtype, write_weights
@@ -53,13 +53,7 @@ def write_layout(
     _write_config(run, out / "config.json", in_memory)
     write_tokenizer(run.folder, out, max_length=run.max_length)
     modules = places([name for name, _ in run.modules])
-    write_json(
-        out / "modules.json",
-        [
-            {"idx": index, "name": str(index), "path": path, "type": LEGACY_PREFIX + name}
-            for index, (name, path) in enumerate(modules)
-        ],
-    )
+    write_json(out / "modules.json", module_rows(modules))
     write_json(out / "sentence_bert_config.json", {"max_seq_length": run.max_length, "do_lower_case": False})
     (out / "1_Pooling").mkdir()
     write_json(
@@ -94,8 +88,7 @@ def write_layout(
 
 def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
     # Every reader turns the weights into the type named here: transformers 4 and 5, and servers.
-    # `dims` and the pooling were read from this same file by RunFolder; they are written anew so that they
-    # also stand in the release of a run which left one of them out.
+    # RunFolder read `dims` from this same file; it is written again for a run that left it out.
     config = dict(run.config) | {
         "dtype": TORCH_NAMES[in_memory],
         "matryoshka_dimensions": list(run.dims),
@@ -144,13 +137,14 @@ _LAYOUT = {
     *PAPERS,
 }
 
-# text-embeddings-inference and transformers.js look for these; a graph past 2 GB has its weights beside it.
+# text-embeddings-inference and transformers.js look for these; a graph past 2 GB has its weights in files of
+# the same name with a suffix.
 _GRAPHS = ("onnx/model.onnx", "onnx/model_quantized.onnx")
 
 # What no library loads: prose, tables, pictures.
 _HARMLESS = {".csv", ".md", ".pdf", ".png", ".svg", ".yaml", ".yml"}
 
-# Told apart by checks of their own, with sentences of their own.
+# Checked elsewhere, with other messages.
 _ELSEWHERE = (".py", ".jinja")
 
 
@@ -159,16 +153,15 @@ def check_file_names(folder: Path, classes: Sequence[str] = PLAIN) -> list[str]:
 
     classes: of the release's modules, in order.
 
-    transformers and sentence-transformers look for many files more than a release has, such as
-    `adapter_config.json`, `added_tokens.json` or `pytorch_model.bin`, and take what they find.
+    transformers and sentence-transformers look for many more files, such as `adapter_config.json`,
+    `added_tokens.json` or `pytorch_model.bin`, and read those they find.
     """
     problems = [
         f"{name} is missing or empty; every release has one."
         for name in PAPERS
         if not (folder / name).is_file() or not (folder / name).stat().st_size
     ]
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    names = [path.relative_to(folder).as_posix() for path in files]
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     of_modules = {f"{path}/config.json" for _, path in places(classes)}
     of_modules |= {f"{path}/{DENSE_WEIGHTS}" for name, path in places(classes) if name == "Dense"}
     return problems + [

@@ -1,18 +1,21 @@
 """`manifest.json`: the size and sha256 of every other file of a release, and what no longer matches them."""
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
+
+from codequarry.common.files import read_json, write_json
 
 MANIFEST = "manifest.json"
 
 
 def write_manifest(folder: Path) -> None:
     """Write `manifest.json` over every other file below `folder`."""
-    files = {name: _entry(folder / name) for name in _names(folder) if (folder / name).is_file()}
-    text = json.dumps({"algorithm": "sha256", "files": files}, indent=2) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    files = {
+        name: {"size": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
+        for name in _names(folder)
+        if (folder / name).is_file()
+    }
+    write_json(folder / MANIFEST, {"algorithm": "sha256", "files": files})
 
 
 def check_manifest(folder: Path) -> list[str]:
@@ -20,10 +23,8 @@ def check_manifest(folder: Path) -> list[str]:
     if not (folder / MANIFEST).is_file():
         return [f"{MANIFEST} is missing: this is not a folder that `codequarry release build` finished."]
     try:
-        listed: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))[
-            "files"
-        ]
-        expected = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in listed.items()}
+        listed = read_json(folder / MANIFEST)["files"].items()
+        expected = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in listed}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         return [f"{MANIFEST} cannot be read ({type(error).__name__}: {error})."]
     found = set(_names(folder))
@@ -52,7 +53,3 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file's bytes, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _entry(path: Path) -> dict[str, int | str]:
-    return {"size": path.stat().st_size, "sha256": file_sha256(path)}

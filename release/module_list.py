@@ -3,12 +3,13 @@
 Classes are named as in sentence-transformers before 5.4, which every reader knows.
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from codequarry.common.files import read_json
 
 LEGACY_PREFIX = "sentence_transformers.models."
 PLAIN = ("Transformer", "Pooling", "Normalize")
@@ -23,6 +24,12 @@ POOLING_FLAGS = {
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
 }
+
+
+def pooling_modes(config: Mapping[str, Any]) -> list[str]:
+    """The modes that a `1_Pooling/config.json` of that spelling switches on."""
+    return [mode for mode, flag in POOLING_FLAGS.items() if config.get(flag)]
+
 
 DENSE_WEIGHTS = "model.safetensors"
 # What text-embeddings-inference knows (DenseActivation in its dense.rs); any other name stops its start.
@@ -46,12 +53,7 @@ class DenseLayer:
     @property
     def config(self) -> dict[str, Any]:
         """The fields of `config.json`, those that every version of sentence-transformers reads."""
-        return {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias,
-            "activation_function": self.activation_function,
-        }
+        return {name: value for name, value in asdict(self).items() if name != "path"}
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -80,9 +82,17 @@ def places(names: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, f"{index}_{name}" if index else "") for index, name in enumerate(names)]
 
 
+def module_rows(modules: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The rows of `modules.json` for (class, folder) of each module."""
+    return [
+        {"idx": index, "name": str(index), "path": path, "type": LEGACY_PREFIX + name}
+        for index, (name, path) in enumerate(modules)
+    ]
+
+
 def saved_modules(folder: Path) -> list[tuple[str, str]]:
     """(class, folder) of each row of a model's `modules.json`, the class without its package."""
-    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    rows = read_json(folder / "modules.json")
     return [(str(row["type"]).rpartition(".")[2], str(row["path"])) for row in rows]
 
 
@@ -96,7 +106,7 @@ def dense_layers(folder: Path) -> list[DenseLayer]:
 
 def _dense_layer(folder: Path, path: str) -> DenseLayer:
     file = folder / path / "config.json"
-    fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    fields: dict[str, Any] = read_json(file)
     own = {name: fields.pop(name, None) for name in ("in_features", "out_features", "bias")}
     own["bias"] = True if own["bias"] is None else own["bias"]  # as sentence-transformers reads it
     activation = fields.pop("activation_function", "torch.nn.modules.activation.Tanh")

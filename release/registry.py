@@ -1,15 +1,14 @@
 """What is released under which name: the rows of `models.toml`, typed, and whether a folder is one."""
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from codequarry.common.files import read_json
 from codequarry.modules.backbone import MINI
 from codequarry.release.module_list import saved_modules
 from codequarry.release.weights import Dtype, stored_tensors
@@ -25,7 +24,7 @@ class Definition:
     name: of its recipe too. repository: `ORG/NAME` on the Hub.
     dtype: of the weights on disk. max_shard_bytes: tensors of one weight file together, a single larger
         tensor excepted.
-    dims: numbers a vector, largest first.
+    dims: trained dimensions, largest first.
     licence: of the release, its SPDX identifier.
     files: that must be there besides the weights and the modules' configurations; others may.
     in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
@@ -51,19 +50,11 @@ def definitions() -> Mapping[str, Definition]:
     >>> definitions()["1.5b"].max_shard_bytes
     1000000000
     """
-    table = tomllib.loads(
-        resources.files("codequarry.release").joinpath("models.toml").read_text(encoding="utf-8")
-    )
+    table = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
     every = table.pop("every")
-    return MappingProxyType(
-        {
-            name: Definition(
-                name=name,
-                **every | row | {"dims": tuple(row["dims"]), "files": tuple(every["files"])},
-            )
-            for name, row in table.items()
-        }
-    )
+    every["files"] = tuple(every["files"])
+    rows = {name: every | row | {"dims": tuple(row["dims"])} for name, row in table.items()}
+    return MappingProxyType({name: Definition(name, **row) for name, row in rows.items()})
 
 
 def definition_of(repo_id: str) -> Definition | None:
@@ -99,19 +90,16 @@ def licence_of(model: str) -> str | None:
 
 def check_definition(folder: Path, definition: Definition) -> list[str]:
     """One sentence for each thing in which the release in `folder` is not `definition`; [] where it is."""
-    of_modules = (
-        [f"{path}/config.json" for _, path in saved_modules(folder)[1:]]
-        if (folder / "modules.json").is_file()
-        else []
-    )
-    needed = sorted({*definition.files, *of_modules})
-    problems = [f"{name} is missing." for name in needed if not (folder / name).is_file()]
+    needed = {*definition.files}
+    if (folder / "modules.json").is_file():
+        needed |= {f"{path}/config.json" for _, path in saved_modules(folder)[1:]}
+    problems = [f"{name} is missing." for name in sorted(needed) if not (folder / name).is_file()]
     if problems:
         return problems
-    dims = tuple(_json(folder / "config.json").get("matryoshka_dimensions") or ())
+    dims = tuple(read_json(folder / "config.json").get("matryoshka_dimensions") or ())
     if dims != definition.dims:
         problems.append(f"Its dims are {list(dims)}, defined are {list(definition.dims)}.")
-    recipe = _json(folder / "training.json").get("recipe") or {}
+    recipe = read_json(folder / "training.json").get("recipe") or {}
     base = (recipe.get("backbone") or {}).get("name")
     if definition.base_model is not None and base != definition.base_model:
         problems.append(f"It was trained on {base}, defined is {definition.base_model}.")
@@ -140,8 +128,3 @@ def _check_weights(path: Path, definition: Definition) -> list[str]:
             f"{path.name} holds {', '.join(sorted(types))}, defined is {_STORED[definition.dtype]}."
         )
     return problems
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

@@ -1,7 +1,7 @@
 """Tokenizer files that transformers 4, transformers 5 and `tokenizers` read alike.
 
-transformers 5 saves class names, lists and nulls that transformers 4 stumbles over, and the truncation of
-whichever call came last. What is written here is the small common set.
+transformers 5 saves class names, lists and nulls that transformers 4 does not read, and the truncation of the
+last call. What is written here is the small common set.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from codequarry.common.files import read_json, write_text
 from codequarry.modules.attention import Attention
 from codequarry.release.golden import golden_texts
 
@@ -37,16 +38,15 @@ def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
     A chat template is left behind, and `split_special_tokens` is always on: source code that spells out a
     special token must not become one.
     """
-    pipeline = json.loads((run / "tokenizer.json").read_text(encoding="utf-8"))
-    # A server that reads this file alone would cut or fill every text as the last call before saving did.
+    pipeline = read_json(run / "tokenizer.json")
+    # A server that reads this file alone would cut or pad every text as the last call before saving did.
     pipeline["truncation"] = pipeline["padding"] = None
     text = json.dumps(pipeline, ensure_ascii=False, separators=(",", ":"))
-    (out / "tokenizer.json").write_text(text + "\n", encoding="utf-8")
+    write_text(out / "tokenizer.json", text + "\n")
 
-    saved = json.loads((run / "tokenizer_config.json").read_text(encoding="utf-8"))
-    # transformers 4 dies of a list under transformers 5's name; both read the old name.
-    extra = saved.get("extra_special_tokens")
-    if isinstance(extra, list) and extra:
+    saved = read_json(run / "tokenizer_config.json")
+    # transformers 4 raises on a list under transformers 5's name; both read the old name.
+    if isinstance(extra := saved.get("extra_special_tokens"), list) and extra:
         saved["additional_special_tokens"] = extra
     fields = {
         key: value
@@ -56,8 +56,8 @@ def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
     fields["tokenizer_class"] = _OLD_CLASS_NAMES.get(fields["tokenizer_class"], fields["tokenizer_class"])
     fields |= _bert_normalizer(pipeline)
     fields |= {"model_max_length": max_length, "split_special_tokens": True}
-    text = json.dumps(fields, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-    (out / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    text = json.dumps(fields, indent=2, ensure_ascii=False, sort_keys=True)
+    write_text(out / "tokenizer_config.json", text + "\n")
 
 
 def _bert_normalizer(pipeline: dict[str, Any]) -> dict[str, Any]:
@@ -84,10 +84,14 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
 
     lone = Tokenizer.from_file(str(folder / "tokenizer.json"))
     full = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    config = _json(folder / "config.json")
+    config = read_json(folder / "config.json")
     problems = _truncation(folder) + _class(folder) + _rows(full.get_vocab(), config["vocab_size"])
-    problems += _end_of_sequence(lone, full.eos_token) if Attention.of(config).causal else []
-    prompts = _json(folder / "config_sentence_transformers.json")["prompts"]
+    if Attention.of(config).causal and (last := lone.encode("x").tokens[-1]) != full.eos_token:
+        problems.append(
+            f"tokenizer.json ends a text with {last!r}, not with the end-of-sequence {full.eos_token!r}, "
+            "whose vector is the embedding of a decoder."
+        )
+    prompts = read_json(folder / "config_sentence_transformers.json")["prompts"]
     forged = []
     for text in golden_texts(full.model_max_length, tuple(full.all_special_tokens)):
         joined = prompts[text.prompt_name] + text.text
@@ -100,17 +104,15 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
                 f"tokenizer.json read alone gives other ids than transformers for {text.text[:40]!r} "
                 f"(prompt {text.prompt_name})."
             )
-    exceptions = []
-    if forged:
-        exceptions.append(
-            f"{LONE_READER}: tokenizer.json cannot carry split_special_tokens, so {', '.join(forged)} "
-            "inside a text becomes that special token there; transformers reads it as ordinary characters."
-        )
-    return problems, exceptions
+    exception = (
+        f"{LONE_READER}: tokenizer.json cannot carry split_special_tokens, so {', '.join(forged)} "
+        "inside a text becomes that special token there; transformers reads it as ordinary characters."
+    )
+    return problems, [exception] if forged else []
 
 
 def _truncation(folder: Path) -> list[str]:
-    pipeline = _json(folder / "tokenizer.json")
+    pipeline = read_json(folder / "tokenizer.json")
     return [
         f"tokenizer.json carries {name}, which servers would apply to every text."
         for name in ("truncation", "padding")
@@ -121,7 +123,7 @@ def _truncation(folder: Path) -> list[str]:
 def _class(folder: Path) -> list[str]:
     import transformers
 
-    name = _json(folder / "tokenizer_config.json").get("tokenizer_class")
+    name = read_json(folder / "tokenizer_config.json").get("tokenizer_class")
     if isinstance(name, str) and hasattr(transformers, name):
         return []
     return [f"tokenizer_config.json has tokenizer_class {name!r}, which transformers does not know."]
@@ -135,18 +137,3 @@ def _rows(vocabulary: dict[str, int], rows: int) -> list[str]:
         f"The tokenizer has {len(beyond)} tokens, such as {beyond[0]!r}, past the {rows} rows of embeddings "
         "that config.json names (vocab_size)."
     ]
-
-
-def _end_of_sequence(lone: Tokenizer, eos: str | None) -> list[str]:
-    tokens = lone.encode("x").tokens
-    if eos is None or tokens[-1] != eos:
-        return [
-            f"tokenizer.json ends a text with {tokens[-1]!r}, not with the end-of-sequence {eos!r}, whose "
-            "vector is the embedding of a decoder."
-        ]
-    return []
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

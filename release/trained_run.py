@@ -1,25 +1,30 @@
-"""What a finished training run says about its model, read once and checked.
+"""The record of a finished training run, read once and checked.
 
-Everything that a release cannot hold is refused here, before a byte is written.
+Whatever a release cannot hold is refused here, before anything is written.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.files import read_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 from codequarry.release.module_list import (
     IN_WORDS,
-    POOLING_FLAGS,
     DenseLayer,
     dense_layers,
     is_releasable,
+    pooling_modes,
     saved_modules,
 )
+
+_NEEDED = (
+    "modules.json", "config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+    "tokenizer.json", "tokenizer_config.json", "training.json",
+)  # fmt: skip
 
 
 def family_trained_with(training: Mapping[str, Any]) -> PromptFamily:
@@ -67,7 +72,7 @@ class RunFolder:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """The recipe in `training.json`, as a table: what the model was asked to be."""
+        """The recipe in `training.json`, as a table."""
         recipe: dict[str, Any] | None = self.training.get("recipe")
         if not isinstance(recipe, dict):
             raise ValueError(
@@ -78,7 +83,7 @@ class RunFolder:
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """`training.json`, as the world may read it: what was done, on what data, where, in what time."""
+        """`training.json` as it is published: what was done, on what data, where, in what time."""
         return public_record(self._json("training.json"))
 
     @cached_property
@@ -123,7 +128,7 @@ class RunFolder:
         saved = self._json(f"{where}/config.json")
         if isinstance(saved.get("pooling_mode"), str):
             return str(saved["pooling_mode"])
-        modes = [mode for mode, flag in POOLING_FLAGS.items() if saved.get(flag)]
+        modes = pooling_modes(saved)
         if len(modes) != 1:
             raise ValueError(
                 f"{self.folder}/{where}/config.json switches on {', '.join(modes) or 'no mode'}: "
@@ -143,20 +148,11 @@ class RunFolder:
         return int(own or self._json("tokenizer_config.json").get("model_max_length", 0))
 
     def _json(self, name: str) -> dict[str, Any]:
-        value: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
+        value: dict[str, Any] = read_json(self.folder / name)
         return value
 
     def _refuse_unfinished(self) -> None:
-        needed = [
-            "modules.json",
-            "config.json",
-            "sentence_bert_config.json",
-            "config_sentence_transformers.json",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "training.json",
-        ]
-        missing = [name for name in needed if not (self.folder / name).is_file()]
+        missing = [name for name in _NEEDED if not (self.folder / name).is_file()]
         if not self.weight_files:
             missing.append("model.safetensors")
         if missing:
@@ -166,10 +162,8 @@ class RunFolder:
             )
 
     def _refuse_foreign_code(self) -> None:
-        rows = json.loads((self.folder / "modules.json").read_text(encoding="utf-8"))
-        types = [str(row["type"]) for row in rows]
-        foreign = [name for name in types if not name.startswith("sentence_transformers.")]
-        if foreign:
+        types = [str(row["type"]) for row in read_json(self.folder / "modules.json")]
+        if foreign := [name for name in types if not name.startswith("sentence_transformers.")]:
             raise ValueError(
                 f"{self.folder}/modules.json names {foreign[0]}, not a class of sentence-transformers: "
                 "stock libraries and servers would refuse it. "
@@ -210,8 +204,7 @@ class RunFolder:
                 f"{self.folder} has no maximum length (found {self.max_length}): set model_max_length in "
                 "tokenizer_config.json to the tokens it was trained with."
             )
-        asked = {"max_length": self.max_length, "pooling": self.pooling}
-        for name, found in asked.items():
+        for name, found in (("max_length", self.max_length), ("pooling", self.pooling)):
             if self.recipe.get(name) not in (None, found):
                 raise ValueError(
                     f"{self.folder}: the recipe says {name} {self.recipe[name]!r}, the model {found!r}. "
@@ -223,12 +216,8 @@ class RunFolder:
                 f"{self.folder}: the recipe says projections {self.recipe['projections']}, the model has "
                 f"Dense layers to {sizes}. Which one was trained cannot be told from here; train it again."
             )
-        layered = [
-            key
-            for key, value in (self.config.get("rope_parameters") or {}).items()
-            if isinstance(value, dict)
-        ]
-        if layered:
+        rope = self.config.get("rope_parameters") or {}
+        if layered := [key for key, value in rope.items() if isinstance(value, dict)]:
             raise ValueError(
                 f"{self.folder}/config.json has rope_parameters per kind of layer ({', '.join(layered)}), "
                 "which transformers 4 spells another way in each family: such a model cannot be released."

@@ -4,14 +4,13 @@ Weights larger than a shard become several files with an index that names the fi
 that transformers and the servers read. Only one shard is in memory at a time.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from codequarry.common.files import write_json
+from codequarry.common.files import read_json, write_json
 
 Dtype = Literal["fp32", "bf16"]
 TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
@@ -103,8 +102,7 @@ def write_weights(
         # safetensors leaves it to its owner alone; a server often runs as somebody else
         (folder / file).chmod(0o644)
     if len(split.filename_to_tensors) > 1:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        write_json(folder / _INDEX, index)
+        write_json(folder / _INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
     return [folder / file for file in split.filename_to_tensors]
 
 
@@ -159,12 +157,11 @@ def dtype_on_disk(folder: Path) -> Dtype:
 
 def dtype_in_memory(folder: Path) -> Dtype:
     """The type in which a reader loads a release's weights, where it asks for nothing else."""
-    named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["dtype"]
-    return "bf16" if named == TORCH_NAMES["bf16"] else "fp32"
+    return "bf16" if read_json(folder / "config.json")["dtype"] == TORCH_NAMES["bf16"] else "fp32"
 
 
 def _named(folder: Path, found: list[str]) -> dict[str, str]:
     """Tensor → file by the index; without an index the one file there may be, under no tensor's name."""
     if (folder / _INDEX).exists():
-        return dict(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].items())
+        return dict(read_json(folder / _INDEX)["weight_map"].items())
     return {"": _WHOLE} if _WHOLE in found else {}

@@ -12,7 +12,7 @@ import codequarry
 from codequarry.__main__ import main
 from codequarry.modules.adapter_folder import AdapterBase, file_of, write_base
 from codequarry.modules.build import build_model
-from codequarry.release.adapter import pack_adapter
+from codequarry.release.build import pack_adapter
 from codequarry.training.lora import add_adapter, merge_adapter, save_adapter
 
 pytest.importorskip("peft")
