@@ -1,6 +1,6 @@
 """A release's decoder as GGUF files, in a folder of their own: what llama.cpp and what is built on it read.
 
-A file says by itself how it is to be used: pooling, end-of-sequence, limit, dimensions and the prompts.
+A file holds everything its use depends on: pooling, end-of-sequence, limit, dimensions and the prompts.
 """
 
 import json
@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from codequarry.common.files import in_one_step
+from codequarry.common.files import in_one_step, read_json, write_text
 from codequarry.model_card.render import render_gguf_card
 from codequarry.modules.attention import Attention
 from codequarry.release.golden import GOLDEN
@@ -44,10 +45,10 @@ def export_gguf(
     """Write the folder `out` with a GGUF file for each of `types`, of the release in the folder `release`.
 
     `f16` holds the matrices in float16. llama.cpp makes `q8_0` and `q4_k_m` from it, and keeps more bits of
-    matrices whose rows do not divide into its blocks of 256. Beside them lie the golden vectors, a card and a
-    manifest, so that `verify` and `publish` take the folder as they take a release.
+    matrices whose rows do not divide into its blocks of 256. The folder also holds the golden vectors, a card
+    and a manifest, so that `verify` and `publish` take it as they take a release.
 
-    replace: take the place of an older GGUF folder in `out`, in one step at the end.
+    replace: replace an older GGUF folder in `out`, in one step at the end.
 
     Raises ValueError for an unknown type, a missing package, an `out` that exists, a model that is no causal
     Qwen2 decoder or has Dense layers, a tokenizer that llama.cpp does not have, and weights that float16
@@ -71,11 +72,11 @@ def export_gguf(
         card = render_gguf_card(
             release.name,
             limit=_limit(release),
-            dims=_json(release / "config.json")["matryoshka_dimensions"],
+            dims=read_json(release / "config.json")["matryoshka_dimensions"],
             prompts=_prompts(release),
             sizes={path.name: path.stat().st_size for path in sorted(building.glob("*.gguf"))},
         )
-        (building / "README.md").write_text(card, encoding="utf-8")
+        write_text(building / "README.md", card)
         write_manifest(building)
     return out
 
@@ -91,42 +92,30 @@ def refuse_missing_gguf(types: Sequence[GgufType]) -> None:
 
 def refuse_unwritable(folder: Path) -> None:
     """Raise ValueError when the model in `folder` is no causal Qwen2 decoder or has Dense layers."""
-    config = _json(folder / "config.json")
-    kind = config["model_type"]
-    if kind != "qwen2":
-        raise ValueError(
-            f"{folder} is a {kind} model; GGUF is written of Qwen2 decoders only. "
-            "Leave --gguf out; ONNX (--onnx) is there for every model."
+    config = read_json(folder / "config.json")
+    if config["model_type"] != "qwen2":
+        reason = f"is a {config['model_type']} model; GGUF is written of Qwen2 decoders only"
+    elif not Attention.of(config).causal:
+        reason = "attends both ways (is_causal is false); GGUF is written of causal decoders only"
+    elif (folder / "modules.json").is_file() and any(name == "Dense" for name, _ in saved_modules(folder)):
+        reason = (
+            "has Dense layers after the pooling, for which a GGUF file has no place: llama.cpp would give "
+            "other vectors"
         )
-    if not Attention.of(config).causal:
-        raise ValueError(
-            f"{folder} attends both ways (is_causal is false); GGUF is written of causal decoders only. "
-            "Leave --gguf out; ONNX (--onnx) is there for every model."
-        )
-    if (folder / "modules.json").is_file() and any(name == "Dense" for name, _ in saved_modules(folder)):
-        raise ValueError(
-            f"{folder} has Dense layers after the pooling, for which a GGUF file has no place: llama.cpp "
-            "would give other vectors. Leave --gguf out; ONNX (--onnx) is there for every model."
-        )
+    else:
+        return
+    raise ValueError(f"{folder} {reason}. Leave --gguf out; ONNX (--onnx) is there for every model.")
 
 
 def _write_half(release: Path, path: Path) -> None:
     import gguf
 
     refuse_unwritable(release)
-    config = _json(release / "config.json")
+    config = read_json(release / "config.json")
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN2])
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_name(release.name)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    _write_shape(writer, config)
-    _write_use(writer, release, config)
-    write_tokenizer(writer, release, config)
-    _write_tensors(writer, release, config)
-    writer.close()
-
-
-def _write_shape(writer: Any, config: dict[str, Any]) -> None:
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
@@ -135,35 +124,31 @@ def _write_shape(writer: Any, config: dict[str, Any]) -> None:
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
-
-
-def _write_use(writer: Any, release: Path, config: dict[str, Any]) -> None:
-    import gguf
-
-    # The limit the model was trained at, not the positions its backbone could count: servers cut there.
+    # The limit the model was trained at, not the positions of its backbone: servers cut there.
     writer.add_context_length(_limit(release))
     writer.add_pooling_type(gguf.PoolingType.LAST)
     writer.add_array(DIMS_KEY, config["matryoshka_dimensions"])
     for name, prompt in _prompts(release).items():
         writer.add_string(PROMPT_KEY.format(name), prompt)
+    write_tokenizer(writer, release, config)
+    _write_tensors(writer, release, config)
+    writer.close()
 
 
 def _write_tensors(writer: Any, release: Path, config: dict[str, Any]) -> None:
     """Header first, then one tensor at a time, so that no more than one is in memory."""
     import gguf
-    import torch
     from safetensors import safe_open
 
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
-    files = sorted(release.glob("model*.safetensors"))
-    shards: list[Any] = [safe_open(path, framework="pt") for path in files]
+    shards: list[Any] = [
+        safe_open(path, framework="pt") for path in sorted(release.glob("model*.safetensors"))
+    ]
     held = [(shard, name) for shard in shards for name in shard.keys()]  # noqa: SIM118
     for shard, name in held:
         shape = shard.get_slice(name).get_shape()
         kind = _stored(shape)
-        writer.add_tensor_info(
-            _gguf_name(names, name), shape, kind, int(kind.itemsize * torch.Size(shape).numel())
-        )
+        writer.add_tensor_info(_gguf_name(names, name), shape, kind, kind.itemsize * prod(shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -185,7 +170,7 @@ def _stored(shape: Sequence[int]) -> Any:
 
 
 def _gguf_name(names: Any, name: str) -> str:
-    # A release holds the decoder without a language model's head, and without its prefix.
+    # A release holds the decoder without the language model's head and prefix.
     found: str | None = names.get_name(f"model.{name}", try_suffixes=(".weight", ".bias"))
     if found is None:
         raise ValueError(f"{name} is a tensor that a Qwen2 decoder in GGUF does not have.")
@@ -195,48 +180,44 @@ def _gguf_name(names: Any, name: str) -> str:
 def _quantize(half: Path, path: Path, name: GgufType) -> None:
     import llama_cpp
 
-    wanted = llama_cpp.llama_model_quantize_default_params()
-    wanted.ftype = getattr(llama_cpp, _QUANTIZED[name])
-    with _what_llama_cpp_says() as said:
-        failed = llama_cpp.llama_model_quantize(str(half).encode(), str(path).encode(), wanted)
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = getattr(llama_cpp, _QUANTIZED[name])
+    with _llama_cpp_log() as lines:
+        failed = llama_cpp.llama_model_quantize(str(half).encode(), str(path).encode(), parameters)
     if failed:
-        raise ValueError(f"llama.cpp could not make {path.name} of {half.name}: {''.join(said[-3:]).strip()}")
+        raise ValueError(
+            f"llama.cpp could not make {path.name} of {half.name}: {''.join(lines[-3:]).strip()}"
+        )
 
 
 @contextmanager
-def _what_llama_cpp_says() -> Iterator[list[str]]:
-    # Two lines a tensor on stderr, if nobody listens.
+def _llama_cpp_log() -> Iterator[list[str]]:
+    # Without a callback it is two lines per tensor on stderr.
     import llama_cpp
 
-    said: list[str] = []
+    lines: list[str] = []
 
-    def listen(level: int, text: bytes, user_data: Any) -> None:
-        said.append(text.decode("utf-8", "replace"))
+    def append(level: int, text: bytes, user_data: Any) -> None:
+        lines.append(text.decode("utf-8", "replace"))
 
-    callback = llama_cpp.llama_log_callback(listen)  # C keeps a pointer to it, Python must keep the rest
+    callback = llama_cpp.llama_log_callback(append)  # C keeps a pointer only: it has to live until the end
     llama_cpp.llama_log_set(callback, None)
     try:
-        yield said
+        yield lines
     finally:
         llama_cpp.llama_log_set(llama_cpp._logger.llama_log_callback, None)
 
 
 def _prompts(release: Path) -> dict[str, str]:
-    prompts: dict[str, str] = _json(release / "config_sentence_transformers.json")["prompts"]
+    prompts: dict[str, str] = read_json(release / "config_sentence_transformers.json")["prompts"]
     return prompts
 
 
 def _limit(release: Path) -> int:
-    limit: int = _json(release / "sentence_bert_config.json")["max_seq_length"]
-    return limit
+    return int(read_json(release / "sentence_bert_config.json")["max_seq_length"])
 
 
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
-
-
-# What llama.cpp calls the ways it can split a text into words before merging, by their regular expression.
+# llama.cpp's names for the ways it can split a text into words before merging, by regular expression.
 _SPLITS = {
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
     r"\s+(?!\S)|\s+": "qwen2"
@@ -246,14 +227,14 @@ _SPLITS = {
 def write_tokenizer(writer: Any, release: Path, config: dict[str, Any]) -> None:
     """Put the tokenizer of the folder `release` into `writer`, a `gguf.GGUFWriter`.
 
-    Texts end with the end-of-sequence and have nothing in front. A token is special there exactly if it is
-    here. GGUF has no place for Unicode normalisation: whoever calls llama.cpp composes letters (NFC) first.
+    Texts end with the end-of-sequence and begin without a special token. The same tokens are special. GGUF
+    has no place for Unicode normalisation: callers of llama.cpp compose letters (NFC) first.
 
     Raises ValueError for a tokenizer that is not byte-level BPE with a split that llama.cpp has.
     """
     import gguf
 
-    pipeline = json.loads((release / "tokenizer.json").read_text(encoding="utf-8"))
+    pipeline = read_json(release / "tokenizer.json")
     bpe, added = pipeline["model"], {row["id"]: row for row in pipeline["added_tokens"]}
     names = {number: name for name, number in bpe["vocab"].items()}
     tokens, kinds = [], []
@@ -270,7 +251,7 @@ def write_tokenizer(writer: Any, release: Path, config: dict[str, Any]) -> None:
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in bpe["merges"]])
-    named = json.loads((release / "tokenizer_config.json").read_text(encoding="utf-8"))
+    named = read_json(release / "tokenizer_config.json")
     writer.add_eos_token_id(tokens.index(named["eos_token"]))
     writer.add_pad_token_id(tokens.index(named["pad_token"]))
     writer.add_add_bos_token(False)
@@ -303,13 +284,20 @@ def check_gguf(folder: Path) -> list[str]:
     except ImportError as error:
         raise ValueError("Reading GGUF files needs gguf: pip install 'codequarry[gguf]'") from error
     try:
-        dims = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))["dims"]
+        dims = read_json(folder / GOLDEN)["dims"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"{GOLDEN} cannot be read ({type(error).__name__})."]
     try:
-        prompts = family_trained_with(json.loads((folder / "training.json").read_text("utf-8"))).prompts()
+        prompts = family_trained_with(read_json(folder / "training.json")).prompts()
     except (OSError, ValueError, AttributeError) as error:
         return [f"training.json does not say which prompts the model has ({error})."]
+    expected = {
+        "general.architecture": "qwen2",
+        "qwen2.pooling_type": int(gguf.PoolingType.LAST),
+        "tokenizer.ggml.add_bos_token": False,
+        "tokenizer.ggml.add_eos_token": True,
+        DIMS_KEY: dims,
+    } | {PROMPT_KEY.format(name): prompt for name, prompt in prompts.items()}
     problems = []
     for path in sorted(folder.glob("*.gguf")):
         try:
@@ -317,44 +305,18 @@ def check_gguf(folder: Path) -> list[str]:
         except (OSError, ValueError, KeyError, IndexError) as error:
             problems.append(f"{path.name} cannot be read: {error}.")
             continue
-        found = _name(path) + _values(fields, _expected(dims, prompts)) + _end_and_chat(fields)
-        problems += [f"{path.name}: {problem}" for problem in found]
+        problems += [f"{path.name}: {problem}" for problem in _file_problems(path, fields, expected)]
     return problems
 
 
-def _expected(dims: list[int], prompts: dict[str, str]) -> dict[str, Any]:
-    from gguf import PoolingType
-
-    return {
-        "general.architecture": "qwen2",
-        "qwen2.pooling_type": int(PoolingType.LAST),
-        "tokenizer.ggml.add_bos_token": False,
-        "tokenizer.ggml.add_eos_token": True,
-        DIMS_KEY: dims,
-    } | {PROMPT_KEY.format(name): prompt for name, prompt in prompts.items()}
-
-
-def _name(path: Path) -> list[str]:
-    if path.stem.rpartition("-")[2] in TYPES:
-        return []
-    return [f"its name does not end in -{', -'.join(TYPES)}, so that no tolerance is known for it."]
-
-
-def _values(fields: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    return [
-        f"{name} is {json.dumps(fields.get(name))}, not {json.dumps(value)}."
-        for name, value in expected.items()
-        if fields.get(name) != value
-    ]
-
-
-def _end_and_chat(fields: dict[str, Any]) -> list[str]:
-    problems = []
+def _file_problems(path: Path, fields: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    if path.stem.rpartition("-")[2] not in TYPES:
+        yield f"its name does not end in -{', -'.join(TYPES)}, so that no tolerance is known for it."
+    for name, value in expected.items():
+        if fields.get(name) != value:
+            yield f"{name} is {json.dumps(fields.get(name))}, not {json.dumps(value)}."
     end, tokens = fields.get("tokenizer.ggml.eos_token_id"), fields.get("tokenizer.ggml.tokens") or []
     if not isinstance(end, int) or not 0 <= end < len(tokens):
-        problems.append(
-            f"there is no end-of-sequence among its {len(tokens)} tokens, whose vector is the embedding."
-        )
+        yield f"there is no end-of-sequence among its {len(tokens)} tokens, whose vector is the embedding."
     if "tokenizer.chat_template" in fields:
-        problems.append("it has a chat template, which makes servers take it for a model that chats.")
-    return problems
+        yield "it has a chat template, which makes servers take it for a model that chats."

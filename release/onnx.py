@@ -1,10 +1,9 @@
-"""The whole model as one ONNX graph: token ids in, unit vector out, its Dense layers within.
+"""The whole model as one ONNX graph: token ids in, unit vector out, Dense layers included.
 
-ONNX Runtime, OpenVINO, text-embeddings-inference on a CPU and transformers.js read it. The prompt and the
-tokenizer stay outside, as everywhere.
+ONNX Runtime, OpenVINO, text-embeddings-inference on a CPU and transformers.js read it. Prompts and tokenizer
+are not part of it.
 """
 
-import json
 import logging
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.common.files import read_json
 from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
 
 OnnxPrecision = Literal["fp32", "int8"]
@@ -29,8 +29,7 @@ def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -
 
     The graph takes `input_ids` and `attention_mask`, both (batch, tokens) of int64, padded on either side,
     and gives `token_embeddings` (batch, tokens, dim) and `sentence_embedding` (batch, dim), of length 1.
-    `int8` has its matrices rounded to 8 bits, a quarter of the size; ONNX Runtime rounds activations as it
-    goes.
+    `int8` has its matrices rounded to 8 bits, a quarter of the size.
 
     Raises ValueError for an unknown precision, and when onnx, onnxscript or onnxruntime is missing.
 
@@ -54,16 +53,12 @@ def refuse_missing(precisions: Sequence[OnnxPrecision]) -> None:
     """Raise ValueError when `precisions` cannot be exported here, before any time is spent."""
     if unknown := [name for name in precisions if name not in FILES]:
         raise ValueError(f"ONNX precision {unknown[0]!r} is not one there is: pass 'fp32' or 'int8'.")
-    if precisions and (missing := _missing()):
+    if precisions and (missing := missing_packages()):
         raise ValueError(f"ONNX export needs {', '.join(missing)}: pip install 'codequarry[onnx]'")
 
 
-def is_installed() -> bool:
-    """Whether what the export needs is there."""
-    return not _missing()
-
-
-def _missing() -> list[str]:
+def missing_packages() -> list[str]:
+    """The packages that the export needs and that are not installed."""
     return [name for name in _NEEDED if find_spec(name) is None]
 
 
@@ -71,7 +66,7 @@ def _write_graph(folder: Path, path: Path) -> None:
     import torch
 
     model = _pipeline(folder)
-    # Two texts of unlike length, so that no size of the example is taken for a constant.
+    # Two texts of different length, so that no size of the example becomes a constant.
     ids = torch.ones(2, 7, dtype=torch.int64)
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
@@ -90,7 +85,7 @@ def _write_graph(folder: Path, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    # A protobuf ends at 2 GB; past that the weights lie beside the graph.
+    # A protobuf ends at 2 GB; past that the weights are files of their own.
     size = sum(weights.nbytes for weights in model.parameters())
     program.save(path, external_data=size > 1_500_000_000)
 
@@ -101,7 +96,7 @@ def _pipeline(folder: Path) -> Any:
     from torch import Tensor, nn
     from transformers import AutoModel
 
-    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+    pooling = read_json(folder / "1_Pooling" / "config.json")
 
     class Unit(nn.Module):
         def forward(self, vectors: Tensor) -> Tensor:
@@ -146,10 +141,10 @@ def _pipeline(folder: Path) -> Any:
 def write_int8(whole: Path, path: Path) -> None:
     """Write to `path` the graph `whole` with the weights of multiplications and the tables of tokens in int8.
 
-    A multiplication has a scale and a zero point a column, and ONNX Runtime rounds its other side as it goes.
-    A table has a scale a row. With one scale for the whole table, as ONNX Runtime rounds it, the small row of
-    an end-of-sequence drowns among the large ones of words: the worst cosine of nano to its float32 vectors
-    is then 0.74, not 0.999.
+    A multiplication has a scale and a zero point per column, and ONNX Runtime rounds its activations at run
+    time. A table has a scale per row. With one scale for the whole table, as ONNX Runtime rounds it, the
+    small row of the end-of-sequence loses its bits to the large ones of words: the worst cosine of nano to
+    its float32 vectors is then 0.74, not 0.999.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -14,7 +14,7 @@ from codequarry.release.runtimes import TOLERANCES
 from codequarry.release.verify import verify
 
 needs_onnx = pytest.mark.skipif(
-    not onnx_export.is_installed(), reason="ONNX is an extra: pip install 'codequarry[onnx]'"
+    bool(onnx_export.missing_packages()), reason="ONNX is an extra: pip install 'codequarry[onnx]'"
 )
 
 
