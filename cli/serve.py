@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from codequarry.common.errors import run_program
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import Limits
 
 EXAMPLE = "codequarry serve mini"
 MORE = """\
@@ -20,7 +20,17 @@ GET  /v1/models, /health, /info
 
 A request that names no prompt is refused, unless --default-prompt is given.
 """
-_DEFAULTS = Limits()
+
+# Option, field of Limits, what it counts.
+_LIMITS = (
+    ("--batch-texts", "batch_texts", "texts that share a forward pass"),
+    ("--queue-texts", "queue_texts", "texts that may wait; beyond, requests get status 429"),
+    ("--max-texts", "texts", "texts per request"),
+    ("--max-characters", "characters", "characters per text"),
+    ("--max-body", "body_bytes", "bytes per request"),
+    ("--max-requests", "requests", "requests at a time; these many bodies are in memory at worst"),
+    ("--finish-seconds", "finish_seconds", "seconds for waiting requests once the server is stopping"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,59 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PROMPT",
         help="prompt of requests that name none, such as nl2code_document (default: they are refused)",
     )
-    add(
-        "--batch-texts",
-        type=int,
-        default=_DEFAULTS.batch_texts,
-        help="texts that share a forward pass (default: %(default)s)",
-    )
-    add(
-        "--queue-texts",
-        type=int,
-        default=_DEFAULTS.queue_texts,
-        help="texts that may wait; beyond, requests get status 429 (default: %(default)s)",
-    )
-    add("--max-texts", type=int, default=_DEFAULTS.texts, help="texts a request (default: %(default)s)")
-    add(
-        "--max-characters",
-        type=int,
-        default=_DEFAULTS.characters,
-        help="characters a text (default: %(default)s)",
-    )
-    add(
-        "--max-body",
-        type=int,
-        default=_DEFAULTS.body_bytes,
-        metavar="BYTES",
-        help="bytes a request (default: %(default)s)",
-    )
-    add(
-        "--max-requests",
-        type=int,
-        default=_DEFAULTS.requests,
-        help="requests at a time; these many bodies are in memory at worst (default: %(default)s)",
-    )
-    add(
-        "--finish-seconds",
-        type=float,
-        default=_DEFAULTS.finish_seconds,
-        help="for what is waiting when the server is told to stop (default: %(default)s)",
-    )
+    for option, field, words in _LIMITS:
+        kind = float if field.endswith("seconds") else int
+        default = getattr(Limits(), field)
+        add(option, type=kind, default=default, metavar="N", help=f"{words} (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Load the model, listen, and answer until told to stop."""
+    """Load the model, listen, and answer requests until a signal."""
     from codequarry.integrations.serve.auth import read_key, refuse_open_door
 
-    limits = Limits(
-        body_bytes=arguments.max_body,
-        texts=arguments.max_texts,
-        characters=arguments.max_characters,
-        requests=arguments.max_requests,
-        queue_texts=arguments.queue_texts,
-        batch_texts=arguments.batch_texts,
-        finish_seconds=arguments.finish_seconds,
-    )
+    given = vars(arguments)
+    limits = Limits(**{field: given[option[2:].replace("-", "_")] for option, field, _ in _LIMITS})
     key = read_key(arguments.api_key_file)
     refuse_open_door(arguments.host, key, no_key=arguments.no_key)
     try:
@@ -127,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def name_of(model: str) -> str:
-    """What clients call a model: a folder's own name, or the name it was asked for by."""
+    """What clients call a model: a folder's own name, or else the name that was given."""
     folder = Path(model)
     return folder.resolve().name if folder.is_dir() else model
 

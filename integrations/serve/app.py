@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,13 +19,11 @@ import codequarry
 from codequarry.inference.encoder import Served, Vectors, unit_vectors
 from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded, TextEncoder
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import EmbeddingRequest, Limits, RequestContext, RequestError
 from codequarry.integrations.serve.schemas import (
-    EmbeddingRequest,
     OpenAIBody,
-    RequestContext,
-    RequestError,
     TEIBody,
+    kind_of,
     openai_answer,
     openai_error,
     openai_models,
@@ -35,14 +33,14 @@ from codequarry.integrations.serve.schemas import (
 )
 
 _log = logging.getLogger(__name__)
-_CLIENT_LEFT = 499  # nobody reads it; proxies' logs know it
-_DISCARDED = 8  # bodies of the largest size that are read to the end, unkept, so that the refusal is heard
+_CLIENT_LEFT = 499  # a status for the logs of proxies
+_DISCARDED = 8  # bodies of the largest size that are read to the end and dropped before a refusal
 _DISCARDING_SECONDS = 2
 
 
 @dataclass(frozen=True)
 class Api:
-    """One way to ask and to be answered."""
+    """The schema of a request's body, of its answer and of an error."""
 
     body: type[OpenAIBody] | type[TEIBody]
     answer: Callable[[EmbeddingRequest, Vectors, Sequence[int]], bytes]
@@ -51,6 +49,15 @@ class Api:
 
 OPENAI = Api(OpenAIBody, openai_answer, openai_error)
 TEI = Api(TEIBody, tei_answer, tei_error)
+
+
+def _api(request: Request) -> Api:
+    return OPENAI if request.url.path.startswith("/v1") else TEI
+
+
+def _refusal(request: Request, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
+    content = _api(request).error(error)
+    return JSONResponse(content, error.status, headers=error.headers | dict(headers or {}))
 
 
 class Service:
@@ -89,14 +96,14 @@ class Service:
         self._stopping = False
         self.app = Starlette(
             routes=[
-                Route("/v1/embeddings", self._openai, methods=["POST"]),
+                Route("/v1/embeddings", self._embed, methods=["POST"]),
                 Route("/v1/models", self._models),
-                Route("/embed", self._tei, methods=["POST"]),
+                Route("/embed", self._embed, methods=["POST"]),
                 Route("/health", self._health),
                 Route("/info", self._info),
             ],
             lifespan=self._lifespan,
-            exception_handlers={HTTPException: self._no_such_route},
+            exception_handlers={HTTPException: self._no_such_route, RequestError: self._refused},
         )
 
     def stop(self) -> None:
@@ -125,19 +132,14 @@ class Service:
     def _prompts(self) -> Sequence[str]:
         return list(self._context.served.prompts.values())[: self._limits.texts]
 
-    async def _openai(self, request: Request) -> Response:
-        return await self._embed(request, OPENAI)
-
-    async def _tei(self, request: Request) -> Response:
-        return await self._embed(request, TEI)
-
-    async def _embed(self, request: Request, api: Api) -> Response:
+    async def _embed(self, request: Request) -> Response:
         unread = {"Connection": "close"}  # until the body is read: what is left of it is not a next request
         self._taken += 1
         try:
             self._admit(request)
             body = await _read_json(request, self._limits)
             unread = {}
+            api = _api(request)
             wanted = read_request(api.body, body, self._context)
             prompt = self._context.served.prompts[wanted.prompt_name]
             texts = [prompt + text for text in wanted.texts]
@@ -145,14 +147,13 @@ class Service:
             payload = await asyncio.to_thread(_answer, api, wanted, embedded)
             return Response(payload, media_type="application/json")
         except RequestError as error:
-            headers = error.headers | unread
-            return JSONResponse(api.error(error), error.status, headers=headers)
+            return _refusal(request, error, unread)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_LEFT)
         except Exception:
             _log.exception("%s failed", request.url.path)
             failed = RequestError(500, "the server failed on this request; its log says why.")
-            return JSONResponse(api.error(failed), failed.status, headers=unread)
+            return _refusal(request, failed, unread)
         finally:
             self._taken -= 1
 
@@ -172,10 +173,7 @@ class Service:
             raise RequestError(401, "this server asks for a key: send it as 'Authorization: Bearer KEY'.")
 
     async def _models(self, request: Request) -> Response:
-        try:
-            self._check_key(request)
-        except RequestError as error:
-            return JSONResponse(openai_error(error), error.status, headers=error.headers)
+        self._check_key(request)
         return JSONResponse(openai_models(self._context.served))
 
     async def _health(self, _: Request) -> Response:
@@ -186,10 +184,7 @@ class Service:
         return JSONResponse({"status": "ok"})
 
     async def _info(self, request: Request) -> Response:
-        try:
-            self._check_key(request)
-        except RequestError as error:
-            return JSONResponse(tei_error(error), error.status, headers=error.headers)
+        self._check_key(request)
         served = self._context.served
         return JSONResponse(
             {
@@ -208,12 +203,12 @@ class Service:
     async def _no_such_route(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
         routes = "POST /v1/embeddings, GET /v1/models, POST /embed, GET /health and GET /info"
-        refused = RequestError(
-            status, f"{request.method} {request.url.path} is not here. There are {routes}."
-        )
-        api = OPENAI if request.url.path.startswith("/v1") else TEI
-        headers = getattr(error, "headers", None)
-        return JSONResponse(api.error(refused), status, headers=headers)
+        sentence = f"{request.method} {request.url.path} is not here. There are {routes}."
+        return _refusal(request, RequestError(status, sentence), getattr(error, "headers", None))
+
+    async def _refused(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestError)
+        return _refusal(request, error)
 
 
 def _answer(api: Api, wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
@@ -257,14 +252,15 @@ async def _read_json(request: Request, limits: Limits) -> dict[str, Any]:
     except ValueError as error:
         raise RequestError(400, f"the body ({len(raw):,} bytes) is not JSON: {error}.") from error
     if not isinstance(body, dict):
-        raise RequestError(400, f"the body is a JSON {_json_kind(body)}; it has to be an object.")
+        kind = kind_of(body).removeprefix("a ")
+        raise RequestError(400, f"the body is a JSON {kind}; it has to be an object.")
     return body
 
 
 async def _read_within(request: Request, limits: Limits) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limits.body_bytes:
-        if "expect" not in request.headers:  # a client that waits for leave to send has sent nothing
+        if "expect" not in request.headers:  # a client that waits for permission has sent nothing
             await _discard(request, limits)
         raise _too_large(f"the body has {int(announced):,} bytes", limits)
     kept = bytearray()
@@ -286,7 +282,7 @@ async def _read_within(request: Request, limits: Limits) -> bytes:
 
 
 async def _discard(request: Request, limits: Limits) -> None:
-    """Take what is still being sent and drop it: a client whose sending fails never reads the answer."""
+    """Read what is still being sent and drop it: a client whose sending fails never reads the answer."""
     left = limits.body_bytes * _DISCARDED
     try:
         async with asyncio.timeout(_DISCARDING_SECONDS):
@@ -304,8 +300,3 @@ def _too_large(what: str, limits: Limits) -> RequestError:
         413,
         f"{what}; this server takes {limits.body_bytes:,} bytes a request. Send several requests.",
     )
-
-
-def _json_kind(value: Any) -> str:
-    names = {list: "list", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")

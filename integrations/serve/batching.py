@@ -18,8 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from codequarry.inference.encoder import Vectors
-from codequarry.integrations.serve.limits import Limits
-from codequarry.integrations.serve.schemas import RequestError
+from codequarry.integrations.serve.requests import Limits, RequestError
 
 _log = logging.getLogger(__name__)
 

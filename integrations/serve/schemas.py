@@ -1,4 +1,4 @@
-"""What clients send and get: the request bodies of both APIs, one request understood, answers and errors.
+"""The schemas of both APIs: the bodies of requests, answers and errors.
 
 `POST /v1/embeddings` and `GET /v1/models` have OpenAI's schema. A client that knows only OpenAI's fields
 names the prompt behind the model's name, `mini:nl2code_query`; one that can send more (`extra_body` of the
@@ -12,91 +12,17 @@ request that names no prompt is refused, unless the server was started with a de
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from codequarry.inference.encoder import Served, Vectors
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import EmbeddingRequest, RequestContext, RequestError
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 _TEI_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
 
 _OPENAI_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
-
-
-class RequestError(Exception):
-    """Why a request gets no vectors.
-
-    status: of HTTP. sentence: what was given, what is expected, what to do.
-    field: of the request's body that is wrong; None for none.
-    retry_after: seconds after which the same request may succeed; None where it will not.
-    """
-
-    def __init__(
-        self, status: int, sentence: str, *, field: str | None = None, retry_after: int | None = None
-    ) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
-        self.field = field
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of the answer that carries the sentence."""
-        if self.status == 401:
-            return {"WWW-Authenticate": "Bearer"}
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-
-
-@dataclass(frozen=True)
-class RequestContext:
-    """What requests are validated against. default_prompt: of requests that name none; None refuses them."""
-
-    served: Served
-    limits: Limits
-    default_prompt: str | None = None
-
-    def prompt(self, name: str | None, how: str) -> str:
-        """The prompt called `name`, or the default one.
-
-        Raises RequestError, 422, for an unknown name, and for None where there is no default; `how` says
-        where clients of this schema put it.
-        """
-        names = ", ".join(self.served.prompts)
-        if name is None:
-            if self.default_prompt is None:
-                raise RequestError(
-                    422,
-                    "no prompt was named, and this model embeds a text behind the prompt of its task and "
-                    f"side: {how} The prompts are {names}.",
-                )
-            return self.default_prompt
-        if name not in self.served.prompts:
-            raise RequestError(422, f"{name!r} is not a prompt of this model. The prompts are {names}.")
-        return name
-
-
-@dataclass(frozen=True)
-class EmbeddingRequest:
-    """One request, understood, whatever its schema.
-
-    prompt_name: one of the model's. dims: dimensions of the vectors, one of the trained ones.
-    normalize: bring vectors to length 1 after the cut to `dims`.
-    truncate: cut texts that are too long; False refuses them.
-    model: the model's name as the client wrote it, for the answer; "" where the schema has none.
-    base64: vectors as the base64 of their little-endian float32 bytes, not as lists.
-    """
-
-    texts: tuple[str, ...]
-    prompt_name: str
-    dims: int
-    normalize: bool = True
-    truncate: bool = True
-    model: str = ""
-    base64: bool = False
 
 
 def _texts(value: Any, info: ValidationInfo) -> tuple[str, ...]:
@@ -109,48 +35,42 @@ def _texts(value: Any, info: ValidationInfo) -> tuple[str, ...]:
     """
     limits, field = cast(RequestContext, info.context).limits, info.field_name
     texts = [value] if isinstance(value, str) else value
+
+    def refused(status: int, sentence: str) -> RequestError:
+        return RequestError(status, sentence, field=field)
+
     if not isinstance(texts, list):
-        raise RequestError(
-            422, f"{field} is {_kind(value)}; it has to be a text or a list of texts.", field=field
-        )
+        raise refused(422, f"{field} is {kind_of(value)}; it has to be a text or a list of texts.")
     if not texts:
-        raise RequestError(422, f"{field} is an empty list: send at least one text.", field=field)
+        raise refused(422, f"{field} is an empty list: send at least one text.")
     if any(_is_number(text) or (isinstance(text, list) and all(map(_is_number, text))) for text in texts):
-        raise RequestError(
+        raise refused(
             422,
             f"{field} holds token numbers; send text, because only this model's own tokenizer fits it "
             "(LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False).",
-            field=field,
         )
     if len(texts) > limits.texts:
-        raise RequestError(
+        raise refused(
             413,
             f"{field} holds {len(texts)} texts; this server takes {limits.texts} a request. "
             "Send the others in another one.",
-            field=field,
         )
     for position, text in enumerate(texts, start=1):
         which = f"text {position} of {len(texts)}"
         if not isinstance(text, str):
-            raise RequestError(422, f"{which} is {_kind(text)}, not a text.", field=field)
+            raise refused(422, f"{which} is {kind_of(text)}, not a text.")
         if not text.strip():
-            raise RequestError(
-                422, f"{which} is empty: its vector would be the prompt's own. Leave it out.", field=field
-            )
+            raise refused(422, f"{which} is empty: its vector would be the prompt's own. Leave it out.")
         if len(text) > limits.characters:
-            raise RequestError(
-                413,
-                f"{which} has {len(text):,} characters; this server takes {limits.characters:,} a text.",
-                field=field,
+            raise refused(
+                413, f"{which} has {len(text):,} characters; this server takes {limits.characters:,} a text."
             )
-    return tuple(_without_half_pairs(text) for text in texts)
+    # JSON may spell half a surrogate pair ("\ud83d"), which no tokenizer takes.
+    return tuple(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts)
 
 
 def _dimensions(value: Any, info: ValidationInfo) -> int | None:
-    """One of the trained dimensions, or None.
-
-    Raises RequestError, 422, for any other value: vectors are only good where they were trained to be cut.
-    """
+    """One of the trained dimensions, or None. Raises RequestError, 422, for any other value."""
     dims = cast(RequestContext, info.context).served.dims
     if value is not None and (not _is_number(value) or value not in dims):
         trained = ", ".join(map(str, dims))
@@ -160,14 +80,6 @@ def _dimensions(value: Any, info: ValidationInfo) -> int | None:
             field="dimensions",
         )
     return None if value is None else int(value)
-
-
-def _none_if_empty(value: Any) -> Any:
-    return None if value == "" else value
-
-
-def _in_lower_case(value: Any) -> Any:
-    return value.lower() or None if isinstance(value, str) else value
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
@@ -183,8 +95,8 @@ class _Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        # Before the fields: a misspelt `side` would else be reported as a missing one, and pydantic's own
-        # `extra="forbid"` collects an error for each of a million unknown fields.
+        # Before the fields: a misspelt `side` would otherwise be reported as a missing one, and pydantic's
+        # own `extra="forbid"` collects an error for each of a million unknown fields.
         for name in body:
             if name not in cls.model_fields:
                 known = ", ".join(cls.model_fields)
@@ -200,7 +112,9 @@ class OpenAIBody(_Body):
     task: str | None = None
     side: str | None = None
     dimensions: Dimensions = None
-    encoding_format: Annotated[Literal["float", "base64"] | None, BeforeValidator(_none_if_empty)] = None
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None, BeforeValidator(lambda value: None if value == "" else value)
+    ] = None
     user: Any = None
 
     def request(self, context: RequestContext) -> EmbeddingRequest:
@@ -228,7 +142,10 @@ class TEIBody(_Body):
     prompt_name: str | None = None
     normalize: bool | None = None
     truncate: bool | None = None
-    truncation_direction: Annotated[Literal["right"] | None, BeforeValidator(_in_lower_case)] = None
+    truncation_direction: Annotated[
+        Literal["right"] | None,
+        BeforeValidator(lambda value: value.lower() or None if isinstance(value, str) else value),
+    ] = None
     dimensions: Dimensions = None
 
     def request(self, context: RequestContext) -> EmbeddingRequest:
@@ -263,12 +180,12 @@ def _in_a_sentence(error: ValidationError) -> RequestError:
     """The first problem that pydantic found."""
     problem = error.errors(include_url=False)[0]
     field, value = str(problem["loc"][0]), problem["input"]
-    shown = repr(value) if isinstance(value, str | bool | int | float) else _kind(value)
+    shown = repr(value) if isinstance(value, str | bool | int | float) else kind_of(value)
     match problem["type"]:
         case "missing":
             sentence = f"{field} is missing; it has to be a text or a list of texts."
         case "string_type":
-            sentence = f"{field} is {_kind(value)}; it has to be a string."
+            sentence = f"{field} is {kind_of(value)}; it has to be a string."
         case "bool_type":
             sentence = f"{field} is {shown}: pass true or false."
         case "literal_error" if field == "truncation_direction" and isinstance(value, str):
@@ -308,7 +225,7 @@ def openai_error(error: RequestError) -> dict[str, Any]:
 
 
 def openai_models(served: Served) -> dict[str, Any]:
-    """The list of models: the one there is, and once more for each prompt its name can carry."""
+    """The list of models: the one that is served, by its name and by its name with each prompt."""
     names = [served.name, *(f"{served.name}:{prompt}" for prompt in served.prompts)]
     return {
         "object": "list",
@@ -372,15 +289,11 @@ def _prompt_of(task: str | None, side: str | None) -> str | None:
         raise RequestError(422, str(error), field="task") from error
 
 
-def _without_half_pairs(text: str) -> str:
-    # JSON may spell half a surrogate pair ("\ud83d"), which no tokenizer takes.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """The JSON type of a value, with its article."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

@@ -7,7 +7,7 @@ import sys
 import uvicorn
 
 from codequarry.integrations.serve.app import Service
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import Limits
 
 _LEAVING = 5  # seconds for answers that are being read when all requests are finished or refused
 # Open connections, of clients that read slowly or say nothing, for each request that may be worked on;
@@ -16,7 +16,7 @@ _CONNECTIONS = 4
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells the service when it stops and people where it listens."""
+    """uvicorn's server, which stops the service with itself and prints its address."""
 
     def __init__(self, service: Service, config: uvicorn.Config, about: str) -> None:
         super().__init__(config)
@@ -34,9 +34,9 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port`, 0 for any that is free, on which nobody listens yet.
+    """A socket bound to `host` and `port`, 0 for any that is free, and not listening yet.
 
-    Raises ValueError where it cannot be had.
+    Raises ValueError where it cannot be bound.
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,7 +70,7 @@ def serve(service: Service, bound: socket.socket, *, name: str, limits: Limits) 
     )
     address = f"[{host}]" if ":" in host else host
     server = _Server(service, config, f"{name} answers at http://{address}:{port}; Ctrl-C stops it")
-    # uvicorn raises the signal once more when it has finished; the default action would then be a death by
+    # uvicorn raises the signal once more when it has finished; the default action would end the process by
     # SIGTERM after a clean end.
     before = signal.signal(signal.SIGTERM, server.handle_exit)
     try:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 
 import pytest
 
@@ -15,7 +16,7 @@ import numpy as np
 from codequarry.integrations.serve.app import Service
 from codequarry.cli.serve import add_arguments
 from codequarry.inference.encoder import Served
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import Limits
 from codequarry.integrations.serve.server import bind, serve
 from codequarry.modules.tasks import CODE
 
@@ -45,7 +46,7 @@ def given(*words):
 
 def test_a_short_run_measures_every_part_and_the_end(tmp_path, capsys, monkeypatch):
     (tmp_path / "quick_server.py").write_text(QUICK_SERVER)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(serving_load, "_SERVER", "quick_server")
     out = tmp_path / "results" / "serve.json"
     run(given("--clients", "1", "--seconds", "0.5", "--out", str(out)))

@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from codequarry.inference import encoder as module
 from codequarry.inference.encoder import Encoder, TaskEmbedder, served, truncate, unit_vectors
 from codequarry.integrations.serve.batching import Batcher
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import Limits
 from codequarry.modules.backbone import MINI_FOLDER
 from codequarry.modules.tasks import CODE, SIDES, TASKS, prompt_name
 

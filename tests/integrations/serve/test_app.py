@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codequarry.integrations.serve.app import Service
-from codequarry.integrations.serve.limits import Limits
+from codequarry.integrations.serve.requests import Limits
 from codequarry.modules.tasks import CODE
 
 EMBED = {"inputs": ["a b"], "prompt_name": "qa_query"}

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from codequarry.integrations.serve.batching import Batcher
-from codequarry.integrations.serve.limits import Limits
-from codequarry.integrations.serve.schemas import RequestError
+from codequarry.integrations.serve.requests import Limits, RequestError
 
 
 @pytest.fixture

@@ -5,16 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from codequarry.integrations.serve.limits import Limits
-from codequarry.integrations.serve.schemas import (
-    EmbeddingRequest,
-    OpenAIBody,
-    RequestContext,
-    RequestError,
-    TEIBody,
-    as_list,
-    read_request,
-)
+from codequarry.integrations.serve.requests import EmbeddingRequest, Limits, RequestContext, RequestError
+from codequarry.integrations.serve.schemas import OpenAIBody, TEIBody, as_list, read_request
 
 OPENAI = {"model": "tiny:qa_query", "input": "t"}
 
@@ -104,13 +96,3 @@ def test_every_float32_comes_back_exactly():
     numbers = bits.view(np.float32)
     numbers = numbers[np.isfinite(numbers)]
     assert np.array_equal(np.float32(json.loads(as_list(numbers))), numbers)
-
-
-def test_a_limit_below_one_is_refused_by_name():
-    with pytest.raises(ValueError, match="batch_texts 0 is no limit"):
-        Limits(batch_texts=0)
-
-
-def test_a_request_that_could_never_be_taken_is_refused():
-    with pytest.raises(ValueError, match="a request may hold 1024 texts, but only 100 may wait"):
-        Limits(queue_texts=100)
