@@ -1,4 +1,4 @@
-"""The verbs `codequarry release build`, `release verify` and `card`: their arguments and their printing."""
+"""The verbs `codequarry release build`, `adapter`, `verify` and `publish`, and `codequarry card`."""
 
 import argparse
 import sys
@@ -8,56 +8,63 @@ from pathlib import Path
 from codequarry.common.files import write_json
 
 BUILD_EXAMPLE = "codequarry release build runs/own --out releases/own --results results/runs__own.json"
-
 ADAPTER_EXAMPLE = "codequarry release adapter runs/0.5b --out releases/0.5b-lora"
-
 VERIFY_EXAMPLE = (
     "codequarry release verify releases/own --python other-env/bin/python --out verification.json"
 )
-
-VERIFY_MORE = (
-    "Every runtime that is installed reads the release in a process of its own: sentence-transformers,\n"
-    "transformers, and ONNX Runtime and OpenVINO where it was built with --onnx. ORG/NAME@REVISION is\n"
-    "downloaded into an empty cache first. Exits with 1 and names what is wrong, if anything is.\n"
-)
-
+VERIFY_MORE = """\
+Every runtime that is installed reads the release in a process of its own: sentence-transformers,
+transformers, and ONNX Runtime and OpenVINO where it was built with --onnx. ORG/NAME@REVISION is
+downloaded into an empty cache first. Exits with 1 and names what is wrong, if anything is.
+"""
 CARD_EXAMPLE = (
     "codequarry card releases/own --results results/runs__own.json --verification verification.json"
 )
-
 CARD_MORE = (
     'What is not given reads "not measured". Only README.md, .eval_results and manifest.json change.\n'
 )
+PUBLISH_EXAMPLE = "codequarry release publish releases/own --repo ORG/NAME --tag v0.1.0"
+PUBLISH_MORE = """\
+Without --really it shows what would be sent. With it: one commit on a pull request, checksums, a
+download into an empty cache, `verify` on it, the merge, a look at main, and then the tag. Whatever
+stops it, the same command resumes. A tag that is there is never moved. A Hub that sends nothing for
+five minutes is given up.
+
+The download takes the room of the release among the temporary files (TMPDIR), for a while.
+The token is huggingface_hub's own (`hf auth login` or HF_TOKEN). It has to be allowed to write to the
+repository's contents and settings, and to open pull requests.
+"""
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser what building needs."""
-    parser.add_argument("run", type=Path, help="the folder that training left")
-    parser.add_argument("--out", type=Path, required=True, help="the release folder")
-    parser.add_argument(
+    """The options of `release build`."""
+    add = parser.add_argument
+    add("run", type=Path, help="the folder that training left")
+    add("--out", type=Path, required=True, help="the release folder")
+    add(
         "--dtype",
         choices=["fp32", "bf16"],
         help="of the weights on disk (default: as release/models.toml defines the recipe's model, else fp32)",
     )
-    parser.add_argument(
+    add(
         "--in-memory",
         choices=["fp32", "bf16"],
         help="of the weights once loaded, unless the reader says otherwise (default: as defined, or on disk)",
     )
-    parser.add_argument(
+    add(
         "--largest-shard",
         type=float,
         metavar="GB",
         help="of a file of weights, at most; larger weights become several files (default: as defined, or 5)",
     )
-    parser.add_argument(
+    add(
         "--onnx",
         choices=["fp32", "int8"],
         nargs="+",
         default=[],
         help="export the whole model to onnx/ as well, in these precisions",
     )
-    parser.add_argument(
+    add(
         "--gguf",
         choices=["f16", "q8_0", "q4_k_m"],
         nargs="+",
@@ -65,21 +72,21 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="write a decoder for llama.cpp as well, in these types, to a folder of its own: OUT-GGUF",
     )
     _add_card_sources(parser)
-    parser.add_argument("--replace", action="store_true", help="replace a release that is there")
+    add("--replace", action="store_true", help="replace a release that is there")
 
 
 def run_build(arguments: argparse.Namespace) -> None:
-    """Build, and say what comes next."""
+    """Build, and name the next command."""
     from codequarry.common.files import refuse_existing
     from codequarry.release.build import build
     from codequarry.release.gguf import export_gguf, refuse_missing_gguf, refuse_unwritable
     from codequarry.release.manifest import MANIFEST
 
     refuse_missing_gguf(arguments.gguf)
-    beside = arguments.out.with_name(f"{arguments.out.name}-GGUF")
-    if arguments.gguf and (arguments.run / "config.json").is_file():  # `build` tells what is no run
+    gguf = arguments.out.with_name(f"{arguments.out.name}-GGUF")
+    if arguments.gguf and (arguments.run / "config.json").is_file():  # `build` refuses what is no run
         refuse_unwritable(arguments.run)
-        refuse_existing(beside, replace=arguments.replace, mark=MANIFEST)
+        refuse_existing(gguf, replace=arguments.replace, mark=MANIFEST)
     build(
         arguments.run,
         arguments.out,
@@ -94,17 +101,16 @@ def run_build(arguments: argparse.Namespace) -> None:
     print(f"built {arguments.out}; next: codequarry release verify {arguments.out}")
     if arguments.gguf:
         print("build: GGUF, " + " and ".join(arguments.gguf), file=sys.stderr)
-        export_gguf(arguments.out, beside, arguments.gguf, replace=arguments.replace)
-        print(f"built {beside}; next: codequarry release verify {beside}")
+        export_gguf(arguments.out, gguf, arguments.gguf, replace=arguments.replace)
+        print(f"built {gguf}; next: codequarry release verify {gguf}")
 
 
 def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser what packing an adapter needs."""
-    parser.add_argument("run", type=Path, help="the folder that training with a [lora] table left")
-    parser.add_argument("--out", type=Path, required=True, help="the adapter's folder")
-    parser.add_argument(
-        "--load-as", metavar="NAME", help="what users pass to codequarry.load (default: the folder)"
-    )
+    """The options of `release adapter`."""
+    add = parser.add_argument
+    add("run", type=Path, help="the folder that training with a [lora] table left")
+    add("--out", type=Path, required=True, help="the adapter's folder")
+    add("--load-as", metavar="NAME", help="what users pass to codequarry.load (default: the folder)")
     _add_card_sources(parser)
 
 
@@ -124,27 +130,11 @@ def run_adapter(arguments: argparse.Namespace) -> None:
 
 
 def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser what verifying needs."""
-    parser.add_argument(
-        "release", metavar="DIR|ORG/NAME@REVISION", help="a release folder, or one on the Hub at a revision"
-    )
-    add_pythons(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write what was found, for `codequarry card`"
-    )
-
-
-def add_pythons(parser: argparse.ArgumentParser) -> None:
-    """Let a parser take further interpreters to verify with."""
-    parser.add_argument(
-        "--python",
-        dest="pythons",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PYTHON",
-        help="also with this Python's runtimes, e.g. an older sentence-transformers; may be given again",
-    )
+    """The options of `release verify`."""
+    add = parser.add_argument
+    add("release", metavar="DIR|ORG/NAME@REVISION", help="a release folder, or one on the Hub at a revision")
+    _add_pythons(parser)
+    add("--out", type=Path, metavar="FILE", help="write what was found, for `codequarry card`")
 
 
 def run_verify(arguments: argparse.Namespace) -> None:
@@ -164,19 +154,16 @@ def run_verify(arguments: argparse.Namespace) -> None:
 
 
 def add_card_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser what a new card needs."""
-    parser.add_argument("release", type=Path, help="the release folder")
-    parser.add_argument(
-        "--load-as", metavar="ORG/NAME", help="what users pass to SentenceTransformer (default: the folder)"
-    )
+    """The options of `card`."""
+    add = parser.add_argument
+    add("release", type=Path, help="the release folder")
+    add("--load-as", metavar="ORG/NAME", help="what users pass to SentenceTransformer (default: the folder)")
     _add_card_sources(parser)
-    parser.add_argument(
-        "--verification", type=Path, metavar="FILE", help="what `codequarry release verify --out` wrote"
-    )
+    add("--verification", type=Path, metavar="FILE", help="what `codequarry release verify --out` wrote")
 
 
 def run_card(arguments: argparse.Namespace) -> None:
-    """Write the card anew."""
+    """Write the card again."""
     from codequarry.release.card import CARD, renew_card
 
     renew_card(
@@ -189,45 +176,19 @@ def run_card(arguments: argparse.Namespace) -> None:
     print(f"{arguments.release / CARD} is written.")
 
 
-def _add_card_sources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="what `codequarry benchmark --out` wrote, for the card"
-    )
-    parser.add_argument(
-        "--decontamination",
-        type=Path,
-        metavar="FILE",
-        help="the report of `codequarry data clean` on the training data, for the card",
-    )
-
-
-PUBLISH_EXAMPLE = "codequarry release publish releases/own --repo ORG/NAME --tag v0.1.0"
-
-PUBLISH_MORE = (
-    "Without --really it shows what would be sent. With it: one commit on a pull request, checksums, a\n"
-    "download into an empty cache, `verify` on it, the merge, a look at main, and then the tag. Whatever\n"
-    "stops it, the same command goes on. A tag that is there is never moved. A Hub that says nothing for\n"
-    "five minutes is given up.\n\n"
-    "The download takes the room of the release among the temporary files (TMPDIR), for a while.\n"
-    "The token is huggingface_hub's own (`hf auth login` or HF_TOKEN). It has to be allowed to write to the\n"
-    "repository's contents and settings, and to open pull requests.\n"
-)
-
-
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser what publishing needs."""
-    parser.add_argument("folder", type=Path, help="the release folder")
-    parser.add_argument("--repo", required=True, metavar="ORG/NAME", help="the repository, made if need be")
-    parser.add_argument("--tag", required=True, metavar="TAG", help="its name there, such as v0.1.0")
-    parser.add_argument("--really", action="store_true", help="do it (default: show what would be done)")
-    parser.add_argument(
-        "--delete-stale", action="store_true", help="delete files there that this release does not have"
-    )
-    add_pythons(parser)
+    """The options of `release publish`."""
+    add = parser.add_argument
+    add("folder", type=Path, help="the release folder")
+    add("--repo", required=True, metavar="ORG/NAME", help="the repository, made if need be")
+    add("--tag", required=True, metavar="TAG", help="its name there, such as v0.1.0")
+    add("--really", action="store_true", help="do it (default: show what would be done)")
+    add("--delete-stale", action="store_true", help="delete files there that this release does not have")
+    _add_pythons(parser)
 
 
 def run_publish(arguments: argparse.Namespace) -> None:
-    """Publish or plan, and print what came of it."""
+    """Publish or plan, and print the result."""
     from codequarry.release.publish import publish
     from codequarry.release.verify import verify
 
@@ -251,3 +212,26 @@ def run_publish(arguments: argparse.Namespace) -> None:
     else:
         stale = " Stale files are refused without --delete-stale." if done.plan.stale else ""
         print(f"Nothing was sent: this was a dry run.{stale} Add --really to publish.")
+
+
+def _add_card_sources(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--results", type=Path, metavar="FILE", help="what `codequarry benchmark --out` wrote, for the card")
+    add(
+        "--decontamination",
+        type=Path,
+        metavar="FILE",
+        help="the report of `codequarry data clean` on the training data, for the card",
+    )
+
+
+def _add_pythons(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--python",
+        dest="pythons",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PYTHON",
+        help="also with this Python's runtimes, e.g. an older sentence-transformers; may be given again",
+    )
