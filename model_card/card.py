@@ -1,8 +1,10 @@
-"""What a model card says, as plain data."""
+"""The fields of a model card as plain data, and what they say about three papers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from codequarry.modules.tasks import CODE
 
 NOT_MEASURED = "not measured"
 
@@ -19,8 +21,8 @@ class Card:
     dtype, in_memory: `fp32` or `bf16`, of the weights on disk, and once loaded where the reader asks for
         nothing else.
     base_model: of the weights that training began with, `mini` or a Hub name. base_revision: its commit
-        there. base_licence: SPDX; None where it is not known here. base_trained_on: what it had been trained
-        on and something is scored on here; () where nothing is known.
+        there. base_licence: SPDX; None where it is not known. base_trained_on: its training sets of
+        which something is scored here; () where none is known.
     random_start: training began with random weights, so there is no base model.
     training_data: rows of `source`, `task`, `pairs`, `licence` (SPDX; None for your own code), `pairs_drawn`.
     decontamination: the report of `codequarry data clean`: `in`, `out`, `why`, `languages`, `limits`, and
@@ -71,3 +73,74 @@ class Card:
 def on_the_hub(name: str | None) -> bool:
     """Whether a model's name is one of the Hub, `owner/model`, rather than a folder or `mini`."""
     return name is not None and name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+JINA, GEMMA, CODET5 = "jina-code-embeddings", "EmbeddingGemma", "CodeT5+"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One idea of a paper. is_here: whether a model has it; None where its card cannot tell."""
+
+    paper: str
+    what: str
+    is_here: Callable[[Card], bool | None]
+
+
+def _recorded(*fields: str, holds: Callable[[Any], bool] = bool) -> Callable[[Card], bool | None]:
+    """Whether every one of these hyperparameters is set and passes `holds`; None where none is recorded."""
+
+    def is_here(card: Card) -> bool | None:
+        given = card.hyperparameters
+        return all(field in given and holds(given[field]) for field in fields) if given else None
+
+    return is_here
+
+
+def _never(card: Card) -> bool:
+    return False
+
+
+_MASKS = ("objective.false_negatives.same_query", "objective.false_negatives.same_document")
+
+PARTS = (
+    Part(
+        JINA,
+        "the five tasks and their prompts, word for word",
+        lambda card: dict(card.prompts) == CODE.prompts(),
+    ),
+    Part(JINA, "vectors that can be cut short, by Matryoshka training", lambda card: len(card.dims) > 1),
+    Part(
+        JINA,
+        "contrastive training of queries against the documents of their batch",
+        _recorded("objective.directions"),
+    ),
+    Part(JINA, "a decoder, read at its last token", lambda card: card.pooling == "lasttoken"),
+    Part(GEMMA, "no pair with the same query or document text counts as a negative", _recorded(*_MASKS)),
+    Part(GEMMA, "nearness to the vectors of a teacher", _recorded("objective.matching.teacher")),
+    Part(
+        GEMMA,
+        "hard negatives that weigh more",
+        _recorded("objective.hardness", holds=lambda value: value != "none"),
+    ),
+    Part(
+        GEMMA,
+        "a loss that spreads vectors out",
+        _recorded("objective.spread_out", holds=lambda value: value > 0),
+    ),
+    Part(GEMMA, "an encoder taken from an encoder-decoder model", _never),
+    Part(GEMMA, "an average of models trained on different mixtures", _never),
+    Part(CODET5, "pretraining by span denoising and by generating code", _never),
+    Part(CODET5, "negatives from a momentum encoder", _never),
+    Part(CODET5, "a second model that matches a text with a piece of code", _never),
+)
+
+
+def taken_and_left(card: Card, paper: str) -> str:
+    """One sentence per group: what this model takes from a paper, what it does not, what is not recorded."""
+    groups: dict[str, list[str]] = {"Taken": [], "Not taken": [], "Not recorded": []}
+    for part in PARTS:
+        if part.paper == paper:
+            here = part.is_here(card)
+            groups["Not recorded" if here is None else "Taken" if here else "Not taken"].append(part.what)
+    return " ".join(f"{name}: {'; '.join(whats)}." for name, whats in groups.items() if whats)

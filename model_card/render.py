@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codequarry.model_card import tables
-from codequarry.model_card.card import Card, on_the_hub
-from codequarry.model_card.papers import taken_and_left
+from codequarry.model_card.card import Card, on_the_hub, taken_and_left
 from codequarry.model_card.tables import Row, own_rows
 from codequarry.modules.tasks import TASKS, family_of, prompt_name
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 
-# A query and what it should find, for the snippets: one side each.
+# A query and the document it should find, for the snippets.
 QUERY, DOCUMENT = "parse an ISO 8601 date", "def parse(s): return date.fromisoformat(s)"
 
 
@@ -37,14 +36,14 @@ def render(card: Card) -> str:
 def render_adapter(card: Card, *, sha256: str | None, size: int) -> str:
     """The card of an adapter's folder.
 
-    Arguments: `sha256`, of the file that its base was made of, None where it was another kind; `size`, of the
-    adapter in bytes.
+    sha256: of the file that its base was made of; None where the base was no single file. size: of the
+    adapter, in bytes.
     """
     return _tidy(template("adapter.md").render(_context(card), sha256=sha256, size=size))
 
 
 def _context(card: Card) -> dict[str, Any]:
-    """What the templates may say."""
+    """The names that the templates use."""
     family = family_of(card.prompts)
     query, document = prompt_name(family.default_task, "query"), prompt_name(family.default_task, "document")
     return {
@@ -66,10 +65,7 @@ def _context(card: Card) -> dict[str, Any]:
         else f"`{card.base_model}`, which comes with codequarry",
         "served_as": card.load_as if on_the_hub(card.load_as) else "/model",
         "taken_and_left": taken_and_left,
-        "words": tables,
-        "removed": tables,
-        "scores": tables,
-        "sources": tables,
+        "tables": tables,
         "verified_in": {
             str(row.get("runtime")).lower() for row in (card.verification or {}).get("rows") or ()
         },
@@ -82,7 +78,7 @@ def _tidy(text: str) -> str:
 
 
 def template(name: str) -> "Template":
-    """The template in the file `name` of this folder; a name that it misspells is an error, not a blank."""
+    """The template in the file `name` of this folder; an unknown name in it is an error, not a blank."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -128,7 +124,7 @@ def _result(row: Row) -> Any:
     from huggingface_hub import EvalResult
 
     name = row.get("set") or row["task"]
-    # A set that is not on the Hub must not bear the name of a data set that is: many are called mbpp.
+    # A set that is not on the Hub must not have the name of a data set that is: many are called mbpp.
     return EvalResult(
         task_type=_HUB_TASK,
         task_name=row["task"],
@@ -149,7 +145,7 @@ def render_gguf_card(
     Arguments:
         name: of the model.
         limit: tokens it reads, end-of-sequence included.
-        dims: numbers a vector, largest first.
+        dims: trained dimensions, largest first.
         prompts: of the model's family, by name.
         sizes: bytes of each GGUF file, by its name.
     """

@@ -1,4 +1,4 @@
-"""The scores of a results file as the tables of a card."""
+"""The tables of a card and the words in them: scores, runtimes, training data, decontamination."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,54 +17,53 @@ RUNTIMES = ("sentence-transformers", "transformers", "onnxruntime", "openvino", 
 
 _MEAN = "mean"
 
-_VALIDATION = re.compile(r"(\w+?)(?:_(\d+))?_ndcg@10")  # task, numbers a vector
+_VALIDATION = re.compile(r"(\w+?)(?:_(\d+))?_ndcg@10")  # task, dimensions
+
+
+Table = list[list[str]]  # the heads, then a row per line; [] where there is nothing to show
+
+
+def _rows(results: Results, section: str = "rows") -> list[Row]:
+    return list((results or {}).get(section) or ())
 
 
 def own_rows(results: Results) -> list[Row]:
-    """The rows of the model that the file is about; [] where the file does not say which it is."""
-    found = results or {}
-    return [row for row in found.get("rows") or () if row.get("model") == found.get("model", "")]
+    """The rows of the model that the file is about; [] where the file does not name it."""
+    return [row for row in _rows(results) if row.get("model") == (results or {}).get("model", "")]
 
 
 def other_models(results: Results) -> list[str]:
-    """The models that this one is compared with, BM25 among them, as they come in the file."""
-    found = results or {}
-    named = dict.fromkeys(measured(row.get("model")) for row in found.get("rows") or ())
-    return [name for name in named if name != found.get("model")]
+    """The models that this one is compared with, BM25 among them, in the order of the file."""
+    named = dict.fromkeys(measured(row.get("model")) for row in _rows(results))
+    return [name for name in named if name != (results or {}).get("model")]
 
 
 def leaves_out(results: Results) -> bool:
     """Whether the means leave a set out."""
-    return any(row.get("in_mean") is False for row in (results or {}).get("rows") or ())
-
-
-Table = list[list[str]]  # the heads, then a row a line; [] where there is nothing to show
+    return any(row.get("in_mean") is False for row in _rows(results))
 
 
 def by_model(results: Results) -> Table:
-    """nDCG@10, a line a set and a column a model, this model first; the best of a line in bold."""
-    rows: list[Row] = list((results or {}).get("rows") or ())
+    """nDCG@10, a line per set and a column per model, this model first; the best of a line in bold."""
     mine = own_rows(results)
-    return _set_by_column(
-        [*mine, *(row for row in rows if row not in mine)], lambda row: measured(row.get("model")), bold=True
-    )
+    rows = [*mine, *(row for row in _rows(results) if row not in mine)]
+    return _set_by_column(rows, lambda row: measured(row.get("model")), bold=True)
 
 
 def by_variant(results: Results, section: str, plain: str = "") -> Table:
-    """nDCG@10, a line a set and a column a variant of the section `dims`, `precisions` or `prompts`.
+    """nDCG@10, a line per set and a column per variant of the section `dims`, `precisions` or `prompts`.
 
-    plain: the head of a first column with the scores of the model as it is; "" for no such column.
+    plain: the head of a first column with the scores of the model itself; "" for no such column.
     """
-    rows: list[Row] = list((results or {}).get(section) or ())
-    if not rows:
-        return []
-    before = [{**row, "variant": plain} for row in own_rows(results)] if plain else []
-    return _set_by_column([*before, *rows], lambda row: measured(row.get("variant")))
+    rows = _rows(results, section)
+    if rows and plain:
+        rows = [*({**row, "variant": plain} for row in own_rows(results)), *rows]
+    return _set_by_column(rows, lambda row: measured(row.get("variant")))
 
 
 def prompts_left_out(results: Results) -> list[str]:
     """Those of `WRONG_PROMPTS` that were not scored."""
-    scored_with = {row.get("variant") for row in (results or {}).get("prompts") or ()}
+    scored_with = {row.get("variant") for row in _rows(results, "prompts")}
     return [change for change in WRONG_PROMPTS if change not in scored_with]
 
 
@@ -75,7 +74,7 @@ def every_score(results: Results) -> Table:
         + [_task(row), counted(row.get("queries")), counted(row.get("documents"))]
         + [scored(row.get(metric)) for metric in ("ndcg@10", "mrr@10", "recall@1")]
         + [_interval(row)]
-        for row in (results or {}).get("rows") or ()
+        for row in _rows(results)
     ]
     head = ["model", "set", "task", "queries", "documents", "nDCG@10", "MRR@10", "recall@1", "interval"]
     return [head, *rows] if rows else []
@@ -83,9 +82,7 @@ def every_score(results: Results) -> Table:
 
 def by_language(results: Results) -> Table:
     """nDCG@10 by the programming language of a set's texts."""
-    rows = sorted(
-        (results or {}).get("languages") or (), key=lambda row: (row.get("language", ""), row.get("set", ""))
-    )
+    rows = sorted(_rows(results, "languages"), key=lambda row: (row.get("language", ""), row.get("set", "")))
     lines = [
         [measured(row.get("language")), _set(row), counted(row.get("queries")), scored(row.get("ndcg@10"))]
         for row in rows
@@ -93,8 +90,8 @@ def by_language(results: Results) -> Table:
     return [["language", "set", "queries", "nDCG@10"], *lines] if lines else []
 
 
-def by_runtime(verification: Mapping[str, Any] | None) -> Table:
-    """Each runtime that was compared with the golden vectors, and how far it was from them at worst."""
+def by_runtime(verification: Results) -> Table:
+    """Each runtime that was compared with the golden vectors, and its largest distance from them."""
     rows = [
         [
             f"{measured(row.get('runtime'))} {row.get('version') or ''}".strip(),
@@ -103,20 +100,20 @@ def by_runtime(verification: Mapping[str, Any] | None) -> Table:
             _shown(row.get("worst_absolute_difference"), ".1e"),
             {True: "yes", False: "**no**"}.get(row.get("ok"), NOT_MEASURED),
         ]
-        for row in (verification or {}).get("rows") or ()
+        for row in _rows(verification)
     ]
     head = ["runtime", "precision", "worst cosine", "worst difference of a number", "within tolerance"]
     return [head, *rows] if rows else []
 
 
-def runtimes_left_out(verification: Mapping[str, Any] | None) -> list[str]:
+def runtimes_left_out(verification: Results) -> list[str]:
     """Those of `RUNTIMES` that were not compared with the golden vectors."""
-    compared = {row.get("runtime") for row in (verification or {}).get("rows") or ()}
+    compared = {row.get("runtime") for row in _rows(verification)}
     return [runtime for runtime in RUNTIMES if runtime not in compared]
 
 
 def by_validation(scores: Mapping[str, float]) -> Table:
-    """Scores on held-out pairs: a line a task, and a column a number of dimensions."""
+    """Scores on held-out pairs: a line per task, and a column per number of dimensions."""
     found = {name: match for name in scores if (match := _VALIDATION.fullmatch(name))}
     sizes = list(dict.fromkeys(match[2] for match in found.values()))
     tasks = list(dict.fromkeys(match[1] for match in found.values()))
@@ -162,11 +159,11 @@ def _interval(row: Row) -> str:
 
 
 def _shown(value: float | None, form: str) -> str:
-    # A runtime that failed before it was compared is as far as nan says.
+    # NaN is the distance of a runtime that failed before the comparison.
     return NOT_MEASURED if value is None or isnan(value) else format(value, form)
 
 
-# By their SPDX identifiers: what is derived from the text carries the same licence.
+# SPDX identifiers of licences that ask for the same licence on what is derived from a text.
 _SHARE_ALIKE = re.compile(r"-SA-|^GFDL-")
 
 
@@ -191,7 +188,7 @@ def by_source(data: Sequence[Row]) -> list[list[str]]:
 
 
 def share_alike(data: Sequence[Row]) -> list[str]:
-    """The sources whose licence asks for the same licence, each with its name."""
+    """The sources whose licence asks for the same licence, each with that licence."""
     found = {row["source"]: _licence(row) for row in data if _SHARE_ALIKE.search(_licence(row))}
     return [f"{source} ({spdx})" for source, spdx in sorted(found.items())]
 
@@ -215,7 +212,7 @@ def _sums(rows: Sequence[Row]) -> list[str]:
 
 Report = Mapping[str, Any] | None  # of `codequarry data clean`, as in Card
 
-_LOOK = "evaluation: "  # begins the name of each way in which a pair can equal a text of an evaluation set
+_LOOK = "evaluation: "  # the names of the comparisons with evaluation sets begin so
 
 
 def by_reason(report: Report) -> Table:
@@ -225,7 +222,7 @@ def by_reason(report: Report) -> Table:
 
 
 def by_evaluation_set(report: Report) -> Table:
-    """Each evaluation set that was looked for: its texts, and the pairs removed by each way of looking."""
+    """Each evaluation set: its texts, and the pairs that each comparison with them removed."""
     sets = (report or {}).get("eval_sets") or {}
     looks = list(dict.fromkeys(look for found in sets.values() for look in found.get("removed", {})))
     head = ["evaluation set", "texts", *(look.removeprefix(_LOOK) for look in looks)]
@@ -238,7 +235,7 @@ def by_evaluation_set(report: Report) -> Table:
 
 
 def languages_of(report: Report, most: int = 20) -> str:
-    """The languages of the pairs that stayed, with their pairs, the `most` common ones; "" if not known."""
+    """The `most` common languages of the pairs that were kept, with their pairs; "" if not known."""
     languages: Mapping[str, int] = (report or {}).get("languages") or {}
     common = [f"{name} {counted(number)}" for name, number in list(languages.items())[:most]]
     return ", ".join([*common, *(["and others"] if len(languages) > most else [])])
@@ -246,7 +243,7 @@ def languages_of(report: Report, most: int = 20) -> str:
 
 def measured(value: Any) -> str:
     """The value in words, "not measured" where there is none."""
-    if value is None or value == "" or value == {} or value == () or value == []:
+    if value in (None, "", {}, (), []):
         return NOT_MEASURED
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
@@ -254,7 +251,7 @@ def measured(value: Any) -> str:
 
 
 def listed(values: Mapping[str, Any] | None) -> str:
-    """`key value` pairs in one line. A list with nothing in it was looked for and not found: `none`."""
+    """`key value` pairs in one line. An empty list was searched for and not found: `none`."""
     words = [
         f"{key.replace('_', ' ')} {'none' if value in ([], ()) else measured(value)}"
         for key, value in (values or {}).items()

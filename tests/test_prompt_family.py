@@ -17,7 +17,7 @@ from codequarry.data.pair_files import write_pairs
 from codequarry.inference.encoder import Encoder, served
 from codequarry.integrations.mteb import MtebEncoder
 from codequarry.integrations.serve.schemas import openai_models
-from codequarry.model_card.papers import JINA, taken_and_left
+from codequarry.model_card.card import JINA, taken_and_left
 from codequarry.modules import tasks
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from codequarry.model_card.papers import CODET5, GEMMA, JINA, PARTS, taken_and_left
+from codequarry.model_card.card import CODET5, GEMMA, JINA, PARTS, taken_and_left
 
 MINI = {
     "objective.directions": ("query_to_doc",),
