@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Vectors = npt.NDArray[np.float32]
-
 Embed = Callable[[Sequence[str], str], Vectors]  # texts and their prompt, "" for none
-
 ChoosePrompt = Callable[[str, Side], str]  # benchmark task and side
 
 

@@ -93,7 +93,6 @@ def template(name: str) -> "Template":
 
 
 _TAGS = ["sentence-transformers", "code", "code-search", "feature-extraction", "text-embeddings-inference"]
-
 _HUB_TASK = "information-retrieval"  # as sentence-transformers calls it in the cards that it writes
 
 

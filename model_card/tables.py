@@ -8,15 +8,10 @@ from typing import Any
 from codequarry.model_card.card import NOT_MEASURED
 
 Row = Mapping[str, Any]  # of a results file, as in Card
-
 Results = Mapping[str, Any] | None
-
 WRONG_PROMPTS = ("no prompt", "sides swapped", "task swapped")  # variants of the section `prompts`
-
 RUNTIMES = ("sentence-transformers", "transformers", "onnxruntime", "openvino", "llama-cpp-python")
-
 _MEAN = "mean"
-
 _VALIDATION = re.compile(r"(\w+?)(?:_(\d+))?_ndcg@10")  # task, dimensions
 
 
@@ -211,7 +206,6 @@ def _sums(rows: Sequence[Row]) -> list[str]:
 
 
 Report = Mapping[str, Any] | None  # of `codequarry data clean`, as in Card
-
 _LOOK = "evaluation: "  # the names of the comparisons with evaluation sets begin so
 
 

@@ -1,6 +1,5 @@
-"""Fill a model card from a run folder and what was measured: results, decontamination, verification."""
+"""The card of a run, from its folder and from measurements: results, decontamination, verification."""
 
-import json
 import re
 import shutil
 from collections import Counter
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import codequarry
-from codequarry.common.files import write_text
+from codequarry.common.files import read_json, write_text
 from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
 from codequarry.model_card.tables import Row, own_rows
@@ -22,10 +21,9 @@ from codequarry.release.trained_run import RunFolder, public_record
 from codequarry.release.weights import Dtype, dtype_in_memory, dtype_on_disk, stored_tensors
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
-
 _TRAINED_ON = {row.name: row.trained_on for row in PACKAGED} | {MINI: PACKAGED[0].trained_on}
 
-# Told elsewhere in the card, or of no interest to its reader.
+# They stand elsewhere in the card, or do not concern its reader.
 _NOT_HYPERPARAMETERS = {"name", "backbone", "data", "prompts", "save_steps", "logging_steps"}
 
 
@@ -39,13 +37,13 @@ def card_of(
     decontamination: Path | None = None,
     verification: Path | None = None,
 ) -> Card:
-    """The card of `run`; what neither it nor the files say is left open.
+    """The card of `run`; what is in neither the run nor the files is left open.
 
-    load_as: what a user is to pass to `SentenceTransformer`.
+    load_as: what a user passes to `SentenceTransformer`.
     dtype, in_memory: of the weights, as in `build`.
-    results: a file that `codequarry benchmark --out` wrote; None when nothing was measured.
+    results: a file that `codequarry benchmark --out` wrote; None where nothing was measured.
     decontamination: the report that `codequarry data clean` wrote of the run's training data; None for none.
-    verification: a file that `codequarry release verify --out` wrote; None when no runtime was checked.
+    verification: a file that `codequarry release verify --out` wrote; None where no runtime was checked.
 
     Raises ValueError for a file that is not of its kind, and for a report of other training data.
     """
@@ -76,23 +74,18 @@ def card_of(
         random_start=random_start,
         training_data=tuple(record.get("data", ())),
         decontamination=_report_of(record, decontamination) if decontamination is not None else None,
-        hyperparameters=dict(
-            _fields(
-                {
-                    name: value
-                    for name, value in recipe.items()
-                    if name not in _NOT_HYPERPARAMETERS
-                    and value != []  # a list of none, such as of projections
-                }
-            )
-        ),
+        hyperparameters={
+            name: value
+            for name, value in _fields(recipe)
+            if name.partition(".")[0] not in _NOT_HYPERPARAMETERS
+        },
         scores=(record.get("validation") or {}).get("model") or {},
         steps=record.get("steps"),
         seconds=record.get("seconds"),
         hardware=record.get("hardware", {}),
         versions=record.get("versions", {}),
-        results=_read(results, "codequarry benchmark") if results is not None else None,
-        verification=_read(verification, "codequarry release verify") if verification is not None else None,
+        results=_read(results, "codequarry benchmark"),
+        verification=_read(verification, "codequarry release verify"),
         datasets=tuple(
             dict.fromkeys(name for row in record.get("data", ()) for name in row.get("datasets", ()))
         ),
@@ -104,7 +97,7 @@ def _fields(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _fields(value, f"{above}{name}.")
-        elif value is not None:
+        elif value is not None and (above or value != []):  # an empty list: no projections, for example
             yield f"{above}{name}", value
 
 
@@ -113,8 +106,10 @@ def _parameters(run: RunFolder) -> int:
     return sum(tensor.numbers for file in files for tensor in stored_tensors(file).values())
 
 
-def _read(path: Path, written_by: str) -> dict[str, Any]:
+def _read(path: Path | None, written_by: str) -> dict[str, Any] | None:
     """A file of measurements, which are its `rows`."""
+    if path is None:
+        return None
     found = _json(path)
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -144,7 +139,7 @@ def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
 
@@ -160,7 +155,7 @@ def renew_card(
     decontamination: Path | None = None,
     verification: Path | None = None,
 ) -> None:
-    """Write card, `.eval_results` and manifest of the release in `folder` anew; nothing else changes.
+    """Write card, `.eval_results` and manifest of the release in `folder` again; nothing else changes.
 
     Arguments:
         load_as: what users pass to `SentenceTransformer`, a Hub name; None: the folder's.
@@ -170,12 +165,15 @@ def renew_card(
 
     >>> renew_card(Path("releases/mini"), verification=Path("verification.json"))
     """
-    # A card that was changed, or whose writing was cut short, is what this is for.
+    # The card itself may have been changed, or written in part.
     problems = [problem for problem in check_manifest(folder) if not problem.startswith((CARD, f"{FOLDER}/"))]
     if problems:
         raise ValueError(f"{folder} is not a release as it was built: {problems[0]}")
-    if verification is not None:
-        _refuse_another(folder, verification)
+    if verification is not None and _golden_vectors_of(verification) != file_sha256(folder / GOLDEN):
+        raise ValueError(
+            f"{verification} is of another release: its golden vectors are not those of {folder}. Give "
+            f"`codequarry release verify {folder} --out {verification}` first."
+        )
     card = card_of(
         RunFolder.read(folder),
         load_as=load_as or f"path/to/{folder.resolve().name}",
@@ -193,32 +191,20 @@ def renew_card(
     write_manifest(folder)
 
 
-def _refuse_another(folder: Path, verification: Path) -> None:
-    try:
-        checked = json.loads(verification.read_text(encoding="utf-8")).get("golden_vectors")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"{verification} cannot be read ({type(error).__name__}: {error}).") from error
-    if checked != file_sha256(folder / GOLDEN):
-        raise ValueError(
-            f"{verification} is of another release: its golden vectors are not those of {folder}. Give "
-            f"`codequarry release verify {folder} --out {verification}` first."
-        )
+def _golden_vectors_of(verification: Path) -> Any:
+    found = _json(verification)
+    return found.get("golden_vectors") if isinstance(found, dict) else None
 
 
 FOLDER = ".eval_results"
-
 _DATASET = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
-    """Write the model's own scores in `results` below `folder`, and return the files; [] for none.
+    """Write the model's own scores in `results` below the release `folder`, and return the files.
 
-    Only rows with a `dataset`, the Hub name of the set that was scored, are written: a set that is not on the
-    Hub has no page for its score to stand on. nDCG@10 is the value, between 0 and 1.
-
-    Arguments:
-        folder: of the release.
-        results: a results file of the benchmarks, as `Card.results` has it.
+    Only rows with a `dataset`, the Hub name of the set that was scored, are written: the Hub shows a score on
+    the page of its set. nDCG@10 is the value, between 0 and 1.
 
     Raises ValueError for a `dataset` that is no Hub name, and for two scores of one set.
 
@@ -235,13 +221,11 @@ def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         if name in rows:
             raise ValueError(f"The results hold two scores of {row['set']}: one file can hold only one.")
         rows[name] = row
-    if rows:
-        (folder / FOLDER).mkdir(exist_ok=True)
-    written = []
-    for name, row in rows.items():
-        written.append(folder / FOLDER / f"{name}.yaml")
-        written[-1].write_text(_entry(row, results.get("date")), encoding="utf-8")
-    return written
+    files = {folder / FOLDER / f"{name}.yaml": row for name, row in rows.items()}
+    for file, row in files.items():
+        file.parent.mkdir(exist_ok=True)
+        write_text(file, _entry(row, results.get("date")))
+    return [*files]
 
 
 def _entry(row: Row, date: str | None) -> str:

@@ -271,7 +271,6 @@ def _no_chat_template(folder: Path, files: dict[str, Fields]) -> list[str]:
 
 
 Shape = tuple[int, ...]
-
 _PIECE = 1 << 24  # numbers checked together
 
 

@@ -29,13 +29,9 @@ _QUANTIZED: dict[GgufType, str] = {
 }
 
 TYPES: tuple[GgufType, ...] = ("f16", *_QUANTIZED)
-
 PROMPT_KEY = "codequarry.prompts.{}"
-
 DIMS_KEY = "codequarry.matryoshka_dimensions"
-
 _COPIED = ("LICENSE", "training.json", GOLDEN)
-
 _LARGEST_HALF = 65_504  # of float16
 
 

@@ -41,7 +41,6 @@ _SHORT = {
 # Written with escapes, so that no editor can normalise away what is being tested: a composed letter,
 # Cyrillic, Chinese, an emoji outside the basic plane; and letters followed by their accents.
 _NON_ASCII = "gr\u00f6\u00dfe = 1  # \u0440\u0430\u0437\u043c\u0435\u0440, \u5927\u5c0f \U0001f980"
-
 _DECOMPOSED = "gro\u0308\u00dfe = 'cafe\u0301'"
 
 _LOOK_ALIKES = (

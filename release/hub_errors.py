@@ -15,7 +15,6 @@ DISCUSS = "interact with discussions and open pull requests"
 
 # Seconds without a byte until a request is given up; the client by itself would wait for ever.
 LONGEST_SILENCE = 300.0
-
 _TOKEN = re.compile(r"\bhf_\w+|(?<=Bearer )[^\s'\"]+")
 _USER = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]+")

@@ -18,9 +18,7 @@ OnnxPrecision = Literal["fp32", "int8"]
 
 # Where the readers look, and under which names.
 FOLDER = "onnx"
-
 FILES: dict[OnnxPrecision, str] = {"fp32": "model.onnx", "int8": "model_quantized.onnx"}
-
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 Embed = Callable[[list[str], str], Any]  # (texts with their prompts, side of padding) → (texts, dim)
 Models = Iterator[tuple[str, Embed]]  # one per precision, which comes first
-
 BATCH = 16  # texts
 
 

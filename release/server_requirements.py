@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TEI = "text-embeddings-inference"
-
 VLLM = "vLLM"
-
 BOTH = f"{TEI} and {VLLM}"
 
 

@@ -1,4 +1,4 @@
-"""Is this folder still the release that was built, and does it mean the same elsewhere?
+"""Is this folder still the release that was built, and does it give the same vectors elsewhere?
 
 >>> verification = verify(Path("releases/mini"), pythons=[Path("other-env/bin/python")])
 >>> print(verification.table())
@@ -23,11 +23,11 @@ from codequarry.release.tokenizer import check_tokenizer
 
 @dataclass(frozen=True)
 class Verification:
-    """What `verify` found.
+    """The findings of `verify`.
 
     problems: sentences; the release must not be used while there is one.
-    exceptions: sentences; where a runtime is known to differ, by name.
-    runtimes: one row a runtime and precision; none where the files were already wrong.
+    exceptions: sentences, each on a known difference of a runtime.
+    runtimes: a row per runtime and precision; none where the files were already wrong.
     """
 
     folder: Path
@@ -57,16 +57,18 @@ class Verification:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
         ]
-        lines = [line.rstrip() for line in [*lines, _machine()]] if self.runtimes else []
+        # Vectors of a graph in int8 may depend on the processor's kernels.
+        lines.append(f"processor: {processor()}, int8 kernels {int8_kernels()}")
+        lines = [line.rstrip() for line in lines] if self.runtimes else []
         lines += [f"problem: {problem}" for problem in self.problems]
         lines += [f"named exception: {exception}" for exception in self.exceptions]
         verdict = "verified" if self.ok else f"not verified, {len(self.problems)} problems"
         return "\n".join([*lines, f"{self.folder}: {verdict}"])
 
     def record(self, command: str) -> dict[str, Any]:
-        """What `verify --out` writes, for the card: a row a runtime, and where and how it was found.
+        """What `verify --out` writes, for the card: a row per runtime, the machine and the command.
 
-        command: what was typed. The sha256 of the golden vectors tells which weights and prompts it was.
+        The sha256 of the golden vectors identifies the weights and prompts.
         """
         return {
             "command": command,
@@ -93,10 +95,10 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
     """Check a release: its files against the manifest, its fields, its tokenizer, and its vectors elsewhere.
 
     pythons: further interpreters, whose runtimes read the release too; those of the running one always do.
-    progress: say on stderr what is being looked at.
+    progress: say on stderr what is being checked.
 
-    A folder whose files, fields, tokenizer or tensors are wrong is not loaded. A folder of GGUF files has
-    its metadata looked at instead, and is read by llama.cpp.
+    A folder whose files, fields, tokenizer or tensors are wrong is not loaded. Of a folder of GGUF files the
+    metadata is checked instead, and llama.cpp reads it.
 
     Raises ValueError when `folder` is not a folder.
 
@@ -107,8 +109,7 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
         raise ValueError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
     _say(progress, "files and fields")
     in_gguf = is_gguf(folder)
-    problems = check_manifest(folder)
-    exceptions: list[str] = []
+    problems, exceptions = check_manifest(folder), list[str]()
     if all(path.is_file() or path.is_dir() for path in folder.rglob("*")):  # a pipe would be read for ever
         problems += check_gguf(folder) if in_gguf else check_fields(folder)
     if not problems and not in_gguf:
@@ -123,7 +124,7 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
     problems += _unread_graphs(folder, found)
     problems += [problem for runtime in found for problem in runtime.problems]
     exceptions += [exception for runtime in found for exception in runtime.exceptions]
-    # One runtime says the same of each precision.
+    # A runtime has the same exceptions in each precision.
     return Verification(folder, tuple(problems), tuple(dict.fromkeys(exceptions)), tuple(found))
 
 
@@ -146,11 +147,6 @@ def _unread_graphs(folder: Path, found: Sequence[Runtime]) -> list[str]:
         return []
     names = " and ".join(path.relative_to(folder).as_posix() for path in graphs)
     return [f"No runtime here read {names}: pip install onnxruntime, or pass a --python that has it."]
-
-
-def _machine() -> str:
-    # What a vector in int8 is depends on the processor, where a graph is of signed weights (see onnx_int8).
-    return f"processor: {processor()}, int8 kernels {int8_kernels()}"
 
 
 def _number(value: float) -> float | None:

@@ -15,7 +15,6 @@ from codequarry.common.files import read_json, write_json
 Dtype = Literal["fp32", "bf16"]
 TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
 LARGEST_SHARD = 5_000_000_000  # bytes; what the Hub's own tools split at
-
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PATTERN = "model{suffix}.safetensors"

@@ -21,7 +21,6 @@ from codequarry.integrations.serve.requests import EmbeddingRequest, RequestCont
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 _TEI_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy"}
-
 _OPENAI_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
 
 
@@ -83,7 +82,6 @@ def _dimensions(value: Any, info: ValidationInfo) -> int | None:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-
 Dimensions = Annotated[int | None, BeforeValidator(_dimensions)]  # None: all of them
 
 
