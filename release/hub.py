@@ -1,23 +1,23 @@
-"""What a release would change in a repository: each file is new, changed, already there, or stale."""
+"""A repository on the Hub: its files compared with a release, its pull requests, and downloads of it."""
 
 import errno
 import hashlib
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codequarry.common.files import read_json
 from codequarry.release.hub_errors import DISCUSS, WRITE, hub_sentences, log_without_secrets
-from codequarry.release.manifest import MANIFEST
+from codequarry.release.manifest import MANIFEST, file_sha256
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-# The Hub writes this file itself, says in it what lies in LFS, and no release has one.
+# The Hub writes this file itself, with what lies in LFS; no release has one.
 OF_THE_HUB = ".gitattributes"
 
 
@@ -72,7 +72,7 @@ class Plan:
         return not (self.new or self.changed or self.stale)
 
     def table(self) -> str:
-        """A line a file that would change, then what stays."""
+        """A line per file that would change, then the sums."""
         rows = [("new", path) for path in self.new] + [("changed", path) for path in self.changed]
         rows += [("stale", path) for path in self.stale]
         lines = [f"  {what:<8}{path}" for what, path in sorted(rows, key=lambda row: row[1])]
@@ -87,13 +87,11 @@ def release_files(folder: Path) -> dict[str, LocalFile]:
     The folder must agree with its manifest; see `check_manifest`.
     """
     manifest = folder / MANIFEST
-    listed = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     files = {
         name: LocalFile(folder / name, int(entry["size"]), str(entry["sha256"]))
-        for name, entry in listed.items()
+        for name, entry in read_json(manifest)["files"].items()
     }
-    content = manifest.read_bytes()
-    files[MANIFEST] = LocalFile(manifest, len(content), hashlib.sha256(content).hexdigest())
+    files[MANIFEST] = LocalFile(manifest, manifest.stat().st_size, file_sha256(manifest))
     return files
 
 
@@ -109,19 +107,14 @@ def remote_tree(api: "HfApi", repo_id: str, revision: str) -> dict[str, RemoteFi
 
 
 def compare(local: Mapping[str, LocalFile], remote: Mapping[str, RemoteFile]) -> Plan:
-    """What it takes to turn the tree `remote` into the release `local`."""
-    there = {path: file for path, file in remote.items() if path != OF_THE_HUB}
-    new = sorted(local.keys() - there.keys())
-    both = sorted(local.keys() & there.keys())
-    same = [path for path in both if local[path].equals(there[path])]
+    """The changes that turn the tree `remote` into the release `local`."""
+    new = sorted(local.keys() - remote.keys())
+    both = sorted(local.keys() & remote.keys())
+    same = [path for path in both if local[path].equals(remote[path])]
     changed = [path for path in both if path not in same]
-    return Plan(
-        tuple(new),
-        tuple(changed),
-        tuple(same),
-        tuple(sorted(there.keys() - local.keys())),
-        sum(local[path].size for path in [*new, *changed]),
-    )
+    stale = sorted(remote.keys() - local.keys() - {OF_THE_HUB})
+    size = sum(local[path].size for path in [*new, *changed])
+    return Plan(tuple(new), tuple(changed), tuple(same), tuple(stale), size)
 
 
 def some(paths: Sequence[str]) -> str:
@@ -134,123 +127,129 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PullRequest:
-    """An open pull request: its number, its newest commit, and the commit of main it stands on."""
+    """An open pull request: its number, its newest commit, and the commit of main it is based on."""
 
     num: int
     commit: str
     base: str
 
-    @classmethod
-    def read(cls, api: "HfApi", repo_id: str, num: int) -> "PullRequest":
-        """Pull request `num` as it stands now."""
-        commits = [commit.commit_id for commit in api.list_repo_commits(repo_id, revision=f"refs/pr/{num}")]
-        return cls(num, commits[0], commits[1] if len(commits) > 1 else "")
 
+@dataclass(frozen=True)
+class Repository:
+    """A repository, the client that asks for it, and where a line of progress goes."""
 
-def find_pull_request(
-    api: "HfApi", repo_id: str, head: str, local: Mapping[str, LocalFile], say: Say
-) -> PullRequest | None:
-    """The one that an earlier run of ours opened for this release, if it stands on `head`, main's commit.
+    api: "HfApi"
+    name: str
+    say: Say
 
-    One of ours that does not fit any more is closed.
-    """
-    manifest = local[MANIFEST].sha256
-    with hub_sentences(f"looking for a pull request on {repo_id}", repo_id, needs=DISCUSS):
-        # Ours alone: whoever opened a pull request may still push to it.
-        me = api.whoami()["name"]
-        open_ones = api.get_repo_discussions(
-            repo_id, author=me, discussion_type="pull_request", discussion_status="open"
-        )
-        for num in [row.num for row in open_ones if manifest in row.title]:
-            found = PullRequest.read(api, repo_id, num)
-            if found.base == head and compare(local, remote_tree(api, repo_id, found.commit)).is_empty:
-                say(f"going on with pull request {num}, which holds this release")
-                return found
-            say(f"closing pull request {num}, made for another state of main")
-            api.change_discussion_status(
-                repo_id, num, "closed", comment="Made for another state of main; it is made anew."
+    def asking(self, doing: str, needs: str = "") -> AbstractContextManager[None]:
+        """`hub_sentences` for this repository."""
+        return hub_sentences(doing, self.name, needs=needs)
+
+    def tree(self, revision: str) -> dict[str, RemoteFile]:
+        """Every file at `revision`, by path."""
+        return remote_tree(self.api, self.name, revision)
+
+    def main_and_tags(self) -> tuple[str | None, dict[str, str]]:
+        """The commits of main and of each tag; (None, {}) where there is no such repository to be seen."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        with self.asking(f"reading {self.name}"):
+            try:
+                refs = self.api.list_repo_refs(self.name)
+            except RepositoryNotFoundError:
+                return None, {}
+        heads = {branch.name: branch.target_commit for branch in refs.branches}
+        return heads.get("main"), {tag.name: tag.target_commit for tag in refs.tags}
+
+    def read_pull_request(self, num: int) -> PullRequest:
+        """Pull request `num` as it is now."""
+        rows = self.api.list_repo_commits(self.name, revision=f"refs/pr/{num}")
+        return PullRequest(num, rows[0].commit_id, rows[1].commit_id if len(rows) > 1 else "")
+
+    def find_pull_request(self, head: str, local: Mapping[str, LocalFile]) -> PullRequest | None:
+        """The one that an earlier run opened for this release, if it is based on `head`, main's commit.
+
+        One of an earlier run that does not fit any more is closed.
+        """
+        with self.asking(f"looking for a pull request on {self.name}", DISCUSS):
+            # Ours alone: whoever opened a pull request may still push to it.
+            open_ones = self.api.get_repo_discussions(
+                self.name,
+                author=self.api.whoami()["name"],
+                discussion_type="pull_request",
+                discussion_status="open",
             )
-    return None
+            for num in [row.num for row in open_ones if local[MANIFEST].sha256 in row.title]:
+                found = self.read_pull_request(num)
+                if found.base == head and compare(local, self.tree(found.commit)).is_empty:
+                    self.say(f"going on with pull request {num}, which holds this release")
+                    return found
+                self.say(f"closing pull request {num}, made for another state of main")
+                self.api.change_discussion_status(
+                    self.name, num, "closed", comment="Made for another state of main; it is made anew."
+                )
+        return None
 
+    def open_pull_request(
+        self, tag: str, head: str, local: Mapping[str, LocalFile], plan: Plan
+    ) -> PullRequest:
+        """Send what `plan` lists as one commit on top of `head`, in a pull request."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-def open_pull_request(
-    api: "HfApi",
-    repo_id: str,
-    tag: str,
-    head: str,
-    local: Mapping[str, LocalFile],
-    plan: Plan,
-    say: Say,
-) -> PullRequest:
-    """Send what `plan` lists as one commit on top of `head`, in a pull request."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+        sent = [*plan.new, *plan.changed]
+        self.say(f"sending {len(sent)} files, {plan.size:,} bytes")
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(path_in_repo=path, path_or_fileobj=local[path].path) for path in sent
+        ]
+        operations += [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in plan.stale]
+        with self.asking(f"sending the release to {self.name}", f"{WRITE}; {DISCUSS}"):
+            made = self.api.create_commit(
+                self.name,
+                operations,
+                commit_message=f"Release {tag} (manifest {local[MANIFEST].sha256})",
+                commit_description="By `codequarry release publish`, which merges it once it is verified.",
+                create_pr=True,
+                parent_commit=head,
+            )
+        if made.pr_num is None:
+            raise ValueError(
+                f"The Hub took the files for {self.name} without opening a pull request. Look at it there."
+            )
+        self.say(f"pull request {made.pr_num} is open")
+        return PullRequest(made.pr_num, str(made.oid), head)
 
-    sent = [*plan.new, *plan.changed]
-    say(f"sending {len(sent)} files, {plan.size:,} bytes")
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(path_in_repo=path, path_or_fileobj=local[path].path) for path in sent
-    ]
-    operations += [CommitOperationDelete(path_in_repo=path, is_folder=False) for path in plan.stale]
-    with hub_sentences(f"sending the release to {repo_id}", repo_id, needs=f"{WRITE}; {DISCUSS}"):
-        made = api.create_commit(
-            repo_id,
-            operations,
-            commit_message=f"Release {tag} (manifest {local[MANIFEST].sha256})",
-            commit_description="By `codequarry release publish`, which merges it once it is verified.",
-            create_pr=True,
-            parent_commit=head,
-        )
-    if made.pr_num is None:
-        raise ValueError(
-            f"The Hub took the files for {repo_id} without opening a pull request. Look at it there."
-        )
-    say(f"pull request {made.pr_num} is open")
-    return PullRequest(made.pr_num, str(made.oid), head)
+    def merge(self, pull: PullRequest) -> str:
+        """Merge `pull`, whose commit was verified; the commit of main that is returned has exactly its files.
 
-
-def merge(api: "HfApi", repo_id: str, pull: PullRequest, say: Say) -> str:
-    """Merge `pull`, whose commit was verified, and return the commit of main, which has exactly its files.
-
-    Raises ValueError when main or the pull request got another commit since, before the merge or during it.
-    """
-    with hub_sentences(f"reading pull request {pull.num}", repo_id, needs=DISCUSS):
-        head = main_and_tags(api, repo_id)[0]
-        now = PullRequest.read(api, repo_id, pull.num)
-        status = api.get_discussion_details(repo_id, pull.num).status
-    if head != pull.base or now.commit != pull.commit:
-        what = "main" if head != pull.base else f"pull request {pull.num}"
-        raise ValueError(
-            f"{what} of {repo_id} got another commit while the release was being verified, so nothing was "
-            "merged or tagged. Give the same command again: it plans anew, with that commit."
-        )
-    say(f"merging pull request {pull.num}")
-    with hub_sentences(f"merging pull request {pull.num}", repo_id, needs=f"{WRITE}; {DISCUSS}"):
-        if status == "draft":
-            api.change_discussion_status(repo_id, pull.num, "open")
-        api.merge_pull_request(repo_id, pull.num)
-    with hub_sentences(f"comparing main of {repo_id} with what was verified", repo_id):
-        merged = str(main_and_tags(api, repo_id)[0])
-        verified, there = remote_tree(api, repo_id, pull.commit), remote_tree(api, repo_id, merged)
-    paths = sorted(verified.keys() | there.keys())
-    if wrong := [path for path in paths if verified.get(path) != there.get(path)]:
-        raise ValueError(
-            f"main of {repo_id} is not the verified tree after the merge: {some(wrong)} differ, from a "
-            "commit that came in between. Nothing was tagged. Look at it, then give the same command again."
-        )
-    return merged
-
-
-def main_and_tags(api: "HfApi", repo_id: str) -> tuple[str | None, dict[str, str]]:
-    """Where main is, and what each tag points at; (None, {}) where there is no such repository to be seen."""
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    with hub_sentences(f"reading {repo_id}", repo_id):
-        try:
-            refs = api.list_repo_refs(repo_id)
-        except RepositoryNotFoundError:
-            return None, {}
-    heads = {branch.name: branch.target_commit for branch in refs.branches}
-    return heads.get("main"), {tag.name: tag.target_commit for tag in refs.tags}
+        Raises ValueError when main or the pull request got another commit before or during the merge.
+        """
+        with self.asking(f"reading pull request {pull.num}", DISCUSS):
+            head = self.main_and_tags()[0]
+            now = self.read_pull_request(pull.num)
+            status = self.api.get_discussion_details(self.name, pull.num).status
+        if head != pull.base or now.commit != pull.commit:
+            what = "main" if head != pull.base else f"pull request {pull.num}"
+            raise ValueError(
+                f"{what} of {self.name} got another commit while the release was being verified, so nothing "
+                "was merged or tagged. Give the same command again: it plans anew, with that commit."
+            )
+        self.say(f"merging pull request {pull.num}")
+        with self.asking(f"merging pull request {pull.num}", f"{WRITE}; {DISCUSS}"):
+            if status == "draft":
+                self.api.change_discussion_status(self.name, pull.num, "open")
+            self.api.merge_pull_request(self.name, pull.num)
+        with self.asking(f"comparing main of {self.name} with what was verified"):
+            merged = str(self.main_and_tags()[0])
+            verified, there = self.tree(pull.commit), self.tree(merged)
+        paths = sorted(verified.keys() | there.keys())
+        if wrong := [path for path in paths if verified.get(path) != there.get(path)]:
+            raise ValueError(
+                f"main of {self.name} is not the verified tree after the merge: {some(wrong)} differ, from a "
+                "commit that came in between. Nothing was tagged. Look at it, then give the same command "
+                "again."
+            )
+        return merged
 
 
 _AT_REVISION = re.compile(r"([\w-][\w.-]*/[\w.-]+)@(\S+)")
@@ -258,7 +257,7 @@ _AT_REVISION = re.compile(r"([\w-][\w.-]*/[\w.-]+)@(\S+)")
 
 @contextmanager
 def local_copy(name: str, *, endpoint: str | None = None) -> Iterator[Path]:
-    """The folder called `name`, or a fresh download of `ORG/NAME@REVISION`, gone afterwards.
+    """The folder called `name`, or a new download of `ORG/NAME@REVISION`, removed afterwards.
 
     endpoint: of the Hub; None: as huggingface_hub has it (HF_ENDPOINT).
 
@@ -284,28 +283,23 @@ def local_copy(name: str, *, endpoint: str | None = None) -> Iterator[Path]:
 def downloaded(repo_id: str, revision: str, *, endpoint: str | None = None) -> Iterator[tuple[Path, Path]]:
     """The files of `repo_id` at `revision`, fetched into an empty cache: (their folder, the cache).
 
-    The Hub's own `.gitattributes` is left out, as no release has it. Both are gone afterwards; they take
-    the room of the release in the folder for temporary files (TMPDIR).
+    The Hub's own `.gitattributes` is left out. Both folders are removed afterwards; they take the room of the
+    release in the folder for temporary files (TMPDIR).
     """
     from huggingface_hub import snapshot_download
 
     doing = f"downloading {repo_id} at {revision}"
     with tempfile.TemporaryDirectory(prefix="codequarry-") as cache:
-        with log_without_secrets(), hub_sentences(doing, repo_id), _room_is_needed(doing):
-            folder = snapshot_download(
-                repo_id, revision=revision, cache_dir=cache, endpoint=endpoint, ignore_patterns=[OF_THE_HUB]
-            )
+        try:
+            with log_without_secrets(), hub_sentences(doing, repo_id):
+                folder = snapshot_download(
+                    repo_id, revision=revision, cache_dir=cache, endpoint=endpoint, ignore_patterns=OF_THE_HUB
+                )
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ValueError(
+                f"There is not enough room in {tempfile.gettempdir()} for {doing}: set TMPDIR to a folder "
+                "with room for the whole release, and give the same command again."
+            ) from None
         yield Path(folder), Path(cache)
-
-
-@contextmanager
-def _room_is_needed(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ValueError(
-            f"There is not enough room in {tempfile.gettempdir()} for {doing}: set TMPDIR to a folder with "
-            "room for the whole release, and give the same command again."
-        ) from None

@@ -1,8 +1,8 @@
 """A release onto the Hub: proposed, checked there, merged, checked again, and only then tagged.
 
-The order is the point. A tag is a promise, so it comes last, on a commit whose files were downloaded anew
-and gave the golden vectors. What the repository holds decides what is done next, nothing is remembered here:
-the same command goes on wherever an earlier one was stopped.
+The order matters: users rely on a tag, so it comes last, on a commit whose files were downloaded anew and
+gave the golden vectors. The state of the repository decides the next step and nothing is stored here: the
+same command resumes wherever an earlier one was stopped.
 
 >>> publish(Path("releases/0.5b"), "org/name", tag="v0.1.0").state               # a dry run
 'planned'
@@ -11,39 +11,22 @@ the same command goes on wherever an earlier one was stopped.
 """
 
 import ipaddress
-import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-from codequarry.release.hub import (
-    OF_THE_HUB,
-    LocalFile,
-    Plan,
-    Say,
-    compare,
-    downloaded,
-    find_pull_request,
-    main_and_tags,
-    merge,
-    open_pull_request,
-    release_files,
-    remote_tree,
-    some,
-)
-from codequarry.release.hub_errors import WRITE, hub_sentences, log_without_secrets, without_secrets
+from codequarry.common.files import read_json
+from codequarry.release.hub import OF_THE_HUB, Plan, Repository, compare, downloaded, release_files, some
+from codequarry.release.hub_errors import WRITE, log_without_secrets, without_secrets
 from codequarry.release.manifest import check_manifest
 from codequarry.release.registry import check_definition, definition_of
 from codequarry.release.verify import Verification
 from codequarry.release.verify import verify as verify_folder
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 _TAG = re.compile(r"(?!main$|refs$|[0-9a-f]{40}$)[\w][\w.+-]*")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -51,10 +34,10 @@ _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 @dataclass(frozen=True)
 class Publication:
-    """What `publish` did, or would do.
+    """The result of `publish`.
 
     state: `planned` after a dry run, `published`, or `already published`.
-    plan: what was sent, or is to be. commit: the tagged one, None after a dry run.
+    plan: of what was sent, or is to be. commit: the tagged one; None after a dry run.
     verification: of the download; None where nothing was downloaded.
     """
 
@@ -92,8 +75,8 @@ def publish(
         endpoint: of the Hub; None: as huggingface_hub has it (HF_ENDPOINT). So is the token, always.
         progress: say on stderr what is being done.
 
-    Raises ValueError with what stands in the way. Nothing is tagged then, and what was sent stays in an open
-    pull request; give the same command again.
+    Raises ValueError with what prevents it. Nothing is tagged then, and what was sent stays in an open pull
+    request; the same command resumes.
     """
     from huggingface_hub import HfApi
 
@@ -101,44 +84,50 @@ def publish(
         raise ValueError(f"{repo_id!r} is not a repository: pass ORG/NAME.")
     if not _TAG.fullmatch(tag):
         raise ValueError(f"{tag!r} is not a tag: pass a version such as v0.1.0.")
-    api, say = HfApi(endpoint=endpoint), partial(_say, progress)
-    _refuse_folder(folder, repo_id, api.endpoint)
+    hub = Repository(HfApi(endpoint=endpoint), repo_id, partial(_say, progress))
+    _refuse_folder(folder, repo_id, hub.api.endpoint)
     local = release_files(folder)
     with log_without_secrets():
-        head, tags = main_and_tags(api, repo_id)
+        head, tags = hub.main_and_tags()
+        with hub.asking(f"listing {repo_id}" + (f" at {tag}" if tag in tags else "")):
+            base = tag if tag in tags else head
+            plan = compare(local, hub.tree(base) if base else {})
         if tag in tags:
-            return _already(api, repo_id, tag, tags[tag], local)
-        with hub_sentences(f"listing {repo_id}", repo_id):
-            plan = compare(local, remote_tree(api, repo_id, head) if head else {})
+            _refuse_another(plan, repo_id, tag)
+            return Publication(repo_id, tag, "already published", plan, tags[tag])
         if not really:
             return Publication(repo_id, tag, "planned", plan)
-        _refuse_stale(plan, repo_id, delete_stale)
+        if plan.stale and not delete_stale:
+            raise ValueError(
+                f"{repo_id} holds {len(plan.stale)} files that this release does not have: "
+                f"{', '.join(plan.stale)}. Left there, they would be part of what users load. Pass "
+                "--delete-stale to delete them in the same commit, or publish to another repository."
+            )
 
-        # Act one: the files, where nobody loads them yet.
-        head = head or _make_repository(api, repo_id, say)
+        # Act one: the files, in a place that users do not load.
+        head = head or _make_repository(hub)
         pull, commit = None, head
         if not plan.is_empty:
-            pull = find_pull_request(api, repo_id, head, local, say)
-            pull = pull or open_pull_request(api, repo_id, tag, head, local, plan, say)
+            pull = hub.find_pull_request(head, local) or hub.open_pull_request(tag, head, local, plan)
             commit = pull.commit
 
-        # Act two: do they arrive, and mean the same?
-        verification = _prove(api, repo_id, commit, folder, verify, say)
+        # Act two: do they arrive, and give the same vectors?
+        verification = _prove(hub, commit, folder, verify)
 
-        # Act three: main, and the name.
+        # Act three: main, and the tag.
         if pull is not None:
-            commit = merge(api, repo_id, pull, say)
-        _tag(api, repo_id, tag, commit, say)
+            commit = hub.merge(pull)
+        _tag(hub, tag, commit)
     return Publication(repo_id, tag, "published", plan, commit, verification)
 
 
 def is_trained(folder: Path) -> bool:
     """Whether the release in `folder` records at least one step of training (`steps` in `training.json`).
 
-    Without one its weights are as they were drawn, or somebody else's.
+    Without one its weights are random, or those of another model.
     """
     try:
-        steps = json.loads((folder / "training.json").read_text(encoding="utf-8")).get("steps")
+        steps = read_json(folder / "training.json").get("steps")
     except (OSError, ValueError, AttributeError):
         return False
     return isinstance(steps, int) and steps > 0
@@ -169,82 +158,64 @@ def _is_loopback(endpoint: str) -> bool:
         return host == "localhost"
 
 
-def _already(
-    api: "HfApi", repo_id: str, tag: str, commit: str, local: Mapping[str, LocalFile]
-) -> Publication:
-    with hub_sentences(f"listing {repo_id} at {tag}", repo_id):
-        plan = compare(local, remote_tree(api, repo_id, tag))
-    if plan.is_empty:
-        return Publication(repo_id, tag, "already published", plan, commit)
-    different = [*plan.new, *plan.changed, *plan.stale]
-    raise ValueError(
-        f"{repo_id} has a tag {tag} already, and it holds another release ({some(different)} differ). A tag "
-        "never moves: somebody may rely on it. Choose the next version."
-    )
-
-
-def _refuse_stale(plan: Plan, repo_id: str, delete_stale: bool) -> None:
-    if plan.stale and not delete_stale:
+def _refuse_another(plan: Plan, repo_id: str, tag: str) -> None:
+    if not plan.is_empty:
+        different = [*plan.new, *plan.changed, *plan.stale]
         raise ValueError(
-            f"{repo_id} holds {len(plan.stale)} files that this release does not have: "
-            f"{', '.join(plan.stale)}. Left there, they would be part of what users load. Pass "
-            "--delete-stale to delete them in the same commit, or publish to another repository."
+            f"{repo_id} has a tag {tag} already, and it holds another release ({some(different)} differ). A "
+            "tag never moves: somebody may rely on it. Choose the next version."
         )
 
 
-def _make_repository(api: "HfApi", repo_id: str, say: Say) -> str:
-    say(f"making {repo_id}")
-    with hub_sentences(f"making {repo_id}", repo_id, needs=WRITE):
-        api.create_repo(repo_id, exist_ok=True)
-        head = main_and_tags(api, repo_id)[0]
+def _make_repository(hub: Repository) -> str:
+    hub.say(f"making {hub.name}")
+    with hub.asking(f"making {hub.name}", WRITE):
+        hub.api.create_repo(hub.name, exist_ok=True)
+        head = hub.main_and_tags()[0]
     if head is None:
         raise ValueError(
-            f"{repo_id} is there and has no branch main that the token can see: look at it on the Hub."
+            f"{hub.name} is there and has no branch main that the token can see: look at it on the Hub."
         )
     return head
 
 
 def _prove(
-    api: "HfApi",
-    repo_id: str,
-    commit: str,
-    folder: Path,
-    verify: Callable[[Path], Verification],
-    say: Say,
+    hub: Repository, commit: str, folder: Path, verify: Callable[[Path], Verification]
 ) -> Verification:
-    """What lies on the Hub at `commit` is `folder`, arrives as such, and means the same."""
-    at = f"{repo_id} at {commit[:12]}"
+    """Check that the files on the Hub at `commit` are those of `folder`, and verify a download of them."""
+    at = f"{hub.name} at {commit[:12]}"
     stays = "Nothing was merged or tagged."
-    say(f"checksums of {at}")
-    with hub_sentences(f"checking {at}", repo_id):
-        found = api.verify_repo_checksums(repo_id, revision=commit, local_dir=folder)
+    hub.say(f"checksums of {at}")
+    with hub.asking(f"checking {at}"):
+        found = hub.api.verify_repo_checksums(hub.name, revision=commit, local_dir=folder)
     missing = [path for path in found.missing_paths if path != OF_THE_HUB]
     if wrong := sorted([row["path"] for row in found.mismatches] + missing + list(found.extra_paths)):
         raise ValueError(f"{at} is not what was sent: {some(wrong)} differ. {stays}")
-    say(f"downloading {at} into an empty cache")
-    with downloaded(repo_id, commit, endpoint=api.endpoint) as (copy, cache):
-        with hub_sentences(f"checking {at}", repo_id):
-            arrived = api.verify_repo_checksums(repo_id, revision=commit, cache_dir=cache)
-        if arrived.mismatches:
-            wrong = sorted(row["path"] for row in arrived.mismatches)
+    hub.say(f"downloading {at} into an empty cache")
+    with downloaded(hub.name, commit, endpoint=hub.api.endpoint) as (copy, cache):
+        with hub.asking(f"checking {at}"):
+            arrived = hub.api.verify_repo_checksums(hub.name, revision=commit, cache_dir=cache)
+        if wrong := sorted(row["path"] for row in arrived.mismatches):
             raise ValueError(
                 f"{some(wrong)} of {at} arrived with other bytes than the Hub's own checksum names: stored "
                 f"or transferred wrongly. {stays}"
             )
-        say("verifying the download")
+        hub.say("verifying the download")
         verification = verify(copy)
     if not verification.ok:
         raise ValueError(f"{at} did not pass, downloaded anew: {' '.join(verification.problems)} {stays}")
     return verification
 
 
-def _tag(api: "HfApi", repo_id: str, tag: str, commit: str, say: Say) -> None:
-    say(f"tagging {commit[:12]} as {tag}")
-    with hub_sentences(f"tagging {repo_id}", repo_id, needs=WRITE):
-        api.create_tag(repo_id, tag=tag, revision=commit)
-        tagged = api.model_info(repo_id, revision=tag).sha
+def _tag(hub: Repository, tag: str, commit: str) -> None:
+    hub.say(f"tagging {commit[:12]} as {tag}")
+    with hub.asking(f"tagging {hub.name}", WRITE):
+        hub.api.create_tag(hub.name, tag=tag, revision=commit)
+        tagged = hub.api.model_info(hub.name, revision=tag).sha
     if tagged != commit:
-        raise ValueError(f"{tag} of {repo_id} points at {tagged}, not at {commit}: delete the tag, and look.")
+        raise ValueError(
+            f"{tag} of {hub.name} points at {tagged}, not at {commit}: delete the tag, and look."
+        )
 
 
 def _say(progress: bool, what: str) -> None:
