@@ -4,8 +4,8 @@
 
     store = InMemoryVectorStore.from_texts(files, CodequarryEmbeddings(task="nl2code"))
 
-LangChain's own class for sentence-transformers sends no prompt unless told, and that of documents on both
-sides if told no other; and it replaces every newline by a space, after which Python is no longer Python.
+LangChain's own class for sentence-transformers sends no prompt unless it is configured, and one prompt on
+both sides unless both are; and it replaces every newline by a space, which changes what Python code means.
 """
 
 from typing import TYPE_CHECKING
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 class CodequarryEmbeddings(Embeddings):
     """LangChain `Embeddings` for one of the five tasks.
 
-    `aembed_query` and `aembed_documents` run in a thread, so that the event loop goes on.
+    `aembed_query` and `aembed_documents` run in a thread, so that the event loop is not blocked.
 
     Arguments:
         model: a name or folder as in `codequarry.load`, or what it returned.
         task: one of the five tasks. For a second task over the same model, pass the loaded model to both.
-        dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
+        dims: dimensions of a vector, one of the model's Matryoshka dimensions; None for all.
         device: where a named model goes; None picks the fastest there is.
         batch_size: documents that go through the model together.
         show_progress: a bar while documents are embedded, once two seconds have passed; None on a terminal

@@ -4,8 +4,8 @@
 
     index = VectorStoreIndex(nodes, embed_model=CodequarryEmbedding(task="nl2code"))
 
-LlamaIndex's own class for sentence-transformers empties the prompt of queries that a model was saved with,
-and asks for one of documents by a name that no model has, unless its user copies both into the program.
+LlamaIndex's own class for sentence-transformers drops the prompt of queries that a model was saved with, and
+asks for one of documents by a name that no model has, unless its user copies both into the program.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ class CodequarryEmbedding(BaseEmbedding):
     """LlamaIndex `BaseEmbedding` for one of the five tasks.
 
     `get_query_embedding` is the side that is searched with; every other call, `get_text_embedding` too, is
-    the side that is searched for. The async calls run in a thread, so that the event loop goes on.
+    the side that is searched for. The async calls run in a thread and do not block the event loop.
 
     Arguments:
         model_name: a name or folder as in `codequarry.load`, or what it returned.
         task: one of the five tasks. For a second task over the same model, pass the loaded model to both.
-        dims: numbers a vector, one of the model's Matryoshka dimensions; None for all.
+        dims: dimensions of a vector, one of the model's Matryoshka dimensions; None for all.
         device: where a named model goes; None picks the fastest there is.
         embed_batch_size: documents that go through the model together.
         others: what `BaseEmbedding` takes besides, such as `callback_manager`.
@@ -55,7 +55,7 @@ class CodequarryEmbedding(BaseEmbedding):
     """
 
     task: str = Field(default=DEFAULT_TASK, description="One of codequarry's five tasks.")
-    dims: int | None = Field(default=None, description="Numbers a vector; None for all.")
+    dims: int | None = Field(default=None, description="Dimensions of a vector; None for all.")
     device: str | None = Field(default=None, description="Where the model runs; None for the fastest.")
     _sides: TaskEmbedder = PrivateAttr()
 
@@ -91,7 +91,7 @@ class CodequarryEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that LlamaIndex writes beside saved settings."""
+        """The name that LlamaIndex writes into saved settings."""
         return "CodequarryEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:

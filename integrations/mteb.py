@@ -1,9 +1,7 @@
-"""A model as MTEB takes one, with the prompts of our five tasks on MTEB's tasks.
+"""A model for MTEB, with the prompts of our five tasks on MTEB's tasks.
 
     import codequarry, mteb
-    from codequarry.common.errors import did_you_mean
-from codequarry.inference.encoder import Encoder
-from codequarry.integrations.mteb import MtebEncoder
+    from codequarry.integrations.mteb import MtebEncoder
 
     mteb.evaluate(MtebEncoder(codequarry.load("runs/mini")), mteb.get_tasks(["CosQA"]))
 
@@ -40,8 +38,8 @@ class MtebEncoder:
 
     Arguments:
         model: embeds when `embed` is None.
-        prompt: what goes in front of a text; None for the prefix that the model's family has for the task in
-            the table of benchmark tasks.
+        prompt: chooses the prompt; None for the prefix that the model's family has for the task in the table
+            of benchmark tasks.
         embed: embeds texts behind a prompt, e.g. out of a cache; None for `model.encode`.
         name, revision: of the folder that results are kept in; name is `owner/model`.
 
@@ -61,7 +59,7 @@ class MtebEncoder:
         if embed is None:
             if model is None:
                 raise ValueError("MtebEncoder was given neither a model nor a way to embed: pass a model.")
-            embed = _embed_with(model)
+            embed = partial(Encoder(model).encode, normalize=True, progress=True)
         if prompt is None:
             if model is None:
                 raise ValueError("MtebEncoder was given neither a model nor its prompts: pass prompt=.")
@@ -111,15 +109,6 @@ def task_prompt(family: PromptFamily, name: str, side: Side) -> str:
     return family.prefix(benchmark_task(name).task, side)
 
 
-def _embed_with(model: "SentenceTransformer") -> Embed:
-    encoder = Encoder(model)
-
-    def embed(texts: Sequence[str], prompt: str) -> Vectors:
-        return encoder.encode(texts, prompt, normalize=True, progress=True)
-
-    return embed
-
-
 Kind = Literal["official", "further", "local"]
 
 
@@ -129,9 +118,9 @@ class BenchmarkTask:
 
     name: as MTEB, or the folder of a local set, spells it.
     task: one of the five of `codequarry.modules.tasks`.
-    kind: `official` is one of the twelve of MTEB(Code, v1), `further` is in mteb beside them, `local` is
+    kind: `official` is one of the twelve of MTEB(Code, v1), `further` is another task of mteb, `local` is
         built by `codequarry data build eval`.
-    in_mean: False for a set on which every model scores so high that it only dilutes a mean.
+    in_mean: False for a set on which every model scores so high that it would only dilute a mean.
     """
 
     name: str

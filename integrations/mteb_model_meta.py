@@ -1,4 +1,4 @@
-"""What MTEB's registry wants to know about a model of ours, read from its folder.
+"""The entry of a model in MTEB's registry, read from its folder.
 
     from codequarry.integrations.mteb_model_meta import model_meta
 
@@ -6,15 +6,15 @@
     print(meta.to_python())  # what goes into mteb/models/model_implementations/
 
 MTEB's wrapper loads the model with plain sentence-transformers and chooses prompts by the names of its own
-tasks, so the entry spells out both prompts of every benchmark task that has a row in `mteb_tasks`.
+tasks, so the entry has both prompts of every benchmark task in the table of `mteb.py`.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.files import read_json
 from codequarry.integrations.mteb import BENCHMARK_TASKS
 from codequarry.modules.backbone import EMBEDDED_BASE, MINI, MINI_FOLDER
 from codequarry.modules.tasks import SIDES, PromptFamily, family_of
@@ -23,18 +23,14 @@ if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
 
 _NEEDED = (
-    "config.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-    "tokenizer_config.json",
-    "training.json",
-    "README.md",
-)
+    "config.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json",
+    "training.json", "README.md",
+)  # fmt: skip
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LANGUAGES = {"en": "eng-Latn"}  # a card's language to MTEB's; it has none for source code in general
 # Training sources that hold texts of a benchmark task under another name. MTEB counts a set as seen where its
-# training split was trained on. Counted here as well is a source of the same programs or posts: without the
-# set at hand nobody can keep its test split out of them.
+# training split was trained on. Counted here as well is a source of the same programs or posts, from which
+# the test split cannot be removed without the set.
 _SAME_DATA = {
     "wikisql": "WikiSQLRetrieval",
     "rosetta_nl2code": "CodeTransOceanContest",  # its programs are Rosetta Code's too
@@ -47,11 +43,9 @@ _SAME_DATA = {
     "COIR-CodeSearchNet": "COIRCodeSearchNetRetrieval",
     "CommitPackFT": "CodeEditSearchRetrieval",
 }
-# What a base model was trained on by its own card, where MTEB's entry for it does not say so. What that entry
-# does say, MTEB adds by itself, by `adapted_from`.
-_BASE_DATA = {
-    EMBEDDED_BASE: {"CodeSearchNetRetrieval", "COIRCodeSearchNetRetrieval"},
-}
+# Training sets of a base model by its own card that MTEB's entry for it lacks; MTEB adds those of the entry
+# by `adapted_from`.
+_BASE_DATA = {EMBEDDED_BASE: {"CodeSearchNetRetrieval", "COIRCodeSearchNetRetrieval"}}
 
 
 def mteb_prompts(family: PromptFamily) -> dict[str, str]:
@@ -83,9 +77,10 @@ def model_meta(
 
     Sizes, dimensions, length, licence and base model are those of the folder; memory is that of the weights
     once loaded; training sets are those of its record, and those of its base where MTEB does not know them.
-    Raises ValueError for a folder that does not say all of it, and where MTEB is not installed.
+    Raises ValueError for a folder that lacks any of it, and where MTEB is not installed.
     """
     try:
+        from huggingface_hub import ModelCard
         from mteb.models.model_meta import ModelMeta
         from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
     except ImportError as error:
@@ -93,8 +88,12 @@ def model_meta(
 
     folder = Path(folder)
     _refuse_incomplete(folder)
-    config, card = _json(folder / "config.json"), _card(folder)
-    family = family_of(_json(folder / "config_sentence_transformers.json")["prompts"])
+    config, card = read_json(folder / "config.json"), ModelCard.load(folder / "README.md").data.to_dict()
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    if dtype not in _BYTES:
+        raise ValueError(f"{folder}/config.json has dtype {dtype!r}, not one of {', '.join(_BYTES)}.")
+    length = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    family = family_of(read_json(folder / "config_sentence_transformers.json")["prompts"])
     shapes = list(_weight_shapes(folder))
     table = [config["vocab_size"], config["hidden_size"]]
     parameters = sum(prod(shape) for shape in shapes)
@@ -108,8 +107,8 @@ def model_meta(
         "languages": [_LANGUAGES[one] for one in _as_list(card.get("language")) if one in _LANGUAGES],
         "n_parameters": parameters,
         "n_embedding_parameters": sum(prod(shape) for shape in shapes if shape == table),
-        "memory_usage_mb": round(parameters * _bytes_each(folder, config) / 1024**2),
-        "max_tokens": _max_tokens(folder),
+        "memory_usage_mb": round(parameters * _BYTES[dtype] / 1024**2),
+        "max_tokens": int(length or read_json(folder / "tokenizer_config.json")["model_max_length"]),
         "embed_dim": list(config.get("matryoshka_dimensions") or [config["hidden_size"]]),
         "license": card.get("license"),
         "open_weights": True,
@@ -126,7 +125,7 @@ def model_meta(
 
 def _seen(folder: Path) -> set[str]:
     """Benchmark tasks whose texts the model in `folder` was trained on, by itself or as its base."""
-    record = _json(folder / "training.json")
+    record = read_json(folder / "training.json")
     own = _benchmark_sets(record.get("data", ()))
     backbone = record.get("recipe", {}).get("backbone") or {}
     if backbone.get("weights") == "random":
@@ -162,29 +161,5 @@ def _weight_shapes(folder: Path) -> Iterable[list[int]]:
                 yield weights.get_slice(key).get_shape()
 
 
-def _bytes_each(folder: Path, config: Mapping[str, Any]) -> int:
-    dtype = config.get("dtype") or config.get("torch_dtype")
-    if dtype not in _BYTES:
-        raise ValueError(f"{folder}/config.json has dtype {dtype!r}, not one of {', '.join(_BYTES)}.")
-    return _BYTES[dtype]
-
-
-def _max_tokens(folder: Path) -> int:
-    own = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    return int(own or _json(folder / "tokenizer_config.json")["model_max_length"])
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    from huggingface_hub import ModelCard
-
-    card: dict[str, Any] = ModelCard.load(folder / "README.md").data.to_dict()
-    return card
-
-
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

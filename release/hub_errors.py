@@ -1,4 +1,4 @@
-"""What the Hub refuses, in a sentence, and nothing in it that opens a door."""
+"""What the Hub refuses, as a sentence without secrets."""
 
 import logging
 import re
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
-# What a fine-grained token must be allowed, in the words of the Hub's token page.
+# Permissions of a fine-grained token, in the words of the Hub's token page.
 WRITE = "write access to contents and settings of its repositories"
 DISCUSS = "interact with discussions and open pull requests"
 
-# Seconds without a byte until a request is given up; the client by itself would wait for ever.
+# Seconds without a byte until a request is given up; by default the client has no limit.
 LONGEST_SILENCE = 300.0
 _TOKEN = re.compile(r"\bhf_\w+|(?<=Bearer )[^\s'\"]+")
 _USER = re.compile(r"(?<=://)[^/\s@]+@")
@@ -21,14 +21,14 @@ _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]+")
 
 
 def without_secrets(text: str) -> str:
-    """`text` without tokens, the user's own above all, its addresses cut before what may sign or open them.
+    """`text` without tokens, its addresses cut before the part that may sign or open them.
 
     >>> without_secrets("PUT https://me:pass@host/file?signature=abc")
     'PUT https://host/file'
     """
     from huggingface_hub import get_token
 
-    own = get_token()  # a Hub of one's own may give tokens of another form
+    own = get_token()  # another Hub may give tokens of another form
     text = text.replace(own, "(token)") if own else text
     return _QUERY.sub("", _USER.sub("", _TOKEN.sub("(token)", text)))
 
@@ -75,12 +75,12 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
             raise ValueError(_refused(cause, doing, repo_id, needs)) from None
         raise ValueError(
             f"{_capital(doing)} did not end: {without_secrets(str(cause)) or type(cause).__name__}. "
-            "Give the same command again: it goes on where it stopped."
+            "Give the same command again: it resumes where it stopped."
         ) from None
 
 
 def _limit_silence() -> None:
-    """Let no request of the client's session wait for ever; where a limit is set already, that one holds."""
+    """Give every request of the client's session a time limit; one that is set already holds."""
     from huggingface_hub import get_session
 
     hooks = get_session().event_hooks["request"]
@@ -119,7 +119,7 @@ def _refused(error: "HfHubHTTPError", doing: str, repo_id: str, needs: str) -> s
         return f"{start} {repo_id} or what is asked of it does not exist, or the token may not see it."
     if status in (409, 412):
         return f"{start} Something changed there in the meantime: give the same command again, it looks anew."
-    return f"{start} Give the same command again later: it goes on where it stopped."
+    return f"{start} Give the same command again later: it resumes where it stopped."
 
 
 def _token_page() -> str:
@@ -140,7 +140,7 @@ class _WithoutSecrets(logging.Filter):
 
 @contextmanager
 def log_without_secrets() -> Iterator[None]:
-    """Cut what the Hub client logs as `without_secrets` does: its retries show signed addresses whole."""
+    """Cut what the Hub client logs as `without_secrets` does: its retries show whole signed addresses."""
     import huggingface_hub  # noqa: F401, so that its logger has its handler
 
     handlers, cut = logging.getLogger("huggingface_hub").handlers, _WithoutSecrets()

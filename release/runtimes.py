@@ -72,7 +72,8 @@ def runtimes(folder: Path, python: Path) -> list[Runtime]:
 
     An interpreter that cannot be started, or has no runtime at all, is a row with a problem.
     """
-    # As a shell would find it, for it is started in another folder; not resolved, or an environment is lost.
+    # As a shell would find it, since it is started in another folder; a resolved link would lose its
+    # environment.
     python = Path(shutil.which(python) or python).absolute()
     try:
         installed = _installed(python)

@@ -1,8 +1,8 @@
-"""Texts of many requests share the model's forward passes, and no more wait than can be held.
+"""Texts of many requests share the model's forward passes, from a queue of limited length.
 
-One asyncio task takes turns: while a batch is in the model's thread, requests gather; when it comes back, the
-next batch takes one text of each waiting request in turn until it is full. So a batch waits for nothing, a
-request of one text is not held up by one of a thousand, and what a busy server saves grows with its load.
+While a batch is in the model's thread, requests gather; when it returns, the next batch takes one text of
+each waiting request in turn until it is full. So a batch waits for no timer, a request of one text does not
+wait for one of a thousand, and the saving grows with the load.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ Outcome = Embedded | RequestError
 
 @dataclass(eq=False)
 class _Job:
-    """A request's texts. `taken` of them have gone into a batch; `outcomes` fills up as they come back."""
+    """A request's texts. `taken` of them have gone into a batch; `outcomes` has those that came back."""
 
     texts: Sequence[str]
     truncate: bool
@@ -65,8 +65,8 @@ class Batcher:
         limits: `queue_texts` and `batch_texts`.
         max_tokens: that the model reads of a text; None for no limit.
 
-    `run` is the task that works the queue off; it never ends by itself. `healthy` says whether the last batch
-    went through the model: false before the first.
+    `run` is the task that empties the queue; it never ends by itself. `healthy`: whether the last batch went
+    through the model; False before the first.
     """
 
     def __init__(self, encoder: TextEncoder, limits: Limits, max_tokens: int | None) -> None:
@@ -103,7 +103,7 @@ class Batcher:
         try:
             return await job.answer
         finally:
-            # Answered early by a refusal, or given up by its client: what is left of it is not embedded.
+            # Refused early, or left by its client: its remaining texts are not embedded.
             self._waiting -= len(texts) - job.taken
             job.taken = len(texts)
             self._open.discard(job)
@@ -135,7 +135,7 @@ class Batcher:
                 job.answer.set_exception(refusal)
 
     def close(self) -> None:
-        """Let the model's thread go once it has finished its batch."""
+        """End the model's thread once it has finished its batch."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _take(self) -> list[tuple[_Job, int]]:
@@ -156,7 +156,7 @@ class Batcher:
         try:
             outcomes = self._embed_together(asked)
         except Exception:
-            # One text that the model fails on must not fail the requests that came with it.
+            # One text that the model fails on must not fail the other requests in the batch.
             _log.exception("a batch of %d texts failed; each is tried alone", len(asked))
             outcomes = [self._embed_alone(one) for one in asked]
         embedded = any(isinstance(outcome, Embedded) for outcome in outcomes)
@@ -171,26 +171,22 @@ class Batcher:
         ]
         texts = [text for (text, _), fit in zip(asked, fits, strict=True) if fit]
         vectors: Iterator[Vectors] = iter(self._encoder.encode(texts) if texts else [])
-        outcomes: list[Outcome] = []
-        for fit, count in zip(fits, tokens, strict=True):
-            if not fit:
-                outcomes.append(
-                    RequestError(
-                        422,
-                        f"has {count} tokens with its prompt; this model reads {self._max_tokens}. "
-                        "Shorten it, or let it be cut with truncate: true.",
-                        field="truncate",
-                    )
-                )
-                continue
-            vector = next(vectors)
-            if not np.isfinite(vector).all():
-                outcomes.append(
-                    RequestError(500, "got a vector that is not made of numbers: the model failed on it.")
-                )
-                continue
-            outcomes.append(Embedded(vector, int(min(count, self._max_tokens))))
-        return outcomes
+        return [
+            self._outcome(next(vectors) if fit else None, count)
+            for fit, count in zip(fits, tokens, strict=True)
+        ]
+
+    def _outcome(self, vector: Vectors | None, tokens: int) -> Outcome:
+        if vector is None:
+            return RequestError(
+                422,
+                f"has {tokens} tokens with its prompt; this model reads {self._max_tokens}. "
+                "Shorten it, or let it be cut with truncate: true.",
+                field="truncate",
+            )
+        if not np.isfinite(vector).all():
+            return RequestError(500, "got a vector that is not made of numbers: the model failed on it.")
+        return Embedded(vector, int(min(tokens, self._max_tokens)))
 
     def _embed_alone(self, one: tuple[str, bool]) -> Outcome:
         try:
