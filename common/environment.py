@@ -1,5 +1,6 @@
 """The machine: processor, versions and number formats, as every results file records them."""
 
+import ipaddress
 import os
 import platform
 import sys
@@ -40,6 +41,14 @@ INT8_KERNELS = (
     Int8Kernels("ARM dot product", ("asimddp",)),
     Int8Kernels("ARM NEON", ("asimd",)),
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`; a name other than localhost is taken as reachable."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def processor() -> str:

@@ -149,6 +149,12 @@ def write_int8(whole: Path, path: Path) -> None:
 
     model = onnx.load(whole)
     _round_tables(model)
+    # ONNX Runtime makes a MatMul of each Gemm and transposes its weights, which then contradict their old
+    # shape.
+    gemm = {node.input[1] for node in model.graph.node if node.op_type == "Gemm"}
+    shapes = [info for info in model.graph.value_info if info.name not in gemm]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(shapes)
     rows = path.with_name(f".{path.name}.rows")
     large = whole.stat().st_size < sum(part.stat().st_size for part in whole.parent.glob(f"{whole.name}*"))
     onnx.save(model, rows, save_as_external_data=large, location=f"{rows.name}.data")

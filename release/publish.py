@@ -10,7 +10,6 @@ same command resumes wherever an earlier one was stopped.
 'published'
 """
 
-import ipaddress
 import re
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from codequarry.common.environment import is_loopback
 from codequarry.common.files import read_json
 from codequarry.release.hub import OF_THE_HUB, Plan, Repository, compare, downloaded, release_files, some
 from codequarry.release.hub_errors import WRITE, log_without_secrets, without_secrets
@@ -138,7 +138,7 @@ def _refuse_folder(folder: Path, repo_id: str, endpoint: str) -> None:
         raise ValueError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
     if problems := check_manifest(folder):
         raise ValueError(f"{folder} is not as it was built: {' '.join(problems)} Build it again.")
-    if not is_trained(folder) and not _is_loopback(endpoint):
+    if not is_trained(folder) and not is_loopback(urlsplit(endpoint).hostname or ""):
         raise ValueError(
             f"{folder}/training.json records no step of training, so these are random weights or another's: "
             "they are published nowhere but on a Hub of this machine (HF_ENDPOINT=http://127.0.0.1:…)."
@@ -148,14 +148,6 @@ def _refuse_folder(folder: Path, repo_id: str, endpoint: str) -> None:
         raise ValueError(
             f"{folder} is not what release/models.toml defines {repo_id} to be: {' '.join(problems)}"
         )
-
-
-def _is_loopback(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _refuse_another(plan: Plan, repo_id: str, tag: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.environment import describe_machine, int8_kernels, processor
+from codequarry.common.tables import text_table
 from codequarry.release.config_checks import check_backbone, check_fields
 from codequarry.release.gguf import check_gguf, is_gguf
 from codequarry.release.golden import GOLDEN, check_golden
@@ -53,13 +54,9 @@ class Verification:
             )
             for runtime in self.runtimes
         ]
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
         # Vectors of a graph in int8 may depend on the processor's kernels.
-        lines.append(f"processor: {processor()}, int8 kernels {int8_kernels()}")
-        lines = [line.rstrip() for line in lines] if self.runtimes else []
+        machine = f"processor: {processor()}, int8 kernels {int8_kernels()}"
+        lines = [text_table(rows), machine] if self.runtimes else []
         lines += [f"problem: {problem}" for problem in self.problems]
         lines += [f"named exception: {exception}" for exception in self.exceptions]
         verdict = "verified" if self.ok else f"not verified, {len(self.problems)} problems"

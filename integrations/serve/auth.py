@@ -1,9 +1,10 @@
 """The key that clients show, where one is asked for: read from a file or the environment, never printed."""
 
 import hmac
-import ipaddress
 import os
 from pathlib import Path
+
+from codequarry.common.environment import is_loopback
 
 KEY_VARIABLE = "CODEQUARRY_API_KEY"
 
@@ -49,11 +50,3 @@ def refuse_open_door(host: str, key: str | None, *, no_key: bool) -> None:
             f"{host} can be reached from other machines, and no key is asked for. Put a key into a file and "
             f"pass --api-key-file FILE, or set {KEY_VARIABLE}; or say --no-key if everyone may use the model."
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`; a name other than localhost is taken as reachable."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

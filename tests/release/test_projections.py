@@ -81,7 +81,7 @@ def trained(stage_one, tmp_path_factory):
 @pytest.fixture(scope="module")
 def projected(trained, tmp_path_factory):
     """Its release, in ONNX too where that is installed."""
-    onnx = [] if onnx_export.missing_packages() else ["fp32"]
+    onnx = [] if onnx_export.missing_packages() else ["fp32", "int8"]
     return build(trained, tmp_path_factory.mktemp("releases") / "projected", onnx=onnx, progress=False)
 
 

@@ -2,13 +2,8 @@
 
 import pytest
 
-from codequarry.integrations.serve.auth import (
-    KEY_VARIABLE,
-    is_loopback,
-    read_key,
-    refuse_open_door,
-    shows_key,
-)
+from codequarry.common.environment import is_loopback
+from codequarry.integrations.serve.auth import KEY_VARIABLE, read_key, refuse_open_door, shows_key
 
 
 def test_a_key_is_read_from_a_file_or_from_the_environment(tmp_path, monkeypatch):
