@@ -115,7 +115,7 @@ def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_adapter(arguments: argparse.Namespace) -> None:
-    """Pack the adapter, and say how it is loaded."""
+    """Pack the adapter, and print how it is loaded."""
     from codequarry.release.build import pack_adapter
 
     load_as = arguments.load_as or str(arguments.out)

@@ -124,7 +124,7 @@ def model_meta(
 
 
 def _seen(folder: Path) -> set[str]:
-    """Benchmark tasks whose texts the model in `folder` was trained on, by itself or as its base."""
+    """Benchmark tasks whose texts the model in `folder` or its base was trained on."""
     record = read_json(folder / "training.json")
     own = _benchmark_sets(record.get("data", ()))
     backbone = record.get("recipe", {}).get("backbone") or {}

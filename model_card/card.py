@@ -11,7 +11,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Card:
-    """The fields of one model's card. None, () and {} mean "not measured", and the card says so.
+    """The fields of one model's card. None, () and {} are printed as "not measured".
 
     name: the model's short name.
     load_as: what a user passes to `SentenceTransformer`: a Hub name or a folder.
@@ -80,7 +80,7 @@ JINA, GEMMA, CODET5 = "jina-code-embeddings", "EmbeddingGemma", "CodeT5+"
 
 @dataclass(frozen=True)
 class Part:
-    """One idea of a paper. is_here: whether a model has it; None where its card cannot tell."""
+    """One idea of a paper. is_here: whether a model has it; None where its card does not record it."""
 
     paper: str
     what: str

@@ -32,7 +32,7 @@ def pooling_modes(config: Mapping[str, Any]) -> list[str]:
 
 
 DENSE_WEIGHTS = "model.safetensors"
-# What text-embeddings-inference knows (DenseActivation in its dense.rs); any other name stops its start.
+# Those of text-embeddings-inference (DenseActivation in its dense.rs); it does not start with any other name.
 ACTIVATIONS = ("torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Tanh")
 
 
@@ -74,7 +74,7 @@ def is_releasable(names: Sequence[str]) -> bool:
 
 
 def places(names: Sequence[str]) -> list[tuple[str, str]]:
-    """(class, folder) in the order a text meets them; the Transformer lies in the model's own folder.
+    """(class, folder) in the order they are applied; the Transformer is in the model's own folder.
 
     >>> places(["Transformer", "Pooling", "Normalize"])
     [('Transformer', ''), ('Pooling', '1_Pooling'), ('Normalize', '2_Normalize')]

@@ -58,7 +58,7 @@ def definitions() -> Mapping[str, Definition]:
 
 
 def definition_of(repo_id: str) -> Definition | None:
-    """The definition that is released as `repo_id`; None for a repository of somebody else's."""
+    """The definition that is released as `repo_id`; None for any other repository."""
     return next((row for row in definitions().values() if row.repository == repo_id), None)
 
 

@@ -14,7 +14,7 @@ from codequarry.common.files import read_json, write_text
 from codequarry.modules.attention import Attention
 from codequarry.release.golden import golden_texts
 
-# Fields both generations know and mean the same by; special tokens (`…_token`) come on top.
+# Fields with the same meaning in both generations; special tokens (`…_token`) are written as well.
 _SHARED = (
     "add_bos_token",
     "add_eos_token",
@@ -26,7 +26,7 @@ _SHARED = (
     "truncation_side",
 )
 
-# The generic class of transformers 5, by the name transformers 4 gave it; 5 still knows that name.
+# The generic class of transformers 5, by its name in transformers 4, which 5 still accepts.
 _OLD_CLASS_NAMES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 
 

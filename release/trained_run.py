@@ -83,7 +83,7 @@ class RunFolder:
 
     @cached_property
     def training(self) -> dict[str, Any]:
-        """`training.json` as it is published: what was done, on what data, where, in what time."""
+        """`training.json` as it is published, with paths cut to their last part."""
         return public_record(self._json("training.json"))
 
     @cached_property
@@ -118,7 +118,7 @@ class RunFolder:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """The trained Matryoshka dimensions, largest first; the full size alone where none were trained."""
+        """The trained Matryoshka dimensions, largest first; the full size where none were trained."""
         return tuple(self.config.get("matryoshka_dimensions") or [self.vector_size])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A release's weights: written a shard at a time, and checked by their headers alone.
+"""A release's weights: written shard by shard, and checked by their headers; no weight is read.
 
 Weights larger than a shard become several files with an index that names the file of each tensor, the form
 that transformers and the servers read. Only one shard is in memory at a time.
@@ -98,7 +98,7 @@ def write_weights(
                         tensor = weights.get_tensor(name)
                         tensors[name] = tensor.to(target) if tensor.is_floating_point() else tensor.clone()
         save_file(tensors, folder / file, metadata={"format": "pt"})
-        # safetensors leaves it to its owner alone; a server often runs as somebody else
+        # safetensors makes it readable for its owner only; a server often runs as another user
         (folder / file).chmod(0o644)
     if len(split.filename_to_tensors) > 1:
         write_json(folder / _INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})

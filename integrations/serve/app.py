@@ -3,9 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
-from codequarry.inference.encoder import Served, Vectors, unit_vectors
+from codequarry.inference.encoder import Served, unit_vectors
 from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded, TextEncoder
 from codequarry.integrations.serve.requests import EmbeddingRequest, Limits, RequestContext, RequestError
 from codequarry.integrations.serve.schemas import (
     OpenAIBody,
+    Schema,
     TEIBody,
     kind_of,
-    openai_answer,
-    openai_error,
     openai_models,
     read_request,
-    tei_answer,
-    tei_error,
 )
 
 _log = logging.getLogger(__name__)
@@ -38,25 +35,12 @@ _DISCARDED = 8  # bodies of the largest size that are read to the end and droppe
 _DISCARDING_SECONDS = 2
 
 
-@dataclass(frozen=True)
-class Api:
-    """The schema of a request's body, of its answer and of an error."""
-
-    body: type[OpenAIBody] | type[TEIBody]
-    answer: Callable[[EmbeddingRequest, Vectors, Sequence[int]], bytes]
-    error: Callable[[RequestError], dict[str, Any]]
-
-
-OPENAI = Api(OpenAIBody, openai_answer, openai_error)
-TEI = Api(TEIBody, tei_answer, tei_error)
-
-
-def _api(request: Request) -> Api:
-    return OPENAI if request.url.path.startswith("/v1") else TEI
+def _schema(request: Request) -> Schema:
+    return OpenAIBody if request.url.path.startswith("/v1") else TEIBody
 
 
 def _refusal(request: Request, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
-    content = _api(request).error(error)
+    content = _schema(request).error(error)
     return JSONResponse(content, error.status, headers=error.headers | dict(headers or {}))
 
 
@@ -139,12 +123,12 @@ class Service:
             self._admit(request)
             body = await _read_json(request, self._limits)
             unread = {}
-            api = _api(request)
-            wanted = read_request(api.body, body, self._context)
+            schema = _schema(request)
+            wanted = read_request(schema, body, self._context)
             prompt = self._context.served.prompts[wanted.prompt_name]
             texts = [prompt + text for text in wanted.texts]
             embedded = await _unless_gone(request, self._batcher.embed(texts, truncate=wanted.truncate))
-            payload = await asyncio.to_thread(_answer, api, wanted, embedded)
+            payload = await asyncio.to_thread(_answer, schema, wanted, embedded)
             return Response(payload, media_type="application/json")
         except RequestError as error:
             return _refusal(request, error, unread)
@@ -211,11 +195,11 @@ class Service:
         return _refusal(request, error)
 
 
-def _answer(api: Api, wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
+def _answer(schema: Schema, wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
     # In a thread of its own: a thousand vectors take long enough to write to keep other clients waiting.
     vectors = np.stack([one.vector for one in embedded])[:, : wanted.dims]
     vectors = unit_vectors(vectors) if wanted.normalize else vectors
-    return api.answer(wanted, vectors, [one.tokens for one in embedded])
+    return schema.answer(wanted, vectors, [one.tokens for one in embedded])
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[Embedded]]) -> list[Embedded]:

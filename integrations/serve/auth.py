@@ -1,4 +1,4 @@
-"""The key that clients show, where one is asked for: read from a file or the environment, never printed."""
+"""The key that clients send, where one is required: read from a file or the environment, never printed."""
 
 import hmac
 import os
@@ -36,13 +36,13 @@ def read_key(file: Path | None) -> str | None:
 
 
 def shows_key(authorization: str | None, key: str) -> bool:
-    """Whether the header `Authorization` carries `key`; takes no less time for a key that is nearly right."""
+    """Whether the header `Authorization` carries `key`; in constant time."""
     scheme, _, shown = (authorization or "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), key.encode())
 
 
 def refuse_open_door(host: str, key: str | None, *, no_key: bool) -> None:
-    """Raise ValueError for an address that other machines reach without a key, unless `no_key` says so."""
+    """Raise ValueError for an address that other machines reach without a key, unless `no_key`."""
     if key is not None and no_key:
         raise ValueError("a key is given and --no-key as well: drop one of the two.")
     if key is None and not no_key and not is_loopback(host):

@@ -103,7 +103,7 @@ class _Body(BaseModel):
 
 
 class OpenAIBody(_Body):
-    """The body of `POST /v1/embeddings`; null is the same as absent, except for `input`."""
+    """`POST /v1/embeddings`: the body, where null is the same as absent but for `input`, and the answers."""
 
     model: str | None = None
     input: Texts
@@ -132,9 +132,35 @@ class OpenAIBody(_Body):
             base64=self.encoding_format == "base64",
         )
 
+    @staticmethod
+    def answer(request: EmbeddingRequest, vectors: Vectors, tokens: Sequence[int]) -> bytes:
+        """The JSON of OpenAI's answer. Vectors `(texts, dims)`; `prompt_tokens` is what the model read."""
+        rows = ", ".join(
+            f'{{"object": "embedding", "index": {index}, "embedding": '
+            f"{json.dumps(_base64(row)) if request.base64 else as_list(row)}}}"
+            for index, row in enumerate(vectors)
+        )
+        total = sum(tokens)
+        usage = json.dumps({"prompt_tokens": total, "total_tokens": total})
+        return (
+            f'{{"object": "list", "model": {json.dumps(request.model)}, "usage": {usage}, "data": [{rows}]}}'
+        ).encode()
+
+    @staticmethod
+    def error(error: RequestError) -> dict[str, Any]:
+        """OpenAI's error object."""
+        return {
+            "error": {
+                "message": error.sentence,
+                "type": "server_error" if error.status >= 500 else "invalid_request_error",
+                "param": error.field,
+                "code": _OPENAI_CODES.get(error.status),
+            }
+        }
+
 
 class TEIBody(_Body):
-    """The body of `POST /embed`; null is the same as absent, except for `inputs`."""
+    """`POST /embed`: the body, where null is the same as absent but for `inputs`, and the answers."""
 
     inputs: Texts
     prompt_name: str | None = None
@@ -156,10 +182,21 @@ class TEIBody(_Body):
             truncate=self.truncate is not False,
         )
 
+    @staticmethod
+    def answer(request: EmbeddingRequest, vectors: Vectors, tokens: Sequence[int]) -> bytes:
+        """The JSON of TEI's answer: a list of vectors `(texts, dims)`."""
+        return f"[{', '.join(as_list(row) for row in vectors)}]".encode()
 
-def read_request(
-    schema: type[OpenAIBody] | type[TEIBody], body: Mapping[str, Any], context: RequestContext
-) -> EmbeddingRequest:
+    @staticmethod
+    def error(error: RequestError) -> dict[str, Any]:
+        """TEI's error object."""
+        return {"error": error.sentence, "error_type": _TEI_TYPES.get(error.status, "Validation")}
+
+
+Schema = type[OpenAIBody] | type[TEIBody]
+
+
+def read_request(schema: Schema, body: Mapping[str, Any], context: RequestContext) -> EmbeddingRequest:
     """What a body of the schema asks for.
 
     Raises RequestError, with a sentence and the field that is wrong: 413 beyond the limits, 404 for another
@@ -196,32 +233,6 @@ def _in_a_sentence(error: ValidationError) -> RequestError:
     return RequestError(422, sentence, field=field)
 
 
-def openai_answer(request: EmbeddingRequest, vectors: Vectors, tokens: Sequence[int]) -> bytes:
-    """The JSON of OpenAI's answer. Vectors `(texts, dims)`; `prompt_tokens` is what the model read."""
-    rows = ", ".join(
-        f'{{"object": "embedding", "index": {index}, "embedding": '
-        f"{json.dumps(_base64(row)) if request.base64 else as_list(row)}}}"
-        for index, row in enumerate(vectors)
-    )
-    total = sum(tokens)
-    usage = json.dumps({"prompt_tokens": total, "total_tokens": total})
-    return (
-        f'{{"object": "list", "model": {json.dumps(request.model)}, "usage": {usage}, "data": [{rows}]}}'
-    ).encode()
-
-
-def openai_error(error: RequestError) -> dict[str, Any]:
-    """OpenAI's error object."""
-    return {
-        "error": {
-            "message": error.sentence,
-            "type": "server_error" if error.status >= 500 else "invalid_request_error",
-            "param": error.field,
-            "code": _OPENAI_CODES.get(error.status),
-        }
-    }
-
-
 def openai_models(served: Served) -> dict[str, Any]:
     """The list of models: the one that is served, by its name and by its name with each prompt."""
     names = [served.name, *(f"{served.name}:{prompt}" for prompt in served.prompts)]
@@ -229,16 +240,6 @@ def openai_models(served: Served) -> dict[str, Any]:
         "object": "list",
         "data": [{"id": name, "object": "model", "created": 0, "owned_by": "codequarry"} for name in names],
     }
-
-
-def tei_answer(request: EmbeddingRequest, vectors: Vectors, tokens: Sequence[int]) -> bytes:
-    """The JSON of TEI's answer: a list of vectors `(texts, dims)`."""
-    return f"[{', '.join(as_list(row) for row in vectors)}]".encode()
-
-
-def tei_error(error: RequestError) -> dict[str, Any]:
-    """TEI's error object."""
-    return {"error": error.sentence, "error_type": _TEI_TYPES.get(error.status, "Validation")}
 
 
 def as_list(row: Vectors) -> str:

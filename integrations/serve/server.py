@@ -9,9 +9,9 @@ import uvicorn
 from codequarry.integrations.serve.app import Service
 from codequarry.integrations.serve.requests import Limits
 
-_LEAVING = 5  # seconds for answers that are being read when all requests are finished or refused
-# Open connections, of clients that read slowly or say nothing, for each request that may be worked on;
-# beyond, uvicorn answers 503.
+_LEAVING = 5  # seconds for the last answers to be read
+# Open connections, those of slow or silent clients included, per request that may be worked on; beyond,
+# uvicorn answers 503.
 _CONNECTIONS = 4
 
 
