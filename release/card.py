@@ -54,6 +54,7 @@ def card_of(
     gguf = next((row for row in GGUF_BACKBONES if base in (row.name, row.repository)), None)
     if gguf is not None:
         base = gguf.repository
+    files = [*run.weight_files, *(run.folder / layer.path / DENSE_WEIGHTS for layer in run.dense)]
     # A folder on the trainer's disk means nothing to a reader.
     named = base == MINI or (_HUB_NAME.fullmatch(base) is not None and not Path(base).exists())
     return Card(
@@ -66,7 +67,7 @@ def card_of(
         prompts=run.prompt_family.prompts(),
         dtype=dtype,
         in_memory=in_memory or dtype,
-        parameters=_parameters(run),
+        parameters=sum(tensor.numbers for file in files for tensor in stored_tensors(file).values()),
         base_model=base if named and not random_start else None,
         base_licence=gguf.licence if gguf is not None else licence_of(base),
         base_trained_on=() if random_start else _TRAINED_ON.get(base, ()),
@@ -101,11 +102,6 @@ def _fields(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
             yield f"{above}{name}", value
 
 
-def _parameters(run: RunFolder) -> int:
-    files = [*run.weight_files, *(run.folder / layer.path / DENSE_WEIGHTS for layer in run.dense)]
-    return sum(tensor.numbers for file in files for tensor in stored_tensors(file).values())
-
-
 def _read(path: Path | None, written_by: str) -> dict[str, Any] | None:
     """A file of measurements, which are its `rows`."""
     if path is None:
@@ -132,7 +128,7 @@ def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if pairs > left[source]:
             raise ValueError(
                 f"{path} is the report of other data: the run was trained on {pairs:,} pairs of {source}, "
-                f"and cleaning left {left[source]:,}. Pass the report that stands beside this run's data."
+                f"and cleaning left {left[source]:,}. Pass the report that was written with this run's data."
             )
     return public_record(report)
 

@@ -57,7 +57,11 @@ def check_fields(folder: Path) -> list[str]:
     if wrong := list(_dense(folder, dense, config["hidden_size"])):
         return problems + wrong
     projections = [fields["out_features"] for fields in dense.values()]
-    problems += _dims(config, [config["hidden_size"], *projections][-1])
+    dims, full = config["matryoshka_dimensions"], [config["hidden_size"], *projections][-1]
+    if dims[0] != full or dims != sorted(set(dims), reverse=True):
+        problems.append(
+            f"config.json has matryoshka_dimensions {dims}: they must fall, without repeats, from {full}."
+        )
     problems += _as_trained(files, projections)
     problems += _old_spellings(config)
     problems += check_weight_files(folder, config)
@@ -202,13 +206,6 @@ def _dense(folder: Path, layers: dict[str, Fields], width: int) -> Iterator[str]
         if not (folder / path / DENSE_WEIGHTS).is_file():
             yield f"{path}/{DENSE_WEIGHTS} is missing."
         width = fields["out_features"]
-
-
-def _dims(config: Fields, full: int) -> list[str]:
-    dims = config["matryoshka_dimensions"]
-    if dims[0] == full and dims == sorted(set(dims), reverse=True):
-        return []
-    return [f"config.json has matryoshka_dimensions {dims}: they must fall, without repeats, from {full}."]
 
 
 def _as_trained(files: dict[str, Fields], projections: list[int]) -> list[str]:

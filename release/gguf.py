@@ -259,7 +259,7 @@ def _split(pipeline: dict[str, Any]) -> str:
     pattern = next((step["pattern"].get("Regex") for step in steps if step["type"] == "Split"), None)
     if pipeline["model"]["type"] != "BPE" or pattern not in _SPLITS:
         raise ValueError(
-            f"tokenizer.json is {pipeline['model']['type']} split by {pattern!r}, and llama.cpp is told the "
+            f"tokenizer.json is {pipeline['model']['type']} split by {pattern!r}, and llama.cpp has the "
             f"splits of {', '.join(_SPLITS.values())} only: a GGUF of it would read other tokens."
         )
     return _SPLITS[pattern]

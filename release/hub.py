@@ -173,7 +173,7 @@ class Repository:
         One of an earlier run that does not fit any more is closed.
         """
         with self.asking(f"looking for a pull request on {self.name}", DISCUSS):
-            # Ours alone: whoever opened a pull request may still push to it.
+            # Our own only: the author of a pull request may still push to it.
             open_ones = self.api.get_repo_discussions(
                 self.name,
                 author=self.api.whoami()["name"],
@@ -183,11 +183,11 @@ class Repository:
             for num in [row.num for row in open_ones if local[MANIFEST].sha256 in row.title]:
                 found = self.read_pull_request(num)
                 if found.base == head and compare(local, self.tree(found.commit)).is_empty:
-                    self.say(f"going on with pull request {num}, which holds this release")
+                    self.say(f"reusing pull request {num}, which holds this release")
                     return found
                 self.say(f"closing pull request {num}, made for another state of main")
                 self.api.change_discussion_status(
-                    self.name, num, "closed", comment="Made for another state of main; it is made anew."
+                    self.name, num, "closed", comment="Made for another state of main; it is made again."
                 )
         return None
 

@@ -43,6 +43,10 @@ def write_layout(
     Raises ValueError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
     weights that would be larger on disk than in memory.
     """
+    import sentence_transformers
+    import torch
+    import transformers
+
     in_memory = in_memory or dtype
     for name in (dtype, in_memory):
         if name not in TORCH_NAMES:
@@ -76,7 +80,11 @@ def write_layout(
     write_json(
         out / "config_sentence_transformers.json",
         {
-            "__version__": _versions(),
+            "__version__": {
+                "sentence_transformers": sentence_transformers.__version__,
+                "transformers": transformers.__version__,
+                "pytorch": torch.__version__,
+            },
             "model_type": "SentenceTransformer",
             "prompts": run.prompt_family.prompts(),
             "default_prompt_name": None,
@@ -100,18 +108,6 @@ def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
         del config["is_causal"]
     write_json(path, config)
     add_legacy_fields(path)
-
-
-def _versions() -> dict[str, str]:
-    import sentence_transformers
-    import torch
-    import transformers
-
-    return {
-        "sentence_transformers": sentence_transformers.__version__,
-        "transformers": transformers.__version__,
-        "pytorch": torch.__version__,
-    }
 
 
 HANDLER = "handler.py"

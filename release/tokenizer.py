@@ -5,6 +5,7 @@ last call. What is written here is the small common set.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
     lone = Tokenizer.from_file(str(folder / "tokenizer.json"))
     full = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     config = read_json(folder / "config.json")
-    problems = _truncation(folder) + _class(folder) + _rows(full.get_vocab(), config["vocab_size"])
+    problems = [*_file_problems(folder, full.get_vocab(), config["vocab_size"])]
     if Attention.of(config).causal and (last := lone.encode("x").tokens[-1]) != full.eos_token:
         problems.append(
             f"tokenizer.json ends a text with {last!r}, not with the end-of-sequence {full.eos_token!r}, "
@@ -111,29 +112,18 @@ def check_tokenizer(folder: Path) -> tuple[list[str], list[str]]:
     return problems, [exception] if forged else []
 
 
-def _truncation(folder: Path) -> list[str]:
-    pipeline = read_json(folder / "tokenizer.json")
-    return [
-        f"tokenizer.json carries {name}, which servers would apply to every text."
-        for name in ("truncation", "padding")
-        if pipeline.get(name) is not None
-    ]
-
-
-def _class(folder: Path) -> list[str]:
+def _file_problems(folder: Path, vocabulary: dict[str, int], rows: int) -> Iterator[str]:
     import transformers
 
+    pipeline = read_json(folder / "tokenizer.json")
+    for name in ("truncation", "padding"):
+        if pipeline.get(name) is not None:
+            yield f"tokenizer.json carries {name}, which servers would apply to every text."
     name = read_json(folder / "tokenizer_config.json").get("tokenizer_class")
-    if isinstance(name, str) and hasattr(transformers, name):
-        return []
-    return [f"tokenizer_config.json has tokenizer_class {name!r}, which transformers does not know."]
-
-
-def _rows(vocabulary: dict[str, int], rows: int) -> list[str]:
-    beyond = sorted(token for token, number in vocabulary.items() if number >= rows)
-    if not beyond:
-        return []
-    return [
-        f"The tokenizer has {len(beyond)} tokens, such as {beyond[0]!r}, past the {rows} rows of embeddings "
-        "that config.json names (vocab_size)."
-    ]
+    if not isinstance(name, str) or not hasattr(transformers, name):
+        yield f"tokenizer_config.json has tokenizer_class {name!r}, which transformers does not know."
+    if beyond := sorted(token for token, number in vocabulary.items() if number >= rows):
+        yield (
+            f"The tokenizer has {len(beyond)} tokens, such as {beyond[0]!r}, past the {rows} rows of "
+            "embeddings that config.json names (vocab_size)."
+        )

@@ -112,7 +112,10 @@ def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
     """
     found = sorted(path.name for path in folder.glob("*.safetensors"))
     try:
-        named = _named(folder, found)
+        # By the index; without one, the one file there may be, under no tensor's name.
+        named = {"": _WHOLE} if _WHOLE in found else {}
+        if (folder / _INDEX).exists():
+            named = dict(read_json(folder / _INDEX)["weight_map"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{_INDEX} cannot be read ({type(error).__name__})."]
     if found and not named:
@@ -157,10 +160,3 @@ def dtype_on_disk(folder: Path) -> Dtype:
 def dtype_in_memory(folder: Path) -> Dtype:
     """The type in which a reader loads a release's weights, where it asks for nothing else."""
     return "bf16" if read_json(folder / "config.json")["dtype"] == TORCH_NAMES["bf16"] else "fp32"
-
-
-def _named(folder: Path, found: list[str]) -> dict[str, str]:
-    """Tensor → file by the index; without an index the one file there may be, under no tensor's name."""
-    if (folder / _INDEX).exists():
-        return dict(read_json(folder / _INDEX)["weight_map"].items())
-    return {"": _WHOLE} if _WHOLE in found else {}

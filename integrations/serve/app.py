@@ -108,13 +108,11 @@ class Service:
             self._batcher.close()
 
     async def _warm_up(self) -> None:
+        prompts = list(self._context.served.prompts.values())[: self._limits.texts]
         try:
-            await self._batcher.embed([prompt + "def add(a, b): return a + b" for prompt in self._prompts()])
+            await self._batcher.embed([prompt + "def add(a, b): return a + b" for prompt in prompts])
         except RequestError as error:
             _log.error("the first batch failed: %s", error.sentence)
-
-    def _prompts(self) -> Sequence[str]:
-        return list(self._context.served.prompts.values())[: self._limits.texts]
 
     async def _embed(self, request: Request) -> Response:
         unread = {"Connection": "close"}  # until the body is read: what is left of it is not a next request

@@ -135,9 +135,9 @@ class OpenAIBody(_Body):
     @staticmethod
     def answer(request: EmbeddingRequest, vectors: Vectors, tokens: Sequence[int]) -> bytes:
         """The JSON of OpenAI's answer. Vectors `(texts, dims)`; `prompt_tokens` is what the model read."""
+        shown = as_base64 if request.base64 else as_list
         rows = ", ".join(
-            f'{{"object": "embedding", "index": {index}, "embedding": '
-            f"{json.dumps(_base64(row)) if request.base64 else as_list(row)}}}"
+            f'{{"object": "embedding", "index": {index}, "embedding": {shown(row)}}}'
             for index, row in enumerate(vectors)
         )
         total = sum(tokens)
@@ -247,8 +247,9 @@ def as_list(row: Vectors) -> str:
     return f"[{', '.join(f'{number:.9g}' for number in row.tolist())}]"
 
 
-def _base64(row: Vectors) -> str:
-    return base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")
+def as_base64(row: Vectors) -> str:
+    """A vector as a JSON string, the base64 of its little-endian float32 bytes."""
+    return f'"{base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")}"'
 
 
 def _split_model(asked: str | None, served: Served) -> tuple[str, str | None]:
