@@ -93,7 +93,7 @@ def by_runtime(verification: Results) -> Table:
             measured(row.get("precision")),
             _shown(row.get("worst_cosine"), ".7f"),
             _shown(row.get("worst_absolute_difference"), ".1e"),
-            {True: "yes", False: "**no**"}.get(row.get("ok"), NOT_MEASURED),
+            NOT_MEASURED if row.get("ok") is None else "yes" if row["ok"] else "**no**",
         ]
         for row in _rows(verification)
     ]
