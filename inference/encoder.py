@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast, has_fast_bf16
-from codequarry.inference.load import load
 from codequarry.modules.backbone import MINI
-from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.tasks import DEFAULT_TASK, PromptFamily, Side, get_task
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from codequarry.modules.embedder import CodeEmbedder
 
 Vectors = NDArray[np.float32]
 
@@ -197,7 +197,7 @@ class TaskEmbedder:
 
     def __init__(
         self,
-        model: str | CodeEmbedder = MINI,
+        model: "str | CodeEmbedder" = MINI,
         *,
         task: str = DEFAULT_TASK,
         dims: int | None = None,
@@ -207,7 +207,7 @@ class TaskEmbedder:
         self.device = device
         self.name = model if isinstance(model, str) else None
         if isinstance(model, str):
-            self.model = load(model, device=device)
+            self.model = _load(model, device)
         else:
             self.model = _checked(model, device)
         self.dims = self.model.truncate_dim if dims is None else dims
@@ -253,10 +253,18 @@ class TaskEmbedder:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.name is not None:
-            self.model = load(self.name, device=self.device)
+            self.model = _load(self.name, self.device)
 
 
-def _checked(model: Any, device: str | None) -> CodeEmbedder:
+def _load(name: str, device: str | None) -> "CodeEmbedder":
+    from codequarry.inference.load import load  # imports torch, which search by itself does not need
+
+    return load(name, device=device)
+
+
+def _checked(model: Any, device: str | None) -> "CodeEmbedder":
+    from codequarry.modules.embedder import CodeEmbedder
+
     if not isinstance(model, CodeEmbedder):
         raise ValueError(
             f"a {type(model).__name__} has no tasks: pass a name, a folder, or what codequarry.load returned."
@@ -307,7 +315,7 @@ class Served:
     dtype: str
 
 
-def served(model: CodeEmbedder, name: str) -> Served:
+def served(model: "CodeEmbedder", name: str) -> Served:
     """The `Served` of a loaded model."""
     dims = model.matryoshka_dims or (model.get_embedding_dimension() or 0,)
     return Served(

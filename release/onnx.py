@@ -83,6 +83,8 @@ def _write_graph(folder: Path, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
+    for node in program.model.graph:  # stack traces of the export, which hold paths of this machine
+        node.metadata_props.clear()
     # A protobuf ends at 2 GB; past that the weights are files of their own.
     size = sum(weights.nbytes for weights in model.parameters())
     program.save(path, external_data=size > 1_500_000_000)

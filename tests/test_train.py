@@ -210,7 +210,7 @@ def test_another_recipe_on_a_used_folder_is_refused(uninterrupted: Path, pairs: 
     assert (uninterrupted / "config.json").exists()
 
 
-@pytest.mark.parametrize("recipe", ["nano", "mini"])
+@pytest.mark.parametrize("recipe", ["nano", pytest.param("mini", marks=pytest.mark.exhaustive)])
 def test_two_ranks_train_to_a_model_that_loads_and_have_the_losses_of_one(
     recipe: str, uninterrupted: Path, pairs: Path, tmp_path: Path
 ) -> None:

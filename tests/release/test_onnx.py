@@ -29,6 +29,14 @@ def test_a_release_with_onnx_is_verified_in_every_runtime(with_onnx):
 
 
 @needs_onnx
+def test_a_graph_holds_no_path_of_the_machine_that_exported_it(with_onnx):
+    for graph in (with_onnx / "onnx").iterdir():
+        content = graph.read_bytes()
+        assert str(Path(onnx_export.__file__).parent).encode() not in content
+        assert b'File "' not in content
+
+
+@needs_onnx
 def test_a_graph_of_other_weights_is_caught(built, encoder_run, tmp_path, request):
     """Fields and manifest are right; only the vectors tell."""
     from codequarry.release.manifest import write_manifest

@@ -318,6 +318,7 @@ def test_the_embedded_base_is_verified_in_bf16(encoder_run, tmp_path):
     assert "[SEP]" in verification.exceptions[0]
 
 
+@pytest.mark.exhaustive  # tests/test_main.py builds and verifies such a release by the command
 def test_the_embedded_base_in_bf16_on_disk_is_verified_as_float32(encoder_run, tmp_path):
     release = build(encoder_run, tmp_path / "mini", dtype="bf16", in_memory="fp32", progress=False)
     verification = verify(release, progress=False)
