@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.models import benchmark_model
 from codequarry.benchmarks.results import MEAN, Row
 from codequarry.common.environment import origin, written_command
 from codequarry.common.errors import run_program
@@ -127,7 +127,7 @@ def _scored(folder: Path, sets: Sequence[Any], work: Path) -> dict[str, Any]:
     from codequarry.inference.load import load
 
     # By `load`: stock sentence-transformers reads two of our three poolings only.
-    model = contender(folder.name, load(str(folder)))
+    model = benchmark_model(folder.name, load(str(folder)))
     rows = [row for row in score(sets, [model], cache=work / "vectors") if row.name == folder.name]
     whole = next(row for row in rows if row.set == (MEAN if len(sets) > 1 else sets[0].name))
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))

@@ -53,10 +53,10 @@ def score(sets: Sequence[EvalSet], models: Sequence[str | BenchmarkModel], **set
 
     >>> rows = score([read_eval_set(Path("eval/mbpp"))], ["all-MiniLM-L6-v2"])
     """
-    return measure(sets, contenders(models), **settings).rows
+    return measure(sets, benchmark_models(models), **settings).rows
 
 
-def contenders(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
+def benchmark_models(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
     """The models, loaded, one named twice once.
 
     Raises ValueError for a model that cannot be loaded, and for two of one name, as `/a/mini` and `/b/mini`.
@@ -87,7 +87,7 @@ def measure(
     Arguments:
         sets: evaluation sets, whose names are distinct, or names of MTEB's own tasks, which come from the
             Hub. A query with `candidates` is answered out of these only.
-        models: see `contenders`.
+        models: see `benchmark_models`.
         dims: dimensions that vectors are cut to, made unit length again.
         precisions: of the stored documents.
         wrong_prompts: what else to put in front of texts, `none`, `sides`, `task`; embeds every text anew.

@@ -87,7 +87,7 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
     from codequarry.modules.embedder import CodeEmbedder
 
     if name == "mini":
-        return contender(name, load(name, device=device))
+        return benchmark_model(name, load(name, device=device))
     path = str(resolve_backbone(EMBEDDED_BASE)) if name in (BASELINE, EMBEDDED_BASE) else name
     folder = Path(path).expanduser()
     if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
@@ -110,10 +110,10 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
         label = BASELINE
     else:  # a folder of this machine is called by its own name alone
         label = folder.name if folder.is_absolute() else name.rstrip("/")
-    return contender(label, model)
+    return benchmark_model(label, model)
 
 
-def contender(label: str, model: "SentenceTransformer") -> BenchmarkModel:
+def benchmark_model(label: str, model: "SentenceTransformer") -> BenchmarkModel:
     """A model that is loaded already, under a label of your choice."""
     from codequarry.modules.embedder import fingerprint
 
@@ -302,7 +302,7 @@ WRONG_PROMPTS: Mapping[Prompts, str] = MappingProxyType(
 
 
 def variants_of(
-    contender: BenchmarkModel,
+    model: BenchmarkModel,
     *,
     dims: Sequence[int],
     precisions: Sequence[Precision],
@@ -316,24 +316,24 @@ def variants_of(
     Raises ValueError for a dimension that the model does not have.
     """
     for size in dims:
-        if not 0 < size <= contender.dims:
+        if not 0 < size <= model.dims:
             raise ValueError(
-                f"{contender.label} has vectors of {contender.dims} numbers: they cannot be cut to {size}."
+                f"{model.label} has vectors of {model.dims} dimensions: they cannot be truncated to {size}."
             )
     found = [Variant("dims", f"{size} dims", dims=size) for size in dims]
     found += [Variant("precisions", precision, precision=precision) for precision in precisions]
-    if has_prompts(contender):
+    if has_prompts(model):
         found += [
             Variant("prompts", WRONG_PROMPTS[change], prompts=change)
             for change in wrong_prompts
-            if change != "task" or contender.ours
+            if change != "task" or model.ours
         ]
     return found
 
 
-def has_prompts(contender: BenchmarkModel) -> bool:
+def has_prompts(model: BenchmarkModel) -> bool:
     """Whether the model puts anything in front of a text."""
-    return any(contender.prompt(task, side) for task in TASKS for side in ("query", "document"))
+    return any(model.prompt(task, side) for task in TASKS for side in ("query", "document"))
 
 
 def other_task(task: str) -> str:

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from codequarry.benchmarks.evaluate import score
-from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.models import benchmark_model
 from codequarry.benchmarks.results import BM25, table, write_results
 from codequarry.data.eval_set import pair_sets
 from codequarry.data.mining.mine import mine
@@ -67,7 +67,9 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
 
     say("Scores on the held-out files")
     sets = pair_sets(read_pairs(work / "pairs/heldout").pairs)
-    rows = score(sets, [contender("mini", mini), contender("fine-tuned", load(str(work / "run")))])
+    rows = score(
+        sets, [benchmark_model("mini", mini), benchmark_model("fine-tuned", load(str(work / "run")))]
+    )
     rows = [row for row in rows if row.name in {BM25, "mini", "fine-tuned", "fine-tuned + BM25"}]
     print(table(rows))
     results = work / "results.json"

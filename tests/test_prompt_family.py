@@ -11,7 +11,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 import codequarry
-from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.models import benchmark_model
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
 from codequarry.inference.encoder import Encoder, served
@@ -184,5 +184,5 @@ def test_server_search_and_benchmarks_take_it_from_the_model(model: CodeEmbedder
     names = {entry["id"] for entry in openai_models(row)["data"]}
     assert names == {"gemma"} | {f"gemma:{name}" for name in GEMMA.prompts()}
     assert Encoder(model).space("qa").prefix == DOCUMENT
-    assert contender("gemma", model).prompt("code2nl", "query") == QUERY
+    assert benchmark_model("gemma", model).prompt("code2nl", "query") == QUERY
     assert MtebEncoder(model)._prompt("CosQA", "document") == DOCUMENT

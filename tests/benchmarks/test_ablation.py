@@ -10,7 +10,7 @@ import pytest
 from codequarry.benchmarks import ablation
 from codequarry.benchmarks.ablation import ablate, ablation_table, summary
 from codequarry.benchmarks.evaluate import score
-from codequarry.benchmarks.models import contender
+from codequarry.benchmarks.models import benchmark_model
 from codequarry.data.eval_set import pair_sets
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
@@ -87,7 +87,7 @@ def test_every_variant_has_every_seed_and_what_the_file_holds_is_not_run_again(
     folder = out.with_suffix(".runs") / "pooling=lasttoken_temperature=0.1-seed2"
     chosen = json.loads((folder / "recipe.json").read_text())["recipe"]
     assert (chosen["pooling"], chosen["temperature"], chosen["seed"]) == ("lasttoken", 0.1, 2)
-    rows = score(pair_sets(read_pairs(pairs / "heldout").pairs), [contender("it", load(str(folder)))])
+    rows = score(pair_sets(read_pairs(pairs / "heldout").pairs), [benchmark_model("it", load(str(folder)))])
     by_set = {row.set: row.ndcg_at_10 for row in rows if row.name == "it"}
     by_set.pop("mean")
     assert {task: found["ndcg@10"] for task, found in record["runs"][3]["by_task"].items()} == by_set

@@ -28,9 +28,9 @@ def rows(functions: EvalSet, minilm_model: BenchmarkModel, tmp_path_factory: pyt
     return {row.name: row for row in found}, out
 
 
-def vectors(contender: BenchmarkModel, functions: EvalSet) -> tuple[Scores, Scores]:
+def vectors(model: BenchmarkModel, functions: EvalSet) -> tuple[Scores, Scores]:
     return tuple(  # type: ignore[return-value]
-        contender.model.encode(list(texts.values()), prompt="", normalize_embeddings=True)
+        model.model.encode(list(texts.values()), prompt="", normalize_embeddings=True)
         for texts in (functions.queries, functions.documents)
     )
 

@@ -9,7 +9,7 @@ from codequarry.benchmarks.models import (
     WRONG_PROMPTS,
     BenchmarkModel,
     FusedSearch,
-    contender,
+    benchmark_model,
     has_prompts,
     load_model,
     other_task,
@@ -37,7 +37,7 @@ def test_another_models_own_prompts_are_used(minilm: Path, tmp_path: Path) -> No
 
     model = SentenceTransformer(str(minilm))
     model.prompts = {"query": "query: ", "passage": "passage: "}
-    found = contender("e5-like", model)
+    found = benchmark_model("e5-like", model)
     assert (found.prompt("qa", "query"), found.prompt("qa", "document")) == ("query: ", "passage: ")
 
 
@@ -47,7 +47,7 @@ def test_the_same_weights_have_the_same_fingerprint_and_others_another(
     assert load_model(str(minilm)).fingerprint == minilm_model.fingerprint
     shorter = load_model(str(minilm)).model
     shorter.max_seq_length = 64
-    assert contender("x", shorter).fingerprint != minilm_model.fingerprint
+    assert benchmark_model("x", shorter).fingerprint != minilm_model.fingerprint
 
 
 def test_a_tokenizer_that_reads_special_tokens_in_texts_is_another_model(prompted: BenchmarkModel) -> None:
@@ -58,10 +58,10 @@ def test_a_tokenizer_that_reads_special_tokens_in_texts_is_another_model(prompte
     model.tokenizer.split_special_tokens = not policy
     try:
         assert not np.allclose(model.encode(text, prompt=""), before, atol=0.01)
-        assert contender("mini", model).fingerprint != prompted.fingerprint
+        assert benchmark_model("mini", model).fingerprint != prompted.fingerprint
     finally:
         model.tokenizer.split_special_tokens = policy
-    assert contender("mini", model).fingerprint == prompted.fingerprint == model.fingerprint
+    assert benchmark_model("mini", model).fingerprint == prompted.fingerprint == model.fingerprint
 
 
 def test_a_saved_model_of_ours_is_loaded_with_its_prompts_under_its_folders_name(
@@ -157,5 +157,5 @@ def test_only_the_wrong_prompts_that_were_asked_for_are_scored(prompted: Benchma
 
 @pytest.mark.parametrize("size", [0, 385])
 def test_more_dimensions_than_there_are_is_a_sentence(minilm_model: BenchmarkModel, size: int) -> None:
-    with pytest.raises(ValueError, match=f"vectors of 384 numbers: they cannot be cut to {size}"):
+    with pytest.raises(ValueError, match=f"vectors of 384 dimensions: they cannot be truncated to {size}"):
         variants_of(minilm_model, dims=[size], precisions=[], wrong_prompts=[])

@@ -31,9 +31,9 @@ class Watched:
         return self._model.encode(texts, **options)
 
 
-def watched(contender: BenchmarkModel, fail_at: int = -1) -> tuple[BenchmarkModel, Watched]:
-    model = Watched(contender.model, fail_at)
-    made = BenchmarkModel(contender.label, model, contender.ours, contender.fingerprint)  # type: ignore[arg-type]
+def watched(given: BenchmarkModel, fail_at: int = -1) -> tuple[BenchmarkModel, Watched]:
+    model = Watched(given.model, fail_at)
+    made = BenchmarkModel(given.label, model, given.ours, given.fingerprint)  # type: ignore[arg-type]
     return made, model
 
 
