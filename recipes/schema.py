@@ -197,6 +197,9 @@ class Adapter:
     dropout: float = 0.0  # share of the adapter's inputs dropped while training
     # Names of linear layers, such as ["q_proj", "v_proj"]; "all-linear" alone for every one of the backbone.
     targets: tuple[str, ...] = (ALL_LINEAR,)
+    # An adapter to train further, of this rank, these targets and this backbone: a name such as "0.5b", or a
+    # folder with base.json. "" begins with a random A and a B of zeros.
+    start: str = ""
 
     def __post_init__(self) -> None:
         _require(self.rank >= 1, f"lora: rank = {self.rank}: at least 1, usually 8 to 64.")

@@ -126,13 +126,17 @@ def prepare_model(recipe: Recipe, model: "CodeEmbedder") -> None:
 
     from codequarry.modules.lora_linear import fuse_adapters
     from codequarry.modules.recomputation import recompute_elementwise
-    from codequarry.training.lora import add_adapter
+    from codequarry.training.lora import add_adapter, start_from
 
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
     if recipe.lora is not None:
-        add_adapter(model, **asdict(recipe.lora))
+        settings = asdict(recipe.lora)
+        start = settings.pop("start")
+        add_adapter(model, **settings)
+        if start:
+            start_from(model, start)
         recompute_elementwise(model)
         fuse_adapters(model)
 

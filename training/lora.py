@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from codequarry.common.files import write_json
-from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, file_of, read_base
+from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.recipes.schema import ALL_LINEAR
 
@@ -96,6 +97,32 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
 
     Raises ValueError when the checkpoint holds the adapter of another model or another `[lora]` table.
     """
+    _copy_weights(model, folder)
+    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    others: list[Any] = list(model.children())[1:]
+    for module, row in zip(others, rows[1:], strict=True):
+        if next(module.parameters(), None) is not None:  # a pooling with weights of its own
+            module.load_torch_weights(str(folder), subfolder=row["path"], model=module)
+
+
+def start_from(model: CodeEmbedder, name: str) -> None:
+    """Begin with the weights of another run's adapter instead of random ones.
+
+    Arguments: `name` as in a recipe's `lora.start`.
+
+    Raises ValueError when it is not an adapter, was trained on another backbone file, or has another shape.
+    """
+    folder = ADAPTERS.get(name, Path(name))
+    base = read_base(folder)
+    if base.sha256 != (here := file_of(model)):
+        raise ValueError(
+            f"lora.start: the adapter in {folder} was trained on the file with sha256 {base.sha256}, and the "
+            f"backbone's has {here}. Pass the backbone of that adapter, or leave lora.start out."
+        )
+    _copy_weights(model, folder)
+
+
+def _copy_weights(model: CodeEmbedder, folder: Path) -> None:
     from safetensors.torch import load_file
 
     if not (folder / ADAPTER_WEIGHTS).is_file():
@@ -112,11 +139,6 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
     with torch.no_grad():
         for name, weights in own.items():
             weights.copy_(saved[name])
-    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-    others: list[Any] = list(model.children())[1:]
-    for module, row in zip(others, rows[1:], strict=True):
-        if next(module.parameters(), None) is not None:  # a pooling with weights of its own
-            module.load_torch_weights(str(folder), subfolder=row["path"], model=module)
 
 
 def merge_adapter(model: CodeEmbedder) -> CodeEmbedder:

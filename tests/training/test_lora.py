@@ -17,12 +17,22 @@ from sentence_transformers.sentence_transformer.losses import (
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, set_seed
 
+from codequarry.modules.adapter_folder import AdapterBase, write_base
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.random_backbone import write_random_backbone
+from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.training import lora
-from codequarry.training.lora import add_adapter, has_adapter, merge_adapter, read_adapter, save_adapter
+from codequarry.training.build import prepare_model
+from codequarry.training.lora import (
+    add_adapter,
+    has_adapter,
+    merge_adapter,
+    read_adapter,
+    save_adapter,
+    start_from,
+)
 from codequarry.training.trainer import PairTrainer
 
 VERBS = ["read", "sort", "parse", "close", "join", "split", "open", "count"]
@@ -253,6 +263,38 @@ def other_rank(backbone: Path, folder: Path) -> None:
     other = build_model(str(backbone), max_length=96, device="cpu")
     add_adapter(other, rank=2, alpha=8.0)
     read_adapter(other, folder)
+
+
+def a_saved_adapter(backbone: Path, folder: Path, sha256: str | None = None) -> CodeEmbedder:
+    """The model of the adapter that it leaves in `folder`, as a run or a release does."""
+    model = with_something_learned(adapted(backbone))
+    save_adapter(model, folder, base=str(backbone))
+    write_base(folder, AdapterBase(str(backbone), None, sha256, "lasttoken", 96, (64,)))
+    return model
+
+
+def test_a_run_can_start_from_the_adapter_of_another(small_decoder: Path, tmp_path: Path) -> None:
+    before = a_saved_adapter(small_decoder, tmp_path)
+    recipe = read_recipe(recipe_path("nano"), ["lora.rank=4", "lora.alpha=8.0", f"lora.start={tmp_path}"])
+    model = build_model(str(small_decoder), max_length=96, device="cpu")
+    prepare_model(recipe, model)
+    assert torch.equal(vectors(model), vectors(before))
+    assert all(weights.requires_grad for name, weights in model.named_parameters() if "lora_" in name)
+
+
+def test_an_adapter_of_another_file_or_shape_is_no_start(small_decoder: Path, tmp_path: Path) -> None:
+    a_saved_adapter(small_decoder, tmp_path / "other", sha256="1" * 64)
+    with pytest.raises(
+        ValueError, match=r"trained on the file with sha256 1{64}, and the backbone's has None"
+    ):
+        start_from(adapted(small_decoder), str(tmp_path / "other"))
+    a_saved_adapter(small_decoder, tmp_path / "own")
+    wider = build_model(str(small_decoder), max_length=96, device="cpu")
+    add_adapter(wider, rank=8, alpha=8.0)
+    with pytest.raises(ValueError, match="holds another adapter"):
+        start_from(wider, str(tmp_path / "own"))
+    with pytest.raises(ValueError, match=r"base\.json cannot be read"):
+        start_from(adapted(small_decoder), str(tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(
