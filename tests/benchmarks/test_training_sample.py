@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.benchmarks.training_speed import draw, write_cut_recipe
+from codequarry.benchmarks.training_speed import cut, draw
 from codequarry.data.mixture import batch_shares, part_of
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs
 from codequarry.recipes.read import read_recipe, recipe_path
-from codequarry.recipes.schema import LossTerms, Recipe
+from codequarry.recipes.schema import Backbone, LossTerms, Recipe
 
 
 @pytest.fixture
@@ -44,17 +44,6 @@ def test_a_recipe_s_weights_count(some_pairs: list[Pair], recipe: Recipe) -> Non
     assert parts == {"a:nl2code": 5}
 
 
-def test_longest_texts_are_their_own_repeated(some_pairs: list[Pair], recipe: Recipe) -> None:
-    from codequarry.modules.random_backbone import train_tokenizer
-
-    tokenizer = train_tokenizer((pair.document for pair in some_pairs), 600)
-    before, after = (draw(some_pairs, recipe, 2, lengths)[0] for lengths in ("real", "longest"))
-    for real, long in zip(before, after, strict=True):
-        for short, text in ((real.query, long.query), (real.document, long.document)):
-            assert text.startswith(f"{short}\n")
-            assert len(tokenizer(text)["input_ids"]) > recipe.max_length
-
-
 def test_pairs_that_fill_no_batch_are_refused(some_pairs: list[Pair], recipe: Recipe) -> None:
     with pytest.raises(ValueError, match="among 5 pairs fills one batch of 8"):
         draw([pair for pair in some_pairs if pair.source == "few"], recipe, 1)
@@ -63,18 +52,27 @@ def test_pairs_that_fill_no_batch_are_refused(some_pairs: list[Pair], recipe: Re
 def test_the_cut_recipe_does_the_same_work_and_nothing_else(
     some_pairs: list[Pair], recipe: Recipe, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    elaborate = read_recipe(recipe_path("nano"), [*small, "objective.spread_out=0.1", "temperature=0.02"])
+    added = ["objective.spread_out=0.1", "lora.rank=4", "dropout=0.1", "temperature=0.02"]
+    elaborate = read_recipe(recipe_path("nano"), [*small, *added])
     sample, parts = draw(some_pairs, elaborate, 3)
-    cut = read_recipe(write_cut_recipe(tmp_path, elaborate, sample, parts, tmp_path / "weights"))
+    settings, sources = cut(elaborate, some_pairs, 3, tmp_path)
+    assert sources == parts
+    cut_recipe = read_recipe(recipe_path("nano"), [*small, *added, *settings])
     for name in ("pooling", "max_length", "matryoshka_dims", "batch_size", "temperature", "learning_rate"):
-        assert getattr(cut, name) == getattr(elaborate, name), name
-    assert (cut.max_steps, cut.objective, cut.validation, cut.lora) == (3, LossTerms(), None, None)
-    assert cut.backbone.name == str(tmp_path / "weights")
-    assert read_pairs(cut.data).pairs == sample
+        assert getattr(cut_recipe, name) == getattr(elaborate, name), name
+    assert (cut_recipe.max_steps, cut_recipe.objective, cut_recipe.dropout) == (3, LossTerms(), 0.0)
+    assert (cut_recipe.validation, cut_recipe.lora) == (None, None)
+    assert cut_recipe.backbone == Backbone(str(tmp_path / "backbone"))
+    assert (tmp_path / "backbone/model.safetensors").is_file()
+    assert read_pairs(cut_recipe.data).pairs == sample
 
 
-def test_the_cut_recipe_draws_each_part_as_often_as_the_sample_says(recipe: Recipe, tmp_path: Path) -> None:
-    parts = {"a:nl2code": 5, "b:code2nl": 2}
-    cut = read_recipe(write_cut_recipe(tmp_path, recipe, [], parts, tmp_path))
-    shares = batch_shares({"a:nl2code": 160, "b:code2nl": 60}, cut.mixture_exponent, cut.source_weights)
-    assert shares == pytest.approx({"a:nl2code": 5 / 7, "b:code2nl": 2 / 7})
+def test_the_cut_recipe_draws_each_part_as_often_as_the_sample_says(
+    some_pairs: list[Pair], recipe: Recipe, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings, parts = cut(recipe, some_pairs, 7, tmp_path)
+    read = read_recipe(recipe_path("nano"), [*small, *settings])
+    sizes = Counter(map(part_of, read_pairs(read.data).pairs))
+    shares = batch_shares(sizes, read.mixture_exponent, read.source_weights)
+    assert len(parts) == 2
+    assert shares == pytest.approx({part: count / 7 for part, count in parts.items()})
