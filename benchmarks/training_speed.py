@@ -215,7 +215,7 @@ def step_flops(parameters: int, config: Any, lengths: torch.Tensor) -> float:
     for nothing (padding) is not counted. Arguments: `lengths`, tokens of each text, `(texts,)`.
     """
     causal = Attention.of(config.to_dict()).causal
-    attention = (6.0 if causal else 12.0) * config.num_hidden_layers * config.hidden_size
+    attention: float = (6.0 if causal else 12.0) * config.num_hidden_layers * config.hidden_size
     return 6.0 * parameters * int(lengths.sum()) + attention * int((lengths**2).sum())
 
 
@@ -242,7 +242,7 @@ def stock_trainer(recipe: Recipe, out: Path, trainer_class: Any) -> Any:
 def matmul_speed(form: Format, now: Callable[[], float]) -> float:
     """The best FLOP per second of some products of large square matrices. Arguments: `now`, a clock."""
     products: list[Any] = [torch.mm]
-    if form == "fp32" and torch.backends.mkldnn.is_available():
+    if form == "fp32" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         # MKL, which torch.mm calls for float32, does not use all that AMD's vector units can: on a Zen 5
         # it made 93 GFLOP/s where oneDNN, which is in torch too, made 208.
         one_dnn = torch.ops.mkldnn._linear_pointwise
