@@ -221,8 +221,7 @@ def read_errors(files: Files) -> Iterator[Pair]:
             yield Pair("qa", query, answer[:_LONGEST].rstrip(), "errors_techqa", "cpp")
 
 
-_SHORTEST_SECTION, _LONGEST_SECTION = 200, 7000  # characters of a section; a longer one is a page
-_CUT = 2500  # characters that are kept
+_LONGEST_SECTION = 7000  # characters of an evaluated section; a longer one is a page
 
 # Headings that say nothing about the text below them.
 _EMPTY_HEADINGS = frozenset({"additional resources", "next steps", "return values", "see also"})
@@ -231,11 +230,7 @@ _TAGS = re.compile(
     r"|kbd|small|video|section|center|iframe)(?:\s[^>]*)?/?>",
     re.I,
 )
-_FRONT_MATTER_BLOCK = re.compile(r"---\n(.*?)\n---\n", re.S)
-_TITLE_FIELD = re.compile(r"^title:\s*(.*)$", re.M)
-_ANY_HEADING = re.compile(r"(#{1,6})\s+(.*)")
 _MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
-_Part = tuple[int, str, list[str]]  # level and words of a heading, and the lines below it
 
 
 def read_docs_qa(files: Files) -> EvalSet:
@@ -251,44 +246,15 @@ def question_sections(page: str) -> Iterator[tuple[str, str]]:
 
     The question is the heading, with the page's title in parentheses unless it asks or contains the title.
     """
-    front = _FRONT_MATTER_BLOCK.match(page)
-    parts = list(_split(page[front.end() :] if front else page))
-    title = _title(front[1] if front else "", parts)
-    for level, heading, lines in parts:
-        question = _plain_heading(heading)
-        if len(question.split()) < 2 or level > _DEEPEST or question.lower() in _EMPTY_HEADINGS:
+    title = _plain_heading(page_title(page))
+    for part in sections(page):
+        question = _plain_heading(part.heading)
+        if len(question.split()) < 2 or part.level > _DEEPEST or question.lower() in _EMPTY_HEADINGS:
             continue
-        section = _plain_section("\n".join(lines))
-        if _SHORTEST_SECTION <= len(section) <= _LONGEST_SECTION:
+        section = _plain_section(part.text)
+        if _SHORTEST <= len(section) <= _LONGEST_SECTION:
             named = not title or question.endswith("?") or title.lower() in question.lower()
-            yield question if named else f"{question} ({title})", section[:_CUT].rstrip("\n")
-
-
-def _title(front_matter: str, parts: list[_Part]) -> str:
-    if field := _TITLE_FIELD.search(front_matter):
-        return _plain_heading(field[1].strip().strip("\"'"))
-    return next((_plain_heading(heading) for level, heading, _ in parts if level == 1), "")
-
-
-def _split(text: str) -> Iterator[_Part]:
-    """Level, heading and lines of every section; a line of code that begins with # is no heading."""
-    current: _Part | None = None
-    fence = ""
-    for line in text.split("\n"):
-        if mark := _FENCE.match(line):
-            if not fence:
-                fence = mark[1][:3]
-            elif line.strip().startswith(fence):
-                fence = ""
-        heading = None if fence else _ANY_HEADING.match(line)
-        if heading:
-            if current:
-                yield current
-            current = (len(heading[1]), heading[2], [])
-        elif current:
-            current[2].append(line)
-    if current:
-        yield current
+            yield question if named else f"{question} ({title})", section[:_LONGEST].rstrip("\n")
 
 
 def _plain_heading(heading: str) -> str:
