@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import product
 
 from codequarry.data.catalog.datasets import CODEXGLUE
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
@@ -11,6 +12,7 @@ from codequarry.data.pair import Pair
 
 _FUNCTION = re.compile(r"^[^\n]*\bf_gold\b", re.MULTILINE)
 _END = re.compile(r"//\s*TOFILL|#TOFILL|\n[^\n]*\bf_filled\b|\n\}[ \t]*\n")
+_FOLDER = "transcoder_evaluation_gfg"
 _FROM = ("cpp", "java", "python")
 _TO = ("c", "java", "python", "cpp", "go", "rust")
 
@@ -23,7 +25,7 @@ def read_transcoder(files: Files) -> Iterator[Pair]:
     problems: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for path, content in files:
         parts = path.split("/")
-        language = parts[parts.index("transcoder_evaluation_gfg") + 1]
+        language = parts[parts.index(_FOLDER) + 1]
         code = content.decode()
         start = _FUNCTION.search(code)
         if language not in _TO or not start:
@@ -37,19 +39,14 @@ def read_transcoder(files: Files) -> Iterator[Pair]:
         problems[parts[-1].partition(".")[0]][language] = function
     for problem in sorted(problems):
         solutions = problems[problem]
-        for source in _FROM:
-            for target in _TO:
-                if source == target or source not in solutions or target not in solutions:
-                    continue
-                if target == "cpp" and _letters(solutions.get("c", "")) == _letters(solutions["cpp"]):
-                    continue
-                if _letters(solutions[source]) != _letters(solutions[target]):
-                    query, document = solutions[source], solutions[target]
-                    yield Pair("code2code", query, document, "gfg_code2code", f"{source}-{target}")
-
-
-def _letters(code: str) -> str:
-    return "".join(code.split())
+        letters = {language: "".join(code.split()) for language, code in solutions.items()}
+        for source, target in product(_FROM, _TO):
+            if source not in solutions or target not in solutions or letters[source] == letters[target]:
+                continue
+            if target == "cpp" and letters.get("c") == letters["cpp"]:
+                continue
+            query, document = solutions[source], solutions[target]
+            yield Pair("code2code", query, document, "gfg_code2code", f"{source}-{target}")
 
 
 def read_codexglue_java_cs(files: Files) -> EvalSet:
@@ -65,28 +62,21 @@ def read_codexglue_java_cs(files: Files) -> EvalSet:
     return set_of_pairs("codexglue_java_cs", "code2code", pairs)
 
 
+_TEST = "/Code-Code/code-to-code-trans/data/test.java-cs.txt"
 _CODEGEN = ("facebookresearch/CodeGen", "e3e8855c4abbd7d19c8fec36b49d7e7fe7479dbf")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="gfg_code2code",
         tasks=("code2code",),
-        where=(
-            Git(
-                *_CODEGEN,
-                tuple(
-                    f"/data/transcoder_evaluation_gfg/{language}/**"
-                    for language in ("c", "cpp", "go", "java", "python", "rust")
-                ),
-            ),
-        ),
+        where=(Git(*_CODEGEN, tuple(f"/data/{_FOLDER}/{language}/**" for language in sorted(_TO))),),
         licence="MIT",
-        languages=("c", "cpp", "go", "java", "python", "rust"),
+        languages=tuple(sorted(_TO)),
         read=read_transcoder,
         size=6_144,
         note="TransCoder's evaluation functions, Lachaux et al. 2020, from problems of GeeksforGeeks. "
-        "Differs from our first data, where 546 pairs had the same text on both sides; Rust "
-        "differs in its types.",
+        "Differs from our first data, where 546 pairs had the same text on both sides; Rust differs in its "
+        "types.",
     ),
 )
 
@@ -94,15 +84,7 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="codexglue_java_cs",
         task="code2code",
-        where=(
-            Git(
-                *CODEXGLUE,
-                (
-                    "/Code-Code/code-to-code-trans/data/test.java-cs.txt.java",
-                    "/Code-Code/code-to-code-trans/data/test.java-cs.txt.cs",
-                ),
-            ),
-        ),
+        where=(Git(*CODEXGLUE, (f"{_TEST}.java", f"{_TEST}.cs")),),
         licence="MIT",
         languages=("java", "csharp"),
         read=read_codexglue_java_cs,

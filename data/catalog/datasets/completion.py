@@ -8,6 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 
 from codequarry.data.catalog.schema import Distribution, EvalSource, Files
@@ -41,17 +42,11 @@ def read_completion_py(files: Files) -> EvalSet:
     Functions with the same second half share one document, and a first half with two continuations has two
     right answers.
     """
-    by_file: dict[str, list[_Function]] = defaultdict(list)
-    for path, content in files:
-        for function in _functions(path, content):
-            by_file[path].append(function)
+    by_file = {path: list(_functions(path, content)) for path, content in files}
     by_package: dict[str, list[_Function]] = defaultdict(list)
-    for functions in by_file.values():
-        for function in functions:
-            by_package[function.path.partition("/")[0]].append(function)
-    drawn = draw_evenly(
-        {name: sorted(found, key=lambda one: one.rank) for name, found in by_package.items()}, _QUERIES
-    )
+    for function in sorted(chain.from_iterable(by_file.values()), key=lambda one: one.rank):
+        by_package[function.path.partition("/")[0]].append(function)
+    drawn = draw_evenly(by_package, _QUERIES)
     heads = {function.head for function in drawn}
     # A first half that occurs twice has all its continuations for right answers, drawn or not.
     pairs = [one for functions in by_file.values() for one in functions if one.head in heads]
@@ -110,10 +105,8 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         languages=("python",),
         read=read_completion_py,
         mirrors="CodeSearchNetCCRetrieval",
-        faithful=(
-            "The same shape, second half by first half, but one language, and the other functions of the "
-            "same files are the competitors: do not compare scores."
-        ),
+        faithful="The same shape, second half by first half, but one language, and the other functions of "
+        "the same files are the competitors: do not compare scores.",
         queries=1000,
         documents=4437,
     ),

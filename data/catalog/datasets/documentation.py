@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from codequarry.data.catalog.datasets import AZURE, POWERSHELL, texts
+from codequarry.data.catalog.datasets import AZURE, FRONT_MATTER, POWERSHELL, texts
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -81,7 +81,6 @@ def _read(source: str, files: Files) -> Iterator[Pair]:
 
 _FENCE = re.compile(r"\s*(```+|~~~+)")
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
-_FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title:\s*(.+?)\s*$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _ANCHOR = re.compile(r"\s*(?:\{/\*.*?\*/\}|\{#[\w-]+\})")
@@ -114,7 +113,7 @@ class Section:
 
 def page_title(page: str) -> str:
     """The title in a page's front matter, else its first heading of level 1, else ""."""
-    front = _FRONT_MATTER.match(page)
+    front = FRONT_MATTER.match(page)
     if front and (found := _TITLE.search(front[1])):
         return found[1].strip("\"'").strip()
     return next((part.heading for part in sections(page) if part.level == 1), "")
@@ -123,7 +122,7 @@ def page_title(page: str) -> str:
 def sections(page: str) -> Iterator[Section]:
     """The sections of a page in order, as written; a `#` inside a code fence is no heading."""
     level, heading, lines, fence = 0, "", list[str](), ""
-    for line in _FRONT_MATTER.sub("", page, count=1).split("\n"):
+    for line in FRONT_MATTER.sub("", page, count=1).split("\n"):
         if found := _FENCE.match(line):
             if not fence:
                 fence = found[1]
@@ -170,16 +169,12 @@ def restructured(page: str) -> Iterator[Section]:
     level, heading, body = 0, "", list[str]()
     for number, line in enumerate(lines):
         under = _UNDERLINE.match(lines[number + 1]) if number + 1 < len(lines) else None
-        if (
-            under
-            and line.strip()
-            and not line[0].isspace()
-            and len(under[0].strip()) >= len(line.strip()) - 2
-        ):
+        title = line.strip()
+        if under and title and not line[0].isspace() and len(under[0].strip()) >= len(title) - 2:
             yield Section(level, heading, _rst_plain(body))
             if under[1] not in marks:
                 marks.append(under[1])
-            level, heading, body = marks.index(under[1]) + 1, line.strip().replace("``", "`"), []
+            level, heading, body = marks.index(under[1]) + 1, title.replace("``", "`"), []
         elif not (_UNDERLINE.match(line) and body == [] and heading):
             body.append(line)
     yield Section(level, heading, _rst_plain(body))
@@ -235,10 +230,8 @@ _MARKDOWN_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 def read_docs_qa(files: Files) -> EvalSet:
     """Every section of two words or more in its heading, and of at least 200 characters."""
-    pairs = (
-        (question, section, "") for _, page in texts(files) for question, section in question_sections(page)
-    )
-    return set_of_pairs("docs_qa", "qa", pairs)
+    asked = (found for _, page in texts(files) for found in question_sections(page))
+    return set_of_pairs("docs_qa", "qa", ((question, section, "") for question, section in asked))
 
 
 def question_sections(page: str) -> Iterator[tuple[str, str]]:
@@ -263,12 +256,10 @@ def _plain_heading(heading: str) -> str:
 
 
 def _plain_section(text: str) -> str:
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
-    text = re.sub(r":::.*", "", text)  # VitePress's and Microsoft's containers
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text)
-    text = re.sub(r"\[![^\]]*\]", "", text)  # [!NOTE], [!VIDEO …]
+    text = re.sub(r":::.*", "", _COMMENT.sub("", text))  # VitePress's and Microsoft's containers
+    text = re.sub(r"\[![^\]]*\]", "", _IMAGE.sub(" ", text))  # [!NOTE], [!VIDEO …]
     text = html.unescape(_TAGS.sub("", _MARKDOWN_LINK.sub(r"\1", text)))
-    return re.sub(r"\n\s*\n\s*\n", "\n\n", text).strip()
+    return _BLANK_LINES.sub("\n\n", text).strip()
 
 
 _CPP = ("MicrosoftDocs/cpp-docs", "a2e592a8fc391b6aff8d1323f5b58696abdc5d57")
@@ -286,8 +277,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("cpp",),
         read=read_errors,
         size=2_471,
-        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in pages "
-        "that only list others, left out here.",
+        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in pages that "
+        "only list others, left out here.",
     ),
     TrainSource(
         name="docs_techqa",
@@ -303,9 +294,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("cpp", "csharp", "javascript", "powershell"),
         read=read_documentation("docs_techqa"),
         size=11_056,
-        note="Microsoft, Meta and contributors, with attribution; Microsoft's code in it is MIT. "
-        "Differs from our first data in markup: includes, alerts and reference links go whole "
-        "here.",
+        note="Microsoft, Meta and contributors, with attribution; Microsoft's code in it is MIT. Differs "
+        "from our first data in markup: includes, alerts and reference links go whole here.",
     ),
     TrainSource(
         name="symfony_techqa",

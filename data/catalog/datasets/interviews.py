@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from codequarry.data.catalog.datasets import texts
+from codequarry.data.catalog.datasets import FRONT_MATTER, texts
 from codequarry.data.catalog.datasets.documentation import page_title, plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
@@ -14,7 +14,6 @@ _TO_TOP = re.compile(r"^.*Back to Top.*$\n?", re.MULTILINE | re.IGNORECASE)
 _FOLDED = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
 _QUIZ = re.compile(r"^###### \d+\.\s*(.*?)<details>.*?</summary>(.*?)</details>", re.DOTALL | re.MULTILINE)
 _SOURCE = re.compile(r"^#{5,6} Source\b.*", re.DOTALL | re.MULTILINE)
-_FRONT_MATTER = re.compile(r"\A---\s*\n.*?\n---\s*\n", re.DOTALL)
 _SHORTEST_QUESTION, _SHORTEST = 10, 60  # characters
 _LONGEST = 2_500
 
@@ -33,7 +32,7 @@ def read_interviews(files: Files) -> Iterator[Pair]:
         elif owner == "lydiahallie":
             language, found = "javascript", _QUIZ.findall(page)
         else:
-            language, found = "html", [(page_title(page), _FRONT_MATTER.sub("", page, count=1))]
+            language, found = "html", [(page_title(page), FRONT_MATTER.sub("", page, count=1))]
         for question, answer in found:
             question, answer = " ".join(plain(question).split()), plain(answer)
             if len(question) >= _SHORTEST_QUESTION and len(answer) >= _SHORTEST:
@@ -78,7 +77,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("angular", "c", "html", "java", "javascript", "linux", "react", "ruby", "sql"),
         read=read_interviews,
         size=2_406,
-        note="Five lists of questions. Differs from our first data in indentation; of the handbook the "
-        "quiz questions alone are read.",
+        note="Five lists of questions. Differs from our first data in indentation; of the handbook the quiz "
+        "questions alone are read.",
     ),
 )

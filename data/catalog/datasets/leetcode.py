@@ -130,9 +130,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("c", "cpp", "csharp", "go", "java", "javascript", "php", "python", "rust", "typescript"),
         read=read_leetcode,
         size=24_906,
-        note="doocs/leetcode is CC-BY-SA-4.0, kamyu104/LeetCode-Solutions MIT. Solutions only, without "
-        "the problems evaluated on. Differs from our first data in which pairs of languages the "
-        "lot takes.",
+        note="doocs/leetcode is CC-BY-SA-4.0, kamyu104/LeetCode-Solutions MIT. Solutions only, without the "
+        "problems evaluated on. Differs from our first data in which pairs of languages the lot takes.",
     ),
 )
 

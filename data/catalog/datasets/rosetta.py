@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations
 
 from codequarry.data.catalog.datasets import lot, texts
@@ -51,10 +52,8 @@ class _Task:
 
 def read_descriptions(files: Files) -> Iterator[Pair]:
     """Description → the first program of a language that is neither tiny nor huge; up to thirty per task."""
-    for name, task in _tasks(files).items():
-        languages = sorted(task.programs, key=lambda language: lot(name, language))[:_PROGRAMS]
-        for language in sorted(languages) if task.description else ():
-            yield Pair("nl2code", task.description, task.programs[language][0], "rosetta_nl2code", language)
+    for description, program, language in _described(files, _PROGRAMS):
+        yield Pair("nl2code", description, program, "rosetta_nl2code", language)
 
 
 def read_translations(files: Files) -> Iterator[Pair]:
@@ -69,11 +68,16 @@ def read_translations(files: Files) -> Iterator[Pair]:
 
 def read_explanations(files: Files) -> Iterator[Pair]:
     """Program → description, three programs per task: more would repeat one document too often."""
+    for description, program, language in _described(files, _DESCRIBED, "described"):
+        yield Pair("code2nl", program, description, "rosetta_code2nl", language)
+
+
+def _described(files: Files, most: int, *salt: str) -> Iterator[tuple[str, str, str]]:
+    """Description, program and language: the first program in each of up to `most` languages per task."""
     for name, task in _tasks(files).items():
-        languages = sorted(task.programs, key=lambda language: lot(name, language, "described"))[:_DESCRIBED]
+        languages = sorted(task.programs, key=lambda language: lot(name, language, *salt))[:most]
         for language in sorted(languages) if task.description else ():
-            program = task.programs[language][0]
-            yield Pair("code2nl", program, task.description, "rosetta_code2nl", language)
+            yield task.description, task.programs[language][0], language
 
 
 def _tasks(files: Files) -> dict[str, _Task]:
@@ -136,40 +140,35 @@ _ROSETTA = ("bgloyer/RosettaCodeData", "88f62ba8313782006d9684f95b4174011802f640
 _ROSETTA_CODE = tuple(f"/Task/*/{folder}/*" for folder in LANGUAGES)
 _ROSETTA_LANGUAGES = tuple(sorted(LANGUAGES.values()))
 
+_train_source = partial(TrainSource, licence="GFDL-1.2-or-later", languages=_ROSETTA_LANGUAGES)
+
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
-    TrainSource(
+    _train_source(
         name="rosetta_nl2code",
         tasks=("nl2code",),
         where=(Git(*_ROSETTA, ("/Task/*/00DESCRIPTION", *_ROSETTA_CODE)),),
-        licence="GFDL-1.2-or-later",
-        languages=_ROSETTA_LANGUAGES,
         read=read_descriptions,
         size=9_782,
-        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from "
-        "our first data in the markup of descriptions, and leaves out tasks held out that have no "
-        "Python or C++.",
+        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from our "
+        "first data in the markup of descriptions, and leaves out tasks held out that have no Python or C++.",
     ),
-    TrainSource(
+    _train_source(
         name="rosetta_code2code",
         tasks=("code2code",),
         where=(Git(*_ROSETTA, _ROSETTA_CODE),),
-        licence="GFDL-1.2-or-later",
-        languages=_ROSETTA_LANGUAGES,
         read=read_translations,
         size=21_106,
-        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from "
-        "our first data in which pairs of languages the lot takes.",
+        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from our "
+        "first data in which pairs of languages the lot takes.",
     ),
-    TrainSource(
+    _train_source(
         name="rosetta_code2nl",
         tasks=("code2nl",),
         where=(Git(*_ROSETTA, ("/Task/*/00DESCRIPTION", *_ROSETTA_CODE)),),
-        licence="GFDL-1.2-or-later",
-        languages=_ROSETTA_LANGUAGES,
         read=read_explanations,
         size=1_284,
-        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from "
-        "our first data in which programs the lot takes.",
+        note="Rosetta Code's contributors, as of 2021, without the tasks evaluated on. Differs from our "
+        "first data in which programs the lot takes.",
     ),
 )
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from codequarry.data.catalog.datasets import AZURE, POWERSHELL, lot, texts
+from codequarry.data.catalog.datasets import AZURE, FRONT_MATTER, POWERSHELL, lot, texts
 from codequarry.data.catalog.datasets.documentation import plain, sections
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
@@ -56,7 +56,6 @@ def _name(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".md")
 
 
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _INSIDE = re.compile(r"#(\s|$)")
 _SHORTEST = 10  # characters of a comment
 _FEWEST_COMMENT_WORDS = 2
@@ -71,7 +70,7 @@ def read_cheat_sheets(files: Files) -> Iterator[Pair]:
     """
     for path, content in files:
         try:
-            sheet = _FRONT_MATTER.sub("", content.decode(), count=1)
+            sheet = FRONT_MATTER.sub("", content.decode(), count=1)
         except UnicodeDecodeError:
             continue
         if path.rpartition("/")[2].startswith(("_", ".", "LICENSE", "README")):
@@ -150,8 +149,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("bash", "powershell/cmd"),
         read=read_commands,
         size=31_891,
-        note="The tldr-pages contributors. Every command line of our first data is here; which "
-        "descriptions bear the name differs.",
+        note="The tldr-pages contributors. Every command line of our first data is here; which descriptions "
+        "bear the name differs.",
     ),
     TrainSource(
         name="tldr_techqa",
@@ -174,8 +173,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("powershell",),
         read=read_powershell,
         size=16_597,
-        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in blocks "
-        "that show output behind a prompt.",
+        note="Microsoft and contributors; the code in it is MIT. Differs from our first data in blocks that "
+        "show output behind a prompt.",
     ),
     TrainSource(
         name="cheatsheets",
@@ -188,8 +187,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("bash", "perl", "python", "redis", "ruby", "rust"),
         read=read_cheat_sheets,
         size=5_172,
-        note="chubin/cheat.sheets is MIT, cheat/cheatsheets CC0-1.0. All but eight pairs of our first "
-        "data, and 238 more.",
+        note="chubin/cheat.sheets is MIT, cheat/cheatsheets CC0-1.0. All but eight pairs of our first data, "
+        "and 238 more.",
     ),
     TrainSource(
         name="nl2bash",

@@ -1,11 +1,10 @@
 """The archived Stack Overflow Documentation: what an example is about → its code, or its whole text."""
 
-import json
 import re
 import textwrap
 from collections.abc import Iterator
 
-from codequarry.data.catalog.datasets import lot, texts
+from codequarry.data.catalog.datasets import json_arrays, lot, texts
 from codequarry.data.catalog.datasets.documentation import page_title
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
@@ -25,25 +24,24 @@ _LONGEST = 3_000
 
 def read_code(files: Files) -> Iterator[Pair]:
     """The longest code block, from 80 characters, of half of the examples that explain theirs in words."""
-    for query, text, language, chosen in _examples(files):
-        code, explained = _longest_block(text)
-        if chosen and explained and len(code) >= _SHORTEST:
+    for query, _, code, language in _examples(files):
+        if code:
             yield Pair("nl2code", query, code[:_LONGEST].rstrip(), "sodocs_nl2code", language)
 
 
 def read_text(files: Files) -> Iterator[Pair]:
     """The whole text of every other example; no example is in both sets."""
-    for query, text, language, chosen in _examples(files):
-        code, explained = _longest_block(text)
-        if chosen and explained and len(code) >= _SHORTEST:
-            continue
+    for query, text, code, language in _examples(files):
         text = re.sub(r"\n{3,}", "\n\n", text).strip("\n").rstrip()
-        if len(text.strip()) >= _SHORTEST:
+        if not code and len(text.strip()) >= _SHORTEST:
             yield Pair("qa", query, text[:_LONGEST].rstrip(), "sodocs_techqa", language)
 
 
-def _examples(files: Files) -> Iterator[tuple[str, str, str, bool]]:
-    """Query, text and language of each example, and whether a checksum chose it for its code."""
+def _examples(files: Files) -> Iterator[tuple[str, str, str, str]]:
+    """Query, text, code and language of each example; the code is "" where only the text counts.
+
+    A checksum decides which examples are asked for their code, where it is long enough and explained.
+    """
     for path, page in texts(files):
         folder, _, file = path.rpartition("/")
         topic = folder.rpartition("/")[2]
@@ -56,22 +54,21 @@ def _examples(files: Files) -> Iterator[tuple[str, str, str, bool]]:
             if heading in _NOT_EXAMPLES:
                 continue
             said = f"{title} {heading}".lower()
-            if subject.lower() in said or title.lower().startswith("getting started"):
-                query = f"{heading} ({subject})"
-            else:
-                query = f"{subject}: {title} - {heading}"
+            is_said = subject.lower() in said or title.lower().startswith("getting started")
+            query = f"{heading} ({subject})" if is_said else f"{subject}: {title} - {heading}"
             text = _LINK.sub(r"\1", _DEFINITION.sub("", _COMMENT.sub("", text)))
             chosen = lot(path.split("/", 2)[2] + heading) % 100 < 50
-            yield query, text, topic.partition("-")[0], chosen
+            yield query, text, _explained_code(text) if chosen else "", topic.partition("-")[0]
 
 
-def _longest_block(text: str) -> tuple[str, bool]:
-    """The longest code block, without its indentation, and whether the blocks are explained in words."""
+def _explained_code(text: str) -> str:
+    """The longest code block, without its indentation; "" where it is short or not explained."""
     unfenced = _FENCED.sub("", text)
     indented = [textwrap.dedent(block) for block in _INDENTED.findall(unfenced)]
     blocks = [block.strip("\n").rstrip() for block in _FENCED.findall(text) + indented]
-    words = _INDENTED.sub("", unfenced).strip()
-    return max(blocks, key=len, default=""), len(words) >= _SHORTEST_WORDS
+    code = max(blocks, key=len, default="")
+    explained = len(_INDENTED.sub("", unfenced).strip()) >= _SHORTEST_WORDS
+    return code if explained and len(code) >= _SHORTEST else ""
 
 
 _LANGUAGES = ("csharp", "sql", "python")
@@ -131,9 +128,8 @@ def read_conala(files: Files) -> EvalSet:
 
 
 def _conala(files: Files) -> Iterator[tuple[str, str, str]]:
-    for _, content in files:
-        for row in json.loads(content):
-            yield (row["rewritten_intent"] or row["intent"]).strip(), row["snippet"].strip(), "python"
+    for row in json_arrays(files):
+        yield (row["rewritten_intent"] or row["intent"]).strip(), row["snippet"].strip(), "python"
 
 
 def read_codenn(files: Files) -> Iterator[Pair]:
@@ -156,29 +152,21 @@ def read_codenn(files: Files) -> Iterator[Pair]:
 _PROSE_LANGUAGES = ("android", "csharp", "ios", "java", "javascript", "php", "python", "ruby", "sql")
 _WIKIOD = Git("wikiod-com/wikiod", "9c05f416f46d3cd6f219611ce64f5dc30f29a298", ("/en/docs/**/*.md",))
 _CODENN = ("sriniiyer/codenn", "0f7fbb8b298a84faf4a14a8f76199e39af685e4a")
+_TOPICS = tuple(f"/data/stackoverflow/{language}" for language in _LANGUAGES)
 _CONALA = ("shilliscmu/TranxConalaBaseline", "5520285387d946e826f4cc5a4a0a1bf7361355e5")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
     TrainSource(
         name="so_codenn",
         tasks=("nl2code",),
-        where=(
-            Git(
-                *_CODENN,
-                tuple(
-                    f"/data/stackoverflow/{language}/{split}.txt"
-                    for language in ("csharp", "sql", "python")
-                    for split in ("valid", "test")
-                ),
-            ),
-        ),
+        where=(Git(*_CODENN, tuple(f"{at}/{split}.txt" for at in _TOPICS for split in ("valid", "test"))),),
         licence="CC-BY-SA-3.0",
         languages=("csharp", "python", "sql"),
         read=read_codenn,
         size=23_066,
-        note="CodeNN, Iyer et al. 2016; the texts are of Stack Overflow's users. Validation and test "
-        "files without what is evaluated on; the training files hold the same in volume. Differs "
-        "from our first data where a quote was escaped in the code: it stays so.",
+        note="CodeNN, Iyer et al. 2016; the texts are of Stack Overflow's users. Validation and test files "
+        "without what is evaluated on; the training files hold the same in volume. Differs from our first "
+        "data where a quote was escaped in the code: it stays so.",
     ),
     TrainSource(
         name="sodocs_nl2code",
@@ -188,8 +176,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=_PROSE_LANGUAGES,
         read=read_code,
         size=9_112,
-        note="The archived Stack Overflow Documentation, by its users. Differs from our first data in "
-        "which half of the examples is asked for its code.",
+        note="The archived Stack Overflow Documentation, by its users. Differs from our first data in which "
+        "half of the examples is asked for its code.",
     ),
     TrainSource(
         name="sodocs_techqa",
@@ -199,8 +187,8 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=_PROSE_LANGUAGES,
         read=read_text,
         size=18_665,
-        note="The archived Stack Overflow Documentation, by its users. Differs from our first data in "
-        "which examples are not asked for their code, and in links.",
+        note="The archived Stack Overflow Documentation, by its users. Differs from our first data in which "
+        "examples are not asked for their code, and in links.",
     ),
     TrainSource(
         name="conala",
@@ -218,20 +206,13 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
     EvalSource(
         name="so_codenn",
         task="nl2code",
-        where=(
-            Git(
-                *_CODENN,
-                tuple(f"/data/stackoverflow/{language}/test.txt" for language in ("csharp", "python", "sql")),
-            ),
-        ),
+        where=(Git(*_CODENN, tuple(f"{at}/test.txt" for at in sorted(_TOPICS))),),
         licence="CC-BY-SA-3.0",
         languages=("csharp", "sql", "python"),
         read=read_so_codenn,
         mirrors="StackOverflowQA",
-        faithful=(
-            "Only the kind of question is the same: titles and short, noisy snippets here, whole posts "
-            "there. Do not compare scores."
-        ),
+        faithful="Only the kind of question is the same: titles and short, noisy snippets here, whole posts "
+        "there. Do not compare scores.",
         queries=1868,
         documents=1868,
     ),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from codequarry.data.catalog.datasets import CODEXGLUE
+from codequarry.data.catalog.datasets import CODEXGLUE, FRONT_MATTER
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.pair import Pair
@@ -36,21 +36,14 @@ def read_mbpp(files: Files) -> EvalSet:
 
 def read_ds1000(files: Files) -> EvalSet:
     """DS-1000: the prompt without its first word → the reference solution."""
-    pairs = (
-        (row["prompt"].removeprefix("Problem:").strip(), row["reference_code"].strip(), "python")
-        for row in json_lines(files)
-    )
-    return set_of_pairs("ds1000", "nl2code", pairs)
+    rows = ((row["prompt"].removeprefix("Problem:"), row["reference_code"]) for row in json_lines(files))
+    return set_of_pairs("ds1000", "nl2code", ((one.strip(), two.strip(), "python") for one, two in rows))
 
 
 _QUERIES = 2000
 
 # A prompt says in a comment what the code should do: with it, the query would hold its answer.
-_COMMENTS = (
-    re.compile(r'"""[\s\S]*?"""'),
-    re.compile(r"/\*[\s\S]*?\*/"),
-    re.compile(r"^\s*(?:///|#).*$", re.M),
-)
+_COMMENTS = (r'(?s)""".*?"""', r"(?s)/\*.*?\*/", r"(?m)^\s*(?:///|#).*$")
 
 
 def read_mbxp_code2nl(files: Files) -> EvalSet:
@@ -68,7 +61,7 @@ def read_mbxp_code2nl(files: Files) -> EvalSet:
 def _code(prompt: str, solution: str) -> str:
     prompt = prompt.strip()
     for comment in _COMMENTS:
-        prompt = comment.sub("", prompt)
+        prompt = re.sub(comment, "", prompt)
     return (prompt + solution).strip()
 
 
@@ -86,18 +79,14 @@ def read_codesearchnet_real(files: Files) -> EvalSet:
     for language in _CLOZE_LANGUAGES:
         for row in json.loads(by_language.get(language, b"[]")):
             comment = " ".join(row["nl_tokens"]).strip()
-            code = " ".join(row["pl_tokens"]).replace("<mask>", _masked(comment))
+            words = comment.lower()
+            masked = "min" if "min" in words and "max" not in words else "max"
+            code = " ".join(row["pl_tokens"]).replace("<mask>", masked)
             code = re.sub(r" ?\n ?", "\n", code).strip()  # Go's line ends are tokens as well
             pairs.append((comment, code, language))
     return set_of_pairs("codesearchnet_real", "nl2code", pairs)
 
 
-def _masked(comment: str) -> str:
-    said = comment.lower()
-    return "min" if "min" in said and "max" not in said else "max"
-
-
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 _FEWEST_WORDS = 4  # of a CONCODE comment: "getter for percentage" describes no code
 _FEWEST_CHARACTERS = 30  # of a CONCODE method: an empty body is shorter
@@ -114,7 +103,7 @@ def read_concode(files: Files) -> Iterator[Pair]:
 def read_thirty_seconds(files: Files) -> Iterator[Pair]:
     """30 seconds of code: the first sentence of a snippet's page → its code."""
     for _, content in files:
-        page = _FRONT_MATTER.sub("", content.decode(), count=1).strip()
+        page = FRONT_MATTER.sub("", content.decode(), count=1).strip()
         code = _FENCE.search(page)
         sentence = re.split(r"\.(?:\s|$)|\n\n", page, maxsplit=1)[0]
         sentence = re.sub(r"[`*]", "", " ".join(sentence.split())).strip()
@@ -147,9 +136,9 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("java",),
         read=read_concode,
         size=1_879,
-        note="CONCODE, Iyer et al. 2018, its development split, as tokens. CodeXGLUE's code is MIT; "
-        "its data licence permits computational use, commercial too. Every pair of our first data, and "
-        "four more.",
+        note="CONCODE, Iyer et al. 2018, its development split, as tokens. CodeXGLUE's code is MIT; its "
+        "data licence permits computational use, commercial too. Every pair of our first data, and four "
+        "more.",
     ),
     TrainSource(
         name="snippets30",
@@ -184,10 +173,8 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         languages=("python",),
         read=read_mbpp,
         mirrors="MBPPRetrieval",
-        faithful=(
-            "The same texts: scores may be compared. MTEB keeps all 974 rows apart; here equal texts are "
-            "one, so that a twin is no wrong answer."
-        ),
+        faithful="The same texts: scores may be compared. MTEB keeps all 974 rows apart; here equal texts "
+        "are one, so that a twin is no wrong answer.",
         queries=970,
         documents=972,
     ),
@@ -222,10 +209,8 @@ EVAL_SOURCES: tuple[EvalSource, ...] = (
         languages=_CLOZE_LANGUAGES,
         read=read_codesearchnet_real,
         mirrors="COIRCodeSearchNetRetrieval",
-        faithful=(
-            "Genuine CodeSearchNet pairs, but tokenised, all languages in one corpus, and only functions "
-            "that call max or min: do not compare scores."
-        ),
+        faithful="Genuine CodeSearchNet pairs, but tokenised, all languages in one corpus, and only "
+        "functions that call max or min: do not compare scores.",
         queries=2466,
         documents=2615,
     ),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from codequarry.data.catalog.datasets import lot
+from codequarry.data.catalog.datasets import json_arrays, lot
 from codequarry.data.catalog.schema import Files, Git, TrainSource
 from codequarry.data.pair import Pair
 
@@ -54,23 +54,21 @@ def read_text2sql(source: str) -> Callable[[Files], Iterator[Pair]]:
 
 
 def _read(source: str, files: Files) -> Iterator[Pair]:
-    for _, content in files:
-        for entry in json.loads(content):
-            sql = _ALIAS.sub(lambda name: name[1].lower(), entry["sql"][0])
-            examples = {variable["name"]: variable["example"] for variable in entry["variables"]}
-            for sentence in entry["sentences"][:_PER_QUERY]:
-                given = {name: value for name, value in sentence["variables"].items() if value}
-                question = _filled(sentence["text"], sentence["variables"])
-                document = _filled(sql, examples | given)
-                if question and len(document) <= _LONGEST:
-                    yield Pair("nl2code", question, document, source, "sql")
+    for entry in json_arrays(files):
+        sql = _ALIAS.sub(lambda name: name[1].lower(), entry["sql"][0])
+        examples = {variable["name"]: variable["example"] for variable in entry["variables"]}
+        for sentence in entry["sentences"][:_PER_QUERY]:
+            given = {name: value for name, value in sentence["variables"].items() if value}
+            question = _filled(sentence["text"], sentence["variables"])
+            document = _filled(sql, examples | given)
+            if question and len(document) <= _LONGEST:
+                yield Pair("nl2code", question, document, source, "sql")
 
 
 def read_spider(files: Files) -> Iterator[Pair]:
     """The questions of Spider's development set with their SQL."""
-    for _, content in files:
-        for entry in json.loads(content):
-            yield Pair("nl2code", entry["question"].strip(), entry["query"].strip(), "spider", "sql")
+    for entry in json_arrays(files):
+        yield Pair("nl2code", entry["question"].strip(), entry["query"].strip(), "spider", "sql")
 
 
 def _training(entries: list[Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -88,6 +86,7 @@ def _filled(text: str, variables: Mapping[str, str]) -> str:
 
 
 _TEXT2SQL = ("jkkummerfeld/text2sql-data", "5050bad2309a93636ea4788d3660c9202bf11e0e")
+_UNLICENSED = ("academic", "atis", "geography", "imdb", "restaurants", "scholar", "yelp")
 _SPIDER = ("taoyds/spider", "b7b5b8c890cd30e35427348bb9eb8c6d1350ca7c")
 
 TRAIN_SOURCES: tuple[TrainSource, ...] = (
@@ -99,10 +98,10 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("sql",),
         read=read_wikisql,
         size=55_208,
-        note="The training split. WikiSQL, Zhong et al. 2017, by way of text2sql-data, whose SQL has "
-        "each column's name where WikiSQL has its number. Differs from our first data, where one "
-        "column in eight kept its alias and the lists of columns lacked those with odd names; 983 "
-        "questions whose SQL lacks a value are left out.",
+        note="The training split. WikiSQL, Zhong et al. 2017, by way of text2sql-data, whose SQL has each "
+        "column's name where WikiSQL has its number. Differs from our first data, where one column in eight "
+        "kept its alias and the lists of columns lacked those with odd names; 983 questions whose SQL lacks "
+        "a value are left out.",
     ),
     TrainSource(
         name="text2sql_advising",
@@ -112,21 +111,13 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         languages=("sql",),
         read=read_text2sql("text2sql_advising"),
         size=2_426,
-        note="Advising, Finegan-Dollak et al. 2018. Differs from our first data where a value stood "
-        "empty: it takes the example of upstream.",
+        note="Advising, Finegan-Dollak et al. 2018. Differs from our first data where a value stood empty: "
+        "it takes the example of upstream.",
     ),
     TrainSource(
         name="text2sql_other",
         tasks=("nl2code",),
-        where=(
-            Git(
-                *_TEXT2SQL,
-                tuple(
-                    f"/data/{name}.json"
-                    for name in ("academic", "atis", "geography", "imdb", "restaurants", "scholar", "yelp")
-                ),
-            ),
-        ),
+        where=(Git(*_TEXT2SQL, tuple(f"/data/{name}.json" for name in _UNLICENSED)),),
         licence="LicenseRef-unclear",
         languages=("sql",),
         read=read_text2sql("text2sql_other"),
