@@ -122,6 +122,13 @@ class ChangedFile:
     changes: int = 0
     size: int = 0
 
+    def add(self, *lines: str) -> None:
+        """Append lines up to `MAX_DIFF`: a longer diff is left out, and need not fill the memory first."""
+        for line in lines:
+            self.size += len(line) + 1
+            if self.size <= MAX_DIFF:
+                self.lines.append(line)
+
 
 @dataclass
 class ReadCommit:
@@ -285,23 +292,16 @@ def read_commits(lines: Iterable[bytes]) -> Iterator[ReadCommit]:
             if _is_wanted(path):
                 file = ChangedFile(path)
                 commit.files.append(file)
-                _add(file, f"--- {old}")
-                _add(file, f"+++ {new}")
+                file.add(f"--- {old}", f"+++ {new}")
         elif line.startswith("@@ "):
             in_hunk = True
             if file is not None:
-                _add(file, "@@" + _HUNK.sub("", line))
+                file.add("@@" + _HUNK.sub("", line))
         elif in_hunk and file is not None and line[:1] in (" ", "+", "-", ""):
             file.changes += line[:1] in ("+", "-") and any(letter.isalpha() for letter in line)
-            _add(file, line)
+            file.add(line)
     if commit is not None:
         yield commit
-
-
-def _add(file: ChangedFile, line: str) -> None:
-    file.size += len(line) + 1
-    if file.size <= MAX_DIFF:  # what is longer is left out as a whole; it need not fill the memory first
-        file.lines.append(line)
 
 
 def _is_wanted(path: str) -> bool:

@@ -59,17 +59,13 @@ def _is_accessor(definition: Definition) -> bool:
 
 
 COMMENT_FILTERS: tuple[Filter[str], ...] = (
-    Filter("comment: none", "the function has no comment, or one without words", lambda query: not query),
+    Filter("comment: none", "the function has no comment, or one without words", lambda text: not text),
+    Filter("comment: no letters", "only digits and signs", lambda text: not any(map(str.isalpha, text))),
     Filter(
-        "comment: no letters",
-        "only digits and signs",
-        lambda query: not any(letter.isalpha() for letter in query),
+        f"comment: under {MIN_WORDS} words", "too short", lambda text: len(_WORD.findall(text)) < MIN_WORDS
     ),
     Filter(
-        f"comment: under {MIN_WORDS} words", "too short", lambda query: len(_WORD.findall(query)) < MIN_WORDS
-    ),
-    Filter(
-        f"comment: over {MAX_QUERY} characters", "its first paragraph", lambda query: len(query) > MAX_QUERY
+        f"comment: over {MAX_QUERY} characters", "its first paragraph", lambda text: len(text) > MAX_QUERY
     ),
     Filter("comment: licence header", "it states a copyright or a licence", _LICENCE.search),
     Filter("comment: auto-generated", "a tool wrote it", _GENERATED.match),
@@ -77,7 +73,7 @@ COMMENT_FILTERS: tuple[Filter[str], ...] = (
         "comment: boilerplate", "it says TODO, see base class, a bare link or the like", _BOILERPLATE.match
     ),
     Filter("comment: code, not words", "code that was commented out", _CODE_AS_COMMENT.search),
-    Filter("comment: not English", "prose in another language", lambda query: not is_english(query)),
+    Filter("comment: not English", "prose in another language", lambda text: not is_english(text)),
 )
 
 CODE_FILTERS: tuple[Filter[Definition], ...] = (

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -48,19 +49,11 @@ NO_HISTORY = Reason("commit: no history", "a folder that is no git repository; c
 OVER_LIMIT = Reason("pair: over the limit", "more pairs of one source and kind than `max_pairs`")
 REASONS: Mapping[str, Reason] = {
     reason.name: reason
-    for reason in chain[Reason](
-        CODE_FILTERS,
-        COMMENT_FILTERS,
-        FUNCTION_REASONS,
-        TEST_REASONS,
-        COMMIT_REASONS,
-        COMMIT_FILTERS,
-        MESSAGE_FILTERS,
-        (NO_HISTORY,),
-        REPEAT_REASONS,
-        (OVER_LIMIT,),
+    for reason in (
+        *CODE_FILTERS, *COMMENT_FILTERS, *FUNCTION_REASONS, *TEST_REASONS, *COMMIT_REASONS, *COMMIT_FILTERS,
+        *MESSAGE_FILTERS, NO_HISTORY, *REPEAT_REASONS, OVER_LIMIT,
     )
-}
+}  # fmt: skip
 _UNCOMMITTED = 2**62  # newer than any commit
 _BATCH = 40  # files; large enough that handing them over costs nothing, small enough for an even end
 _WORTH_A_PROCESS = 200  # files; fewer are read before a second process has started
@@ -143,10 +136,14 @@ def mine(
                     f"{tree.name} has no commits to make pairs of: leave the kind commit out, or pass a git "
                     f"repository."
                 )
-            of_tree = _pairs_of_tree(tree, wanted, workers, own_licence, whole, progress)
-            if split == "time":
-                of_tree = _with_dates(of_tree, tree)
-            whole.found += of_tree
+            of_tree = _read_tree(tree, wanted, workers, own_licence, progress)
+            if tree.history is not None and split == "time":
+                times = last_changes(*tree.history)
+                of_tree.found = [
+                    replace(one, time=times.get(one.place, _UNCOMMITTED)) if one.time is None else one
+                    for one in of_tree.found
+                ]
+            whole.add(of_tree)
             sources[tree.name] = tree.commit
     train, heldout = split_pairs(without_repeats(whole.found, whole.filtered), holdout, split)
     train, heldout = without_leaks(train, heldout, whole.filtered, progress)
@@ -173,65 +170,51 @@ def _check_sources(
         raise ValueError(f"max_pairs is {max_pairs}: pass a number of pairs from 1, or None for no limit.")
 
 
-def _pairs_of_tree(
-    tree: Tree, kinds: Sequence[str], workers: int, own_licence: bool, whole: "Findings", progress: bool
-) -> list[MinedPair]:
-    """The pairs of one tree; `whole` counts its files and what was left out."""
-    found: list[MinedPair] = []
-    foreign: set[str] = set()
+def _read_tree(
+    tree: Tree, kinds: Sequence[str], workers: int, own_licence: bool, progress: bool
+) -> "Findings":
+    """What one tree gives, its pairs of tests made."""
+    whole = Findings()
     if set(kinds) != {"commit"}:
-        of_files = read_files(
+        whole = read_files(
             tree.folder, tree.name, kinds, workers=workers, own_licence=own_licence, progress=progress
         )
-        found, foreign, report = of_files.found, of_files.foreign, of_files.report
         if tree.absent:
-            report.skipped["not in the clone"] += tree.absent
-        if not report.read:
-            passed = ", ".join(f"{count:,} {why}" for why, count in sorted(report.skipped.items()))
+            whole.report.skipped["not in the clone"] += tree.absent
+        if not whole.report.read:
+            passed = ", ".join(f"{count:,} {why}" for why, count in sorted(whole.report.skipped.items()))
             raise ValueError(
                 f"{tree.name} holds no source file to mine ({passed or 'it is empty'}): expected files in "
                 f"one of {', '.join(language.name for language in MINED_LANGUAGES)}."
             )
         if "test" in kinds:
-            found += pairs_of_tests(of_files.tests, of_files.functions, tree.name, of_files.filtered)
-        whole.report.read += report.read
-        whole.report.skipped += report.skipped
-        whole.filtered += of_files.filtered
+            whole.found += pairs_of_tests(whole.tests, whole.functions, tree.name, whole.filtered)
+            whole.tests, whole.functions = [], []
     if "commit" in kinds and tree.history is not None:
-        found += pairs_of_commits(
+        whole.found += pairs_of_commits(
             *tree.history,
             tree.name,
             whole.filtered,
-            foreign=(lambda path: path in foreign or is_vendored(path)) if own_licence else None,
+            foreign=(lambda path: path in whole.foreign or is_vendored(path)) if own_licence else None,
             progress=progress,
         )
     elif "commit" in kinds:
         whole.filtered[NO_HISTORY.name] += 1
-    return found
-
-
-def _with_dates(found: Sequence[MinedPair], tree: Tree) -> list[MinedPair]:
-    """Each pair of a file with the time of the file's last change."""
-    assert tree.history is not None
-    times = last_changes(*tree.history)
-    return [
-        one if one.time is not None else replace(one, time=times.get(one.place, _UNCOMMITTED))
-        for one in found
-    ]
+    return whole
 
 
 def _within_limit(found: Sequence[MinedPair], max_pairs: int | None, filtered: Counter[str]) -> set[int]:
     """Ids of the pairs that stay: of each source and kind the `max_pairs` with the lowest hash."""
+
+    def digest(one: MinedPair) -> bytes:
+        return hashlib.sha256(f"{one.place}\0{one.pair.query}\0{one.pair.document}".encode()).digest()
+
     groups: defaultdict[tuple[str, str], list[MinedPair]] = defaultdict(list)
     for one in found:
         groups[one.pair.source, one.kind].append(one)
-    kept = [one for group in groups.values() for one in sorted(group, key=_hash)[:max_pairs]]
+    kept = [one for group in groups.values() for one in sorted(group, key=digest)[:max_pairs]]
     filtered[OVER_LIMIT.name] += len(found) - len(kept)
     return {id(one) for one in kept}
-
-
-def _hash(one: MinedPair) -> bytes:
-    return hashlib.sha256(f"{one.place}\0{one.pair.query}\0{one.pair.document}".encode()).digest()
 
 
 @dataclass
@@ -290,14 +273,10 @@ def read_files(
     batches = [
         (folder, name, kinds, own_licence, paths[at : at + _BATCH]) for at in range(0, len(paths), _BATCH)
     ]
-    bar = tqdm(
-        total=len(paths), desc=f"reading {name}", unit=" files", delay=2, disable=not progress, leave=False
-    )
-    with bar:
-        if workers == 1 or len(paths) < _WORTH_A_PROCESS:
-            answers: Iterator[Findings] = map(_read_batch, batches)
-        else:
-            answers = _in_processes(batches, workers)
+    options: dict[str, Any] = {"unit": " files", "delay": 2, "leave": False, "disable": not progress}
+    with tqdm(total=len(paths), desc=f"reading {name}", **options) as bar:
+        alone = workers == 1 or len(paths) < _WORTH_A_PROCESS
+        answers = map(_read_batch, batches) if alone else _in_processes(batches, workers)
         for batch, findings in zip(batches, answers, strict=True):
             whole.add(findings)
             bar.update(len(batch[-1]))
