@@ -148,20 +148,15 @@ def _records(file: Path, bar: "tqdm[Any]") -> "Iterator[tuple[int, Any]]":
     with file.open("rb") as raw:
         lines = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw
         number = seen = 0
-        while True:
-            try:
-                line = lines.readline()
-            except (OSError, EOFError, zlib.error) as damage:
-                yield number + 1, ValueError(f"The file is damaged or cut off here ({damage}).")
-                return
-            if not line:
-                break
-            number += 1
-            if number % _BAR_EVERY == 0:
-                bar.update(raw.tell() - seen)
-                seen = raw.tell()
-            if not line.isspace():
-                yield number, _parsed(line, first=number == 1)
+        try:
+            for number, line in enumerate(lines, 1):
+                if number % _BAR_EVERY == 0:
+                    bar.update(raw.tell() - seen)
+                    seen = raw.tell()
+                if not line.isspace():
+                    yield number, _parsed(line, first=number == 1)
+        except (OSError, EOFError, zlib.error) as damage:
+            yield number + 1, ValueError(f"The file is damaged or cut off here ({damage}).")
         bar.update(raw.tell() - seen)
 
 

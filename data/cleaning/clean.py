@@ -86,7 +86,7 @@ def clean(
     settings = dataclasses.asdict(limits) | {"tokenizer": limits.tokenizer and limits.tokenizer.name}
     inputs = {names[file]: fingerprint(file) for file in files}
     identity = json.dumps([REASONS, settings, skip_bad, inputs, known.fingerprint])
-    claim(out, hashlib.sha256(identity.encode()).hexdigest(), list(inputs), (REPORT, EXAMPLES))
+    claim(out, hashlib.sha256(identity.encode()).hexdigest(), list(inputs))
     if (out / REPORT).is_file():
         finished: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
         return finished
@@ -120,17 +120,15 @@ def clean(
 def _by_length(pairs: Sequence[Pair], limits: Limits, counter: TokenCounter) -> list[Removal | None]:
     texts = list(dict.fromkeys(text for pair in pairs for text in (pair.query, pair.document)))
     tokens = dict(zip(texts, counter(texts), strict=True))
-    removals: list[Removal | None] = []
-    for pair in pairs:
-        sides = {"query": tokens[pair.query], "document": tokens[pair.document]}
-        wrong = [
-            Removal(reason, f"the {side} has {length} tokens")
-            for side, length in sides.items()
-            for reason, is_so in ((SHORT, length < limits.min_tokens), (LONG, length > limits.max_tokens))
-            if is_so
-        ]
-        removals.append(wrong[0] if wrong else None)
-    return removals
+
+    def wrong_length(pair: Pair) -> Removal | None:
+        for side, text in (("query", pair.query), ("document", pair.document)):
+            if not limits.min_tokens <= tokens[text] <= limits.max_tokens:
+                reason = SHORT if tokens[text] < limits.min_tokens else LONG
+                return Removal(reason, f"the {side} has {tokens[text]} tokens")
+        return None
+
+    return [wrong_length(pair) for pair in pairs]
 
 
 def _by_repetition(
@@ -159,11 +157,9 @@ def _by_evaluation(
     found = dict(zip(texts, known.find(texts, progress=False), strict=True))
     together: list[Removal | None] = []
     for pair, removal in zip(pairs, removals, strict=True):
-        for text in (pair.query, pair.document, *pair.negatives):
-            hit = found.get(text)
-            if removal is None and hit is not None:
-                removal = Removal(hit.look, hit.text, hit.eval_set)
-        together.append(removal)
+        hits = (found.get(text) for text in (pair.query, pair.document, *pair.negatives))
+        hit = next(filter(None, hits), None) if removal is None else None
+        together.append(Removal(hit.look, hit.text, hit.eval_set) if hit else removal)
     return together
 
 
@@ -188,7 +184,7 @@ def names_in_one_folder(files: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def claim(out: Path, key: str, names: Sequence[str], reports: Sequence[str]) -> None:
+def claim(out: Path, key: str, names: Sequence[str]) -> None:
     """Make `out` the folder of the cleaning with this key.
 
     What the same cleaning left there is kept; what another one wrote is removed.
@@ -200,7 +196,7 @@ def claim(out: Path, key: str, names: Sequence[str], reports: Sequence[str]) -> 
         before = json.loads(held.read_text(encoding="utf-8"))
         if before["key"] == key:
             return
-        for report in reports:
+        for report in (REPORT, EXAMPLES):
             (out / report).unlink(missing_ok=True)
         for name in before["files"]:
             (out / RECORDS / f"{name}.json").unlink(missing_ok=True)

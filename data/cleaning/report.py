@@ -77,9 +77,7 @@ def join(
             source["why"].update(counted["why"])
         for name, looks in file["eval_sets"].items():
             eval_sets[name].update(looks)
-    total: Counter[str] = Counter()
-    for source in sources.values():
-        total.update(source["why"])
+    total = sum((source["why"] for source in sources.values()), Counter[str]())
     return {
         "in": sum(source["in"] for source in sources.values()),
         "out": sum(source["out"] for source in sources.values()),
@@ -138,9 +136,7 @@ def _example(pair: Pair, removal: Removal) -> dict[str, str]:
 
 
 def _summed(files: Sequence[Mapping[str, Any]], name: str) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for file in files:
-        total.update(file[name])
+    total = sum((Counter(file[name]) for file in files), Counter[str]())
     return dict(sorted(total.items(), key=lambda one: (-one[1], one[0])))
 
 

@@ -181,7 +181,9 @@ def pairs_of_commits(
     name: what the pairs' source is called.
     foreign: whether a path is not under the repository's licence; commits that change such are left out.
     """
-    every = list_commits(repository, newest)
+    # Only names are read here, which is quick; the diffs of what remains come after.
+    log = read_log(repository, newest, "%H", limit=MAX_COMMITS, patterns=_PATTERNS)
+    every = [(commit, [path for path in paths if _is_wanted(path)]) for (commit,), paths in log]
     listed = [(one, paths) for one, paths in every if foreign is None or not any(map(foreign, paths))]
     filtered[FOREIGN.name] += len(every) - len(listed)
     few = [commit for commit, paths in listed if 0 < len(paths) <= MAX_FILES]
@@ -222,15 +224,6 @@ _DIFF = (
 )
 
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
-
-
-def list_commits(repository: GitRepository, newest: str) -> list[tuple[str, list[str]]]:
-    """Hash and source files of the newest `MAX_COMMITS` commits of one parent, back from `newest`.
-
-    Only names are read, which is quick; commits that change no file of a mined language are not among them.
-    """
-    log = read_log(repository, newest, "%H", limit=MAX_COMMITS, patterns=_PATTERNS)
-    return [(commit, [path for path in paths if _is_wanted(path)]) for (commit,), paths in log]
 
 
 def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iterator[ReadCommit | None]:

@@ -13,7 +13,6 @@ from pathlib import PurePosixPath
 from codequarry.data.mining.filters import CODE_FILTERS
 from codequarry.data.mining.schema import KINDS, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
-from codequarry.data.parsing.definitions import Definition
 from codequarry.data.parsing.parse import SourceFile
 
 MAX_TESTS = 5  # of one function; more say little that is new
@@ -48,6 +47,8 @@ _TEST_PLACE = re.compile(
 )
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _AROUND = frozenset({"test", "tests", "testing", "case", "spec", "should"})
+# A constructor, `create…` or `build…` is called to have something to test.
+_MAKERS = frozenset({"init", "construct", "create", "build", "new", "make", "setup"})
 _CALL = re.compile(r"\b([A-Za-z_]\w*[!?]?)\s*(?:::<[^>]*>)?\(|\.([A-Za-z_]\w*[!?]?)")
 
 
@@ -75,14 +76,17 @@ def find_tests(source: SourceFile) -> tuple[list[Function], list[Function]]:
     """The tests of a file, and the functions that could be tested."""
     tests: list[Function] = []
     functions: list[Function] = []
-    marks = _MARKS.get(source.language)
-    for one in source.definitions if marks is not None else ():
+    if (marks := _MARKS.get(source.language)) is None:
+        return tests, functions
+    in_tests = _TEST_PLACE.search(source.path) is not None
+    for one in source.definitions:
         if one.kind == "class" or first_reason(CODE_FILTERS, one):
             continue
         found = Function(source.path, source.language, one.name, one.bare_code)
-        if _is_test(one, source.path, marks):
+        has_mark = marks.attribute.search(one.bare_code[:400].partition("{")[0])
+        if has_mark or (in_tests and marks.name.match(found.own_name)):
             tests.append(found)
-        elif not _TEST_PLACE.search(source.path) and {"test", "tests"}.isdisjoint(one.name.split(".")):
+        elif not in_tests and {"test", "tests"}.isdisjoint(one.name.split(".")):
             functions.append(found)
     return tests, functions
 
@@ -112,15 +116,6 @@ def pairs_of_tests(
             yield MinedPair("test", tested.path, (test.code, tested.code), pair)
 
 
-def _is_test(one: Definition, path: str, marks: "_Marks | None") -> bool:
-    if marks is None:
-        return False
-    head = one.bare_code[:400].partition("{")[0]
-    if marks.attribute.search(head):
-        return True
-    return bool(_TEST_PLACE.search(path) and marks.name.match(one.name.rpartition(".")[2]))
-
-
 _Index = defaultdict[tuple[str, str], list[Function]]
 
 
@@ -139,14 +134,9 @@ def _tested(test: Function, by_name: _Index, by_owner: _Index) -> Function | Non
     if not test.owner or not subject:
         return None
     own = [one for one in by_owner.get((test.language, subject), ()) if one.own_name in called]
-    own = [one for one in own if not _makes_one(_words(one.own_name), subject)]
+    words = [(one, _words(one.own_name)) for one in own]
+    own = [one for one, name in words if "".join(name) != subject and _MAKERS.isdisjoint(name[:1])]
     return own[0] if len(own) == 1 else None
-
-
-def _makes_one(name: list[str], subject: str) -> bool:
-    """Whether a method is there to have something to test: a constructor, `create…`, `build…`."""
-    makers = {"init", "construct", "create", "build", "new", "make", "setup"}
-    return "".join(name) == subject or not makers.isdisjoint(name[:1])
 
 
 def _tells(said: list[str], name: list[str], subject: str, of_subject: bool) -> bool:

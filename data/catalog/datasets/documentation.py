@@ -3,7 +3,7 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,17 +44,13 @@ _DEEPEST = 4  # level of a heading: below, a section is a step of the one above
 _ALIKE = 20  # pages under one heading: a heading that every page has asks nothing
 
 
-def read_documentation(source: str) -> Callable[[Files], Iterator[Pair]]:
-    """A reader of the manuals below, whose pairs have the source `source`.
+def read_documentation(source: str, files: Files) -> Iterator[Pair]:
+    """Pairs of the manuals above, under the source `source`.
 
     One pair per section of 200 characters or more: "Heading (Page title)" → its text, cut at 2,500. The title
     is left out where the heading contains it. Headings that more than twenty pages of a repository
     share are left out with their sections.
     """
-    return partial(_read, source)
-
-
-def _read(source: str, files: Files) -> Iterator[Pair]:
     found: list[tuple[Manual, str, Section, str]] = []
     pages: Counter[tuple[str, str]] = Counter()
     for path, page in texts(files):
@@ -292,7 +288,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         ),
         licence="CC-BY-4.0",
         languages=("cpp", "csharp", "javascript", "powershell"),
-        read=read_documentation("docs_techqa"),
+        read=partial(read_documentation, "docs_techqa"),
         size=11_056,
         note="Microsoft, Meta and contributors, with attribution; Microsoft's code in it is MIT. Differs "
         "from our first data in markup: includes, alerts and reference links go whole here.",
@@ -303,7 +299,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         where=(Git("symfony/symfony-docs", "3e03b46811863dab6aa8d2948c601082688441d1", ("*.rst",)),),
         licence="CC-BY-SA-3.0",
         languages=("php",),
-        read=read_documentation("symfony_techqa"),
+        read=partial(read_documentation, "symfony_techqa"),
         size=1_963,
         note="Symfony and contributors. Apart from docs_techqa because its licence is share-alike.",
     ),

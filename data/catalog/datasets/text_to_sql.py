@@ -4,7 +4,7 @@ import bz2
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -44,16 +44,12 @@ def read_wikisql(files: Files) -> Iterator[Pair]:
             yield Pair("nl2code", question, _filled(sql, sentence["variables"]), "wikisql", "sql")
 
 
-def read_text2sql(source: str) -> Callable[[Files], Iterator[Pair]]:
-    """A reader of the JSON files of text2sql-data, whose pairs have the source `source`.
+def read_text2sql(source: str, files: Files) -> Iterator[Pair]:
+    """Pairs of the JSON files of text2sql-data, under the source `source`.
 
     Of each SQL query the first of its equal forms and up to twelve wordings are taken. A variable that the
     wording does not fill takes the example upstream gives for it.
     """
-    return partial(_read, source)
-
-
-def _read(source: str, files: Files) -> Iterator[Pair]:
     for entry in json_arrays(files):
         sql = _ALIAS.sub(lambda name: name[1].lower(), entry["sql"][0])
         examples = {variable["name"]: variable["example"] for variable in entry["variables"]}
@@ -109,7 +105,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         where=(Git(*_TEXT2SQL, ("/data/advising.json",)),),
         licence="CC-BY-4.0",
         languages=("sql",),
-        read=read_text2sql("text2sql_advising"),
+        read=partial(read_text2sql, "text2sql_advising"),
         size=2_426,
         note="Advising, Finegan-Dollak et al. 2018. Differs from our first data where a value stood empty: "
         "it takes the example of upstream.",
@@ -120,7 +116,7 @@ TRAIN_SOURCES: tuple[TrainSource, ...] = (
         where=(Git(*_TEXT2SQL, tuple(f"/data/{name}.json" for name in _UNLICENSED)),),
         licence="LicenseRef-unclear",
         languages=("sql",),
-        read=read_text2sql("text2sql_other"),
+        read=partial(read_text2sql, "text2sql_other"),
         size=4_325,
         note="Upstream names no licence for these seven sets: not for commercial training.",
     ),

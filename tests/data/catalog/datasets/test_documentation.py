@@ -14,7 +14,7 @@ LONG = "This sentence says something about the matter at hand. " * 5
 
 
 def read(path, page):
-    return [(pair.query, pair.source) for pair in read_documentation("docs")([(path, page.encode())])]
+    return [(pair.query, pair.source) for pair in read_documentation("docs", [(path, page.encode())])]
 
 
 def test_a_heading_asks_with_its_page_unless_it_says_it_already():
@@ -38,7 +38,7 @@ def test_a_heading_that_every_page_has_is_left_out():
         )
         for n in range(21)
     ]
-    found = list(read_documentation("docs")(files))
+    found = list(read_documentation("docs", files))
     assert len(found) == 21
     assert all(pair.query.startswith("Own step") for pair in found)
 

@@ -81,7 +81,7 @@ def test_text2sql_takes_twelve_wordings_and_upstreams_examples():
             {"name": "number0", "example": "595", "location": "both"},
         ],
     }
-    pairs = list(read_text2sql("advising")([("data/advising.json", json.dumps([entry]).encode())]))
+    pairs = list(read_text2sql("advising", [("data/advising.json", json.dumps([entry]).encode())]))
     assert len(pairs) == 12
     assert pairs[0].query == "Is course 519 open , way 0 ?"
     assert pairs[0].source == "advising"
