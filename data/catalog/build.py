@@ -82,8 +82,14 @@ def build_eval(
     out.mkdir(parents=True, exist_ok=True)
     built = []
     for row in tqdm(rows, "building", unit=" sets", delay=2, disable=not progress, leave=False):
-        kept = _kept(out / row.name, row)
-        built.append(kept if kept is not None else _build(out / row.name, row, mirrors, index))
+        folder, share = out / row.name, get_licence(row.licence).redistributable
+        made = not _is_built(folder, row)
+        if made:
+            with _layout_errors(row):
+                found = row.read(files_of(row.where, mirrors, index))
+            write_eval_set(folder, found, about(row))
+        queries, documents = ((folder / file).read_bytes().count(b"\n") for file in (QUERIES, CORPUS))
+        built.append(BuiltSet(row.name, row.task, queries, documents, row.licence, share, made))
     return built
 
 
@@ -113,30 +119,10 @@ def about(row: EvalSource) -> dict[str, Any]:
     }
 
 
-def _build(folder: Path, row: EvalSource, mirrors: Path | None, index: str | None) -> BuiltSet:
-    with _layout_errors(row):
-        found = row.read(files_of(row.where, mirrors, index))
-    write_eval_set(folder, found, about(row))
-    return _built_set(row, len(found.queries), len(found.documents), made=True)
-
-
-def _kept(folder: Path, row: EvalSource) -> BuiltSet | None:
-    """The set in a folder where it was made from this row; a set appears whole, so it needs no reading."""
-    try:
-        if json.loads((folder / ABOUT).read_bytes()).get("row") != fingerprint(row):
-            return None
-        return _built_set(row, _lines(folder / QUERIES), _lines(folder / CORPUS), made=False)
-    except (OSError, ValueError):
-        return None
-
-
-def _lines(file: Path) -> int:
-    return file.read_bytes().count(b"\n")
-
-
-def _built_set(row: EvalSource, queries: int, documents: int, *, made: bool) -> BuiltSet:
-    licence = get_licence(row.licence)
-    return BuiltSet(row.name, row.task, queries, documents, row.licence, licence.redistributable, made)
+def _is_built(folder: Path, row: EvalSource) -> bool:
+    """Whether the set in a folder was made from this row; a set appears whole, so its texts are not read."""
+    whole = (folder / QUERIES).is_file() and (folder / CORPUS).is_file()
+    return whole and _read_record(folder / ABOUT).get("row") == fingerprint(row)
 
 
 @dataclass(frozen=True)
