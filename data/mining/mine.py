@@ -47,13 +47,11 @@ from codequarry.data.parsing.source_files import SourceReport, list_sources
 
 NO_HISTORY = Reason("commit: no history", "a folder that is no git repository; counted once a folder")
 OVER_LIMIT = Reason("pair: over the limit", "more pairs of one source and kind than `max_pairs`")
-REASONS: Mapping[str, Reason] = {
-    reason.name: reason
-    for reason in (
-        *CODE_FILTERS, *COMMENT_FILTERS, *FUNCTION_REASONS, *TEST_REASONS, *COMMIT_REASONS, *COMMIT_FILTERS,
-        *MESSAGE_FILTERS, NO_HISTORY, *REPEAT_REASONS, OVER_LIMIT,
-    )
-}  # fmt: skip
+_REASONS: tuple[Reason, ...] = (
+    *CODE_FILTERS, *COMMENT_FILTERS, *FUNCTION_REASONS, *TEST_REASONS, *COMMIT_REASONS, *COMMIT_FILTERS,
+    *MESSAGE_FILTERS, NO_HISTORY, *REPEAT_REASONS, OVER_LIMIT,
+)  # fmt: skip
+REASONS: Mapping[str, Reason] = {reason.name: reason for reason in _REASONS}
 _UNCOMMITTED = 2**62  # newer than any commit
 _BATCH = 40  # files; large enough that handing them over costs nothing, small enough for an even end
 _WORTH_A_PROCESS = 200  # files; fewer are read before a second process has started
