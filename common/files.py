@@ -4,14 +4,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from _typeshed import DataclassInstance
+
+    Row = TypeVar("Row", bound=DataclassInstance)
 
 
 @contextmanager
@@ -49,6 +54,32 @@ def write_json(path: Path, record: Any) -> None:
 def read_json(path: Path) -> Any:
     """The value in a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_rows(
+    file: Path, row: "type[Row]", item: Callable[[Any], Any] = lambda value: value
+) -> "tuple[Row, ...]":
+    """The rows of a TOML file with one array of tables, called as the file is; lists become tuples.
+
+    Arguments: `row`, a dataclass; `item`, what each value in a list becomes.
+
+    Raises ValueError for another table, and for a row with an unknown key or without one that it needs.
+    """
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    if list(tables) != [file.stem]:
+        raise ValueError(f"{file.name} has the tables {', '.join(tables)}: expected {file.stem} alone.")
+    found = []
+    for number, cells in enumerate(tables[file.stem], 1):
+        try:
+            values = {
+                name: tuple(map(item, value)) if isinstance(value, list) else value
+                for name, value in cells.items()
+            }
+            found.append(row(**values))
+        except TypeError as error:
+            known = ", ".join(field.name for field in fields(row))
+            raise ValueError(f"{file.name}, row {number}: {error}. The keys are {known}.") from error
+    return tuple(found)
 
 
 def cache_folder(name: str = "") -> Path:

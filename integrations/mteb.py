@@ -12,6 +12,7 @@ without any.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codequarry.common.errors import did_you_mean
+from codequarry.common.files import read_rows
 from codequarry.inference.encoder import Encoder
 from codequarry.modules.tasks import PromptFamily, Side, family_of
 
@@ -121,61 +123,21 @@ class BenchmarkTask:
     kind: `official` is one of the twelve of MTEB(Code, v1), `further` is another task of mteb, `local` is
         built by `codequarry data build eval`.
     in_mean: False for a set on which every model scores so high that it would only dilute a mean.
+    same_data: training sources that hold its texts under another name, or the same programs or posts, from
+        which its test split cannot be removed without the set. MTEB counts a set as seen where its training
+        split was trained on.
     """
 
     name: str
     task: str
     kind: Kind
     in_mean: bool = True
+    same_data: tuple[str, ...] = ()
 
 
-_ROWS = (
-    BenchmarkTask("AppsRetrieval", "nl2code", "official"),
-    BenchmarkTask("CodeEditSearchRetrieval", "nl2code", "official"),
-    BenchmarkTask("CodeFeedbackMT", "qa", "official"),
-    BenchmarkTask("CodeFeedbackST", "qa", "official"),
-    BenchmarkTask("CodeSearchNetCCRetrieval", "code2completion", "official"),
-    BenchmarkTask("CodeSearchNetRetrieval", "nl2code", "official"),
-    BenchmarkTask("CodeTransOceanContest", "code2code", "official"),
-    BenchmarkTask("CodeTransOceanDL", "code2code", "official"),
-    BenchmarkTask("CosQA", "nl2code", "official"),
-    BenchmarkTask("COIRCodeSearchNetRetrieval", "code2nl", "official"),
-    BenchmarkTask("StackOverflowQA", "qa", "official"),
-    BenchmarkTask("SyntheticText2SQL", "nl2code", "official"),
-    BenchmarkTask("MBPPRetrieval", "nl2code", "further"),
-    BenchmarkTask("HumanEvalRetrieval", "nl2code", "further"),
-    BenchmarkTask("WikiSQLRetrieval", "nl2code", "further"),
-    BenchmarkTask("DS1000Retrieval", "qa", "further"),
-    BenchmarkTask("FreshStackRetrieval", "qa", "further"),
-    BenchmarkTask("SWEbenchCodeRetrieval", "nl2code", "further"),
-    BenchmarkTask("SWEbenchLiteRR", "nl2code", "further"),
-    BenchmarkTask("SWEbenchVerifiedRR", "nl2code", "further"),
-    BenchmarkTask("SWEbenchMultilingualRR", "nl2code", "further"),
-    BenchmarkTask("MultiSWEbenchRR", "nl2code", "further"),
-    BenchmarkTask("SWEPolyBenchRR", "nl2code", "further"),
-    BenchmarkTask("LocBenchRR", "nl2code", "further"),
-    BenchmarkTask("CorebT2CRetrieval", "nl2code", "further"),
-    BenchmarkTask("CorebC2CRetrieval", "code2code", "further"),
-    BenchmarkTask("CorebC2TRetrieval", "code2nl", "further"),
-    BenchmarkTask("CodeRAGProgrammingSolutions", "nl2code", "further"),
-    BenchmarkTask("CodeRAGLibraryDocumentationSolutions", "qa", "further"),
-    BenchmarkTask("CodeRAGOnlineTutorials", "qa", "further"),
-    BenchmarkTask("CodeRAGStackoverflowPosts", "qa", "further"),
-    BenchmarkTask("humaneval", "nl2code", "local"),
-    BenchmarkTask("mbpp", "nl2code", "local"),
-    BenchmarkTask("ds1000", "nl2code", "local"),
-    BenchmarkTask("conala", "nl2code", "local"),
-    BenchmarkTask("so_codenn", "nl2code", "local"),
-    BenchmarkTask("leetcode_p2s", "nl2code", "local"),
-    BenchmarkTask("codesearchnet_real", "nl2code", "local"),
-    BenchmarkTask("rosetta_py_cpp", "code2code", "local"),
-    BenchmarkTask("codexglue_java_cs", "code2code", "local", in_mean=False),
-    BenchmarkTask("mbxp_code2nl", "code2nl", "local"),
-    BenchmarkTask("docs_qa", "qa", "local"),
-    BenchmarkTask("completion_py", "code2completion", "local"),
+BENCHMARK_TASKS: Mapping[str, BenchmarkTask] = MappingProxyType(
+    {row.name: row for row in read_rows(Path(__file__).with_name("benchmark_tasks.toml"), BenchmarkTask)}
 )
-
-BENCHMARK_TASKS: Mapping[str, BenchmarkTask] = MappingProxyType({row.name: row for row in _ROWS})
 
 
 def benchmark_task(name: str) -> BenchmarkTask:

@@ -9,7 +9,7 @@ MTEB's wrapper loads the model with plain sentence-transformers and chooses prom
 tasks, so the entry has both prompts of every benchmark task in the table of `mteb.py`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,21 +28,6 @@ _NEEDED = (
 )  # fmt: skip
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LANGUAGES = {"en": "eng-Latn"}  # a card's language to MTEB's; it has none for source code in general
-# Training sources that hold texts of a benchmark task under another name. MTEB counts a set as seen where its
-# training split was trained on. Counted here as well is a source of the same programs or posts, from which
-# the test split cannot be removed without the set.
-_SAME_DATA = {
-    "wikisql": "WikiSQLRetrieval",
-    "rosetta_nl2code": "CodeTransOceanContest",  # its programs are Rosetta Code's too
-    "rosetta_code2code": "CodeTransOceanContest",
-    "rosetta_code2nl": "CodeTransOceanContest",
-    "so_codenn": "CodeRAGStackoverflowPosts",  # drawn from all posts of Stack Overflow
-    "conala": "CodeRAGStackoverflowPosts",
-    "CoSQA": "CosQA",
-    "CodeSearchNet": "CodeSearchNetRetrieval",
-    "COIR-CodeSearchNet": "COIRCodeSearchNetRetrieval",
-    "CommitPackFT": "CodeEditSearchRetrieval",
-}
 # Training sets of a base model by its own card that MTEB's entry for it lacks; MTEB adds those of the entry
 # by `adapted_from`.
 _BASE_DATA = {EMBEDDED_BASE: {"CodeSearchNetRetrieval", "COIRCodeSearchNetRetrieval"}}
@@ -126,18 +111,17 @@ def model_meta(
 def _seen(folder: Path) -> set[str]:
     """Benchmark tasks whose texts the model in `folder` or its base was trained on."""
     record = read_json(folder / "training.json")
-    own = _benchmark_sets(record.get("data", ()))
+    drawn = {str(row["source"]) for row in record.get("data", ()) if row.get("pairs_drawn") != 0}
+    own = {
+        row.name
+        for row in BENCHMARK_TASKS.values()
+        if row.kind != "local" and drawn & {row.name, *row.same_data}
+    }
     backbone = record.get("recipe", {}).get("backbone") or {}
     if backbone.get("weights") == "random":
         return own
     base = str(backbone.get("name"))
     return own | (_seen(MINI_FOLDER) if base == MINI else _BASE_DATA.get(base, set()))
-
-
-def _benchmark_sets(data: Iterable[Mapping[str, Any]]) -> set[str]:
-    drawn = {str(row["source"]) for row in data if row.get("pairs_drawn") != 0}
-    official = {row.name for row in BENCHMARK_TASKS.values() if row.kind != "local"}
-    return (drawn & official) | {_SAME_DATA[source] for source in drawn if source in _SAME_DATA}
 
 
 def _refuse_incomplete(folder: Path) -> None:

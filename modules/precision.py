@@ -5,9 +5,11 @@ often only for a few texts and after hours. bf16 has float32's range.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codequarry.common.environment import has_fast_bf16
+from codequarry.common.files import read_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,32 +35,7 @@ class Float16Overflow:
     source: str
 
 
-_REFUSED_BY_VLLM = (
-    "vLLM refuses it for numerical instability",
-    "https://github.com/vllm-project/vllm/blob/main/vllm/config/model.py",
-)
-FLOAT16_OVERFLOWS = (
-    Float16Overflow(
-        "qwen2", "Qwen2-1.5B gave NaN from layer 1 on", "https://github.com/QwenLM/Qwen3/issues/826"
-    ),
-    Float16Overflow(
-        "qwen3",
-        "Qwen3-Embedding-8B gave NaN for texts that begin with 'import', and its authors advise bf16 or fp32",
-        "https://github.com/QwenLM/Qwen3-Embedding/issues/164",
-    ),
-    Float16Overflow("gemma2", *_REFUSED_BY_VLLM),
-    Float16Overflow(
-        "gemma3",
-        "its activations pass 65,504, since token embeddings are multiplied by the root of the hidden size",
-        "https://github.com/huggingface/transformers/pull/37226",
-    ),
-    Float16Overflow(
-        "gemma3_text",
-        "EmbeddingGemma's activations reach 800,000",
-        "https://github.com/unslothai/unsloth/pull/4014",
-    ),
-    Float16Overflow("glm4", *_REFUSED_BY_VLLM),
-)
+FLOAT16_OVERFLOWS = read_rows(Path(__file__).with_name("float16_overflows.toml"), Float16Overflow)
 
 
 def check_float16(architecture: str) -> None:

@@ -9,11 +9,13 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from codequarry.common.files import read_rows
 
 TEI = "text-embeddings-inference"
 VLLM = "vLLM"
-BOTH = f"{TEI} and {VLLM}"
 
 
 def is_number(value: Any) -> bool:
@@ -30,135 +32,58 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a value has to be, in words, and the test of it."""
-
-    words: str
-    fits: Callable[[Any], bool]
+# What a value has to be, in words, and the test of it.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "a whole number": is_whole,
+    "a whole number of tokens": is_whole,
+    "the id of a token": lambda value: value == 0 or is_whole(value),
+    "a number": is_number,
+    "a name": _is_text,
+    "true or false": lambda value: isinstance(value, bool),
+    "false": lambda value: value is False,
+    "absent": lambda value: value is None,
+    "absolute": lambda value: value == "absolute",
+    "right": lambda value: value == "right",
+    "one class whose name ends in Model": lambda value: (
+        isinstance(value, list) and len(value) == 1 and _is_text(value[0]) and value[0].endswith("Model")
+    ),
+    "an object with rope_theta and rope_type": lambda value: (
+        isinstance(value, dict) and is_number(value.get("rope_theta")) and _is_text(value.get("rope_type"))
+    ),
+    "a list of whole numbers": lambda value: (
+        isinstance(value, list) and value != [] and all(map(is_whole, value))
+    ),
+    "texts by name": lambda value: (
+        isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Need:
     """A field of a JSON file, what it has to be, and who needs it for what.
 
+    kind: one of `_KINDS`. optional: whether it may be absent as well.
     families: the `model_type`s that need it; () for every one.
     """
 
     file: str
     field: str
-    kind: Kind
-    reason: str
+    kind: str
+    reason: str = f"{TEI} does not start without it"
     families: tuple[str, ...] = ()
+    optional: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Whether `value` is what it has to be."""
+        return (self.optional and value is None) or _KINDS[self.kind](value)
 
     def sentence(self, value: Any) -> str:
         """What is wrong with `value`."""
-        return f"{self.file} has {self.field} {shown(value)}, not {self.kind.words}: {self.reason}."
+        return f"{self.file} has {self.field} {shown(value)}, not {self.kind}: {self.reason}."
 
 
-_WHOLE = Kind("a whole number", is_whole)
-_TEXT = Kind("a name", _is_text)
-_FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-_NUMBER = Kind("a number", is_number)
-_EMBEDDER = Kind(
-    "one class whose name ends in Model",
-    lambda value: (
-        isinstance(value, list) and len(value) == 1 and _is_text(value[0]) and value[0].endswith("Model")
-    ),
-)
-_ROPE = Kind(
-    "an object with rope_theta and rope_type",
-    lambda value: (
-        isinstance(value, dict) and is_number(value.get("rope_theta")) and _is_text(value.get("rope_type"))
-    ),
-)
-_DIMS = Kind(
-    "a list of whole numbers",
-    lambda value: isinstance(value, list) and value != [] and all(map(is_whole, value)),
-)
-_PROMPTS = Kind(
-    "texts by name",
-    lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
-)
-_RIGHT = Kind("right", lambda value: value == "right")
-
-_CONFIG, _POOLING, _BERT = "config.json", "1_Pooling/config.json", "sentence_bert_config.json"
-_TOKENIZER = "tokenizer_config.json"
-_NO_START = f"{TEI} does not start without it"
-_OF_BERT, _OF_QWEN2 = ("bert",), ("qwen2",)
-
-NEEDS = (
-    Need(_CONFIG, "model_type", _TEXT, f"{BOTH} choose the model's code by it"),
-    Need(_CONFIG, "architectures", _EMBEDDER, f"{BOTH} would take the model for a generator or a classifier"),
-    Need(
-        _CONFIG,
-        "quantization_config",
-        Kind("absent", lambda value: value is None),
-        f"the weights are stored as they are, and {BOTH} would unpack them",
-    ),
-    Need(_CONFIG, "dtype", _TEXT, f"{VLLM} loads the weights as it says"),
-    Need(_CONFIG, "max_position_embeddings", _WHOLE, _NO_START),
-    Need(_CONFIG, "vocab_size", _WHOLE, _NO_START),
-    Need(_CONFIG, "hidden_size", _WHOLE, _NO_START),
-    Need(_CONFIG, "num_hidden_layers", _WHOLE, _NO_START),
-    Need(_CONFIG, "intermediate_size", _WHOLE, _NO_START, _OF_BERT + _OF_QWEN2),
-    Need(_CONFIG, "num_attention_heads", _WHOLE, _NO_START, _OF_BERT + _OF_QWEN2),
-    Need(_CONFIG, "hidden_act", _TEXT, _NO_START, _OF_BERT + _OF_QWEN2),
-    Need(_CONFIG, "matryoshka_dimensions", _DIMS, f"{VLLM} answers a request with `dimensions` by it alone"),
-    Need(
-        _CONFIG,
-        "is_causal",
-        _FLAG,
-        f"{TEI} guesses without it, and {VLLM} attends both ways where it is false",
-        _OF_QWEN2,
-    ),
-    Need(_CONFIG, "num_key_value_heads", _WHOLE, _NO_START, _OF_QWEN2),
-    Need(_CONFIG, "rms_norm_eps", _NUMBER, _NO_START, _OF_QWEN2),
-    Need(_CONFIG, "use_sliding_window", _FLAG, _NO_START, _OF_QWEN2),
-    Need(_CONFIG, "rope_parameters", _ROPE, f"{BOTH} place tokens by it", _OF_QWEN2),
-    Need(_CONFIG, "type_vocab_size", _WHOLE, _NO_START, _OF_BERT),
-    Need(
-        _CONFIG,
-        "pad_token_id",
-        Kind("the id of a token", lambda value: value == 0 or is_whole(value)),
-        _NO_START,
-        _OF_BERT,
-    ),
-    Need(_CONFIG, "layer_norm_eps", _NUMBER, _NO_START, _OF_BERT),
-    Need(_CONFIG, "hidden_dropout_prob", _NUMBER, _NO_START, _OF_BERT),
-    Need(_CONFIG, "initializer_range", _NUMBER, _NO_START, _OF_BERT),
-    Need(
-        _CONFIG,
-        "position_embedding_type",
-        Kind("absolute", lambda value: value in (None, "absolute")),
-        f"{TEI} knows no other",
-        _OF_BERT,
-    ),
-    Need(
-        _BERT,
-        "max_seq_length",
-        Kind("a whole number of tokens", is_whole),
-        f"{TEI} does not start without it, and {VLLM} cuts nothing",
-    ),
-    Need(
-        _BERT,
-        "do_lower_case",
-        Kind("false", lambda value: value is False),
-        f"{VLLM} overlooks max_seq_length without it, and sentence-transformers would lower the text's case",
-    ),
-    *(
-        Need(_POOLING, f"pooling_mode_{mode}", _FLAG, _NO_START)
-        for mode in ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
-    ),
-    Need("config_sentence_transformers.json", "prompts", _PROMPTS, f"{TEI} takes `prompt_name` from there"),
-    Need(_TOKENIZER, "padding_side", _RIGHT, f"{TEI} pads what it gives to onnx/model.onnx on that side"),
-    Need(
-        _TOKENIZER,
-        "truncation_side",
-        Kind("right", lambda value: value in (None, "right")),
-        "from a text past the limit the prompt would be cut away",
-    ),
-)
+NEEDS = read_rows(Path(__file__).with_name("server_requirements.toml"), Need)
 
 
 def unmet_needs(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -167,11 +92,13 @@ def unmet_needs(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
     >>> unmet_needs({"config.json": json.loads(path.read_text()), ...})
     []
     """
-    family = files[_CONFIG].get("model_type")
-    rows = [
-        (need, files[need.file].get(need.field)) for need in NEEDS if family in (need.families or [family])
+    family = files["config.json"].get("model_type")
+    rows = [(need, files[need.file].get(need.field)) for need in NEEDS]
+    return [
+        need.sentence(value)
+        for need, value in rows
+        if family in (need.families or [family]) and not need.allows(value)
     ]
-    return [need.sentence(value) for need, value in rows if not need.kind.fits(value)]
 
 
 def shown(value: Any) -> str:

@@ -1,12 +1,12 @@
 """The rows of the catalogue: where texts come from, under which licence, and how they are read."""
 
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codequarry.common import files
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -178,27 +178,8 @@ class HeldOut:
 
 
 def read_rows(file: Path, row: "type[Row]") -> "tuple[Row, ...]":
-    """The rows of a TOML file with one array of tables, called as the file is; places in it are on the Hub.
-
-    Raises ValueError for another table, and for a row with an unknown key or without one that it needs.
-    """
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    if list(tables) != [file.stem]:
-        raise ValueError(f"{file.name} has the tables {', '.join(tables)}: expected {file.stem} alone.")
-    found = []
-    for number, cells in enumerate(tables[file.stem], 1):
-        try:
-            found.append(row(**{name: _cell(value) for name, value in cells.items()}))
-        except TypeError as error:
-            known = ", ".join(field.name for field in fields(row))
-            raise ValueError(f"{file.name}, row {number}: {error}. The keys are {known}.") from error
-    return tuple(found)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(Hub(**one) if isinstance(one, dict) else one for one in value)
-    return value
+    """The rows of a table of the catalogue; places in it are on the Hub. Raises as `files.read_rows` does."""
+    return files.read_rows(file, row, lambda cell: Hub(**cell) if isinstance(cell, dict) else cell)
 
 
 LICENCES: Mapping[str, Licence] = MappingProxyType(
