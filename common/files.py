@@ -82,6 +82,16 @@ def read_rows(
     return tuple(found)
 
 
+def file_sha256(path: Path, advance: Callable[[int], Any] = lambda size: None) -> str:
+    """The sha256 of a file's bytes, in hexadecimal; `advance` is called with the bytes of each block read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()
+
+
 def cache_folder(name: str = "") -> Path:
     """`name` in the folder that the variable CODEQUARRY_CACHE names, or else in the user's cache folder."""
     from platformdirs import user_cache_dir  # not needed to start a command

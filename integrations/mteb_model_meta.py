@@ -72,7 +72,14 @@ def model_meta(
         raise ValueError("MTEB is not installed: pip install 'codequarry[benchmark]'") from error
 
     folder = Path(folder)
-    _refuse_incomplete(folder)
+    missing = [name for name in _NEEDED if not (folder / name).is_file()]
+    if not list(folder.glob("model*.safetensors")):
+        missing.append("model.safetensors")
+    if missing:
+        raise ValueError(
+            f"{folder} does not say all that MTEB asks: {', '.join(missing)} missing. "
+            "Pass a folder that `codequarry release build` wrote."
+        )
     config, card = read_json(folder / "config.json"), ModelCard.load(folder / "README.md").data.to_dict()
     dtype = config.get("dtype") or config.get("torch_dtype")
     if dtype not in _BYTES:
@@ -122,17 +129,6 @@ def _seen(folder: Path) -> set[str]:
         return own
     base = str(backbone.get("name"))
     return own | (_seen(MINI_FOLDER) if base == MINI else _BASE_DATA.get(base, set()))
-
-
-def _refuse_incomplete(folder: Path) -> None:
-    missing = [name for name in _NEEDED if not (folder / name).is_file()]
-    if not list(folder.glob("model*.safetensors")):
-        missing.append("model.safetensors")
-    if missing:
-        raise ValueError(
-            f"{folder} does not say all that MTEB asks: {', '.join(missing)} missing. "
-            "Pass a folder that `codequarry release build` wrote."
-        )
 
 
 def _weight_shapes(folder: Path) -> Iterable[list[int]]:

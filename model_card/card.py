@@ -97,10 +97,6 @@ def _recorded(*fields: str, holds: Callable[[Any], bool] = bool) -> Callable[[Ca
     return is_here
 
 
-def _never(card: Card) -> bool:
-    return False
-
-
 _MASKS = ("objective.false_negatives.same_query", "objective.false_negatives.same_document")
 
 PARTS = (
@@ -128,11 +124,11 @@ PARTS = (
         "a loss that spreads vectors out",
         _recorded("objective.spread_out", holds=lambda value: value > 0),
     ),
-    Part(GEMMA, "an encoder taken from an encoder-decoder model", _never),
-    Part(GEMMA, "an average of models trained on different mixtures", _never),
-    Part(CODET5, "pretraining by span denoising and by generating code", _never),
-    Part(CODET5, "negatives from a momentum encoder", _never),
-    Part(CODET5, "a second model that matches a text with a piece of code", _never),
+    Part(GEMMA, "an encoder taken from an encoder-decoder model", lambda card: False),
+    Part(GEMMA, "an average of models trained on different mixtures", lambda card: False),
+    Part(CODET5, "pretraining by span denoising and by generating code", lambda card: False),
+    Part(CODET5, "negatives from a momentum encoder", lambda card: False),
+    Part(CODET5, "a second model that matches a text with a piece of code", lambda card: False),
 )
 
 

@@ -44,22 +44,16 @@ def render_adapter(card: Card, *, sha256: str | None, size: int) -> str:
 
 def _context(card: Card) -> dict[str, Any]:
     """The names that the templates use."""
-    family = family_of(card.prompts)
-    query, document = prompt_name(family.default_task, "query"), prompt_name(family.default_task, "document")
     return {
         "card": card,
         "header": header(card),
         "results": card.results or {},
         "fields": card.hyperparameters,
         "tasks": list(TASKS.values()),
-        "prompts": {name: json.dumps(prompt, ensure_ascii=False) for name, prompt in card.prompts.items()},
-        "default_task": family.default_task,
+        "default_task": family_of(card.prompts).default_task,
         "query": QUERY,
         "document": DOCUMENT,
-        "query_prompt": query,
-        "document_prompt": document,
-        "prompted_query": json.dumps(card.prompts[query] + QUERY),
-        "prompted_document": json.dumps(card.prompts[document] + DOCUMENT),
+        **_prompted(card.prompts),
         "base": f"[{card.base_model}](https://huggingface.co/{card.base_model})"
         if on_the_hub(card.base_model)
         else f"`{card.base_model}`, which comes with codequarry",
@@ -69,6 +63,19 @@ def _context(card: Card) -> dict[str, Any]:
         "verified_in": {
             str(row.get("runtime")).lower() for row in (card.verification or {}).get("rows") or ()
         },
+    }
+
+
+def _prompted(prompts: Mapping[str, str]) -> dict[str, Any]:
+    """The prompts as JSON, and those of the default task by name and in front of the example."""
+    task = family_of(prompts).default_task
+    query, document = prompt_name(task, "query"), prompt_name(task, "document")
+    return {
+        "prompts": {name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts.items()},
+        "query_prompt": query,
+        "document_prompt": document,
+        "prompted_query": json.dumps(prompts[query] + QUERY),
+        "prompted_document": json.dumps(prompts[document] + DOCUMENT),
     }
 
 
@@ -148,8 +155,6 @@ def render_gguf_card(
         prompts: of the model's family, by name.
         sizes: bytes of each GGUF file, by its name.
     """
-    task = family_of(prompts).default_task
-    query, document = prompt_name(task, "query"), prompt_name(task, "document")
     return template("gguf.md").render(
         name=name,
         limit=limit,
@@ -158,8 +163,5 @@ def render_gguf_card(
         files=list(sizes),
         query=json.dumps(QUERY),
         document=json.dumps(DOCUMENT),
-        query_prompt=query,
-        document_prompt=document,
-        prompted_query=json.dumps(prompts[query] + QUERY),
-        prompts={name: json.dumps(prompt, ensure_ascii=False) for name, prompt in prompts.items()},
+        **_prompted(prompts),
     )

@@ -4,7 +4,6 @@ Names, shapes, order of rows and values are those of transformers' own GGUF load
 logits are equal. Read in transformers 5.23 and gguf 0.19.
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from codequarry.common.files import write_json
+from codequarry.common.files import file_sha256, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +28,6 @@ _LAYOUT = 1  # of such folders; a folder of another layout is written anew
 
 _SHARD = 500_000_000  # bytes of weights in one file; one is in memory at a time
 _PIECE = 1 << 24  # values that are dequantised together
-_READ = 1 << 23  # bytes that are hashed together
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # gguf.TokenType
 
 # llama.cpp's converter marks every added token that looks like <|…|> as control. In Qwen2.5's own tokenizer
@@ -40,15 +38,9 @@ _QWEN2_NOT_SPECIAL |= {"<|repo_name|>", "<|file_sep|>"}
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, with a progress bar where that takes more than two seconds."""
-    digest, size, title = hashlib.sha256(), path.stat().st_size, f"sha256 of {path.name}"
-    with (
-        path.open("rb") as file,
-        tqdm(total=size, desc=title, unit="B", unit_scale=True, delay=2, leave=False) as bar,
-    ):
-        while piece := file.read(_READ):
-            digest.update(piece)
-            bar.update(len(piece))
-    return digest.hexdigest()
+    size, title = path.stat().st_size, f"sha256 of {path.name}"
+    with tqdm(total=size, desc=title, unit="B", unit_scale=True, delay=2, leave=False) as bar:
+        return file_sha256(path, bar.update)
 
 
 def source_sha256(folder: Path) -> str | None:
@@ -88,7 +80,7 @@ def is_complete(folder: Path, sha256: str) -> bool:
 
 def _record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
@@ -134,10 +126,15 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         raise ValueError(
             f"{source.name} is a GGUF file, and dequantising it needs gguf: pip install 'codequarry[train]'"
         )
+    import torch
     from gguf import GGUFReader
     from safetensors import SafetensorError
-    from transformers import AutoConfig
-    from transformers.modeling_gguf_pytorch_utils import get_gguf_hf_weights_map
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import (
+        TENSOR_PROCESSORS,
+        TensorProcessor,
+        get_gguf_hf_weights_map,
+    )
 
     print(f"Dequantising {source.name} into {folder}, once.", file=sys.stderr, flush=True)
     writing = folder.with_name(f".{folder.name}.writing")
@@ -147,8 +144,14 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         with _readable(source):
             reader = GGUFReader(source)
             config = AutoConfig.from_pretrained(str(source.parent), gguf_file=source.name)
-            model = _model_without_weights(config)
-            processor = _processor(reader, config)
+            with torch.device("meta"):
+                model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+            config.architectures = [type(model).__name__]
+            # transformers' own reordering of a tensor's values.
+            kind: Any = TENSOR_PROCESSORS.get(
+                reader.fields["general.architecture"].contents(), TensorProcessor
+            )
+            processor = kind(config=config.to_dict())
             names = get_gguf_hf_weights_map(model, processor)
             _tokenizer(source, reader).save_pretrained(writing)
         _write_config(config, writing)
@@ -185,25 +188,6 @@ def _readable(source: Path) -> Iterator[None]:
             "If the file is damaged, fetch it again; if it is of an architecture or a tokenizer that "
             "transformers does not read, pass a backbone in safetensors."
         ) from error
-
-
-def _model_without_weights(config: "PretrainedConfig") -> "PreTrainedModel":
-    """The language model with parameters on the meta device; `config` names its class afterwards."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    config.architectures = [type(model).__name__]
-    return model
-
-
-def _processor(reader: Any, config: "PretrainedConfig") -> Any:
-    """transformers' own reordering of a tensor's values."""
-    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor
-
-    kind: Any = TENSOR_PROCESSORS.get(reader.fields["general.architecture"].contents(), TensorProcessor)
-    return kind(config=config.to_dict())
 
 
 Shard = list[tuple[Any, str]]  # GGUF tensors, and the names of the parameters that they become

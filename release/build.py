@@ -12,7 +12,13 @@ from pathlib import Path
 import codequarry
 from codequarry.common.files import in_one_step, write_json, write_text
 from codequarry.model_card.render import render, render_adapter
-from codequarry.modules.adapter_folder import BASE, load_adapter_folder, read_base
+from codequarry.modules.adapter_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    BASE,
+    load_adapter_folder,
+    read_base,
+)
 from codequarry.release.card import CARD, card_of, write_eval_results
 from codequarry.release.golden import golden_rows, write_golden, write_golden_rows
 from codequarry.release.layout import HANDLER, handler_source, write_layout
@@ -123,10 +129,10 @@ def pack_adapter(
         decontamination=decontamination,
     )
     with in_one_step(out, replace=True, mark=BASE) as building:
-        for name in ("adapter_config.json", BASE):
+        for name in (ADAPTER_CONFIG, BASE):
             shutil.copyfile(adapter / name, building / name)
-        stored = load_file(adapter / "adapter_model.safetensors")
-        weights = building / "adapter_model.safetensors"
+        stored = load_file(adapter / ADAPTER_WEIGHTS)
+        weights = building / ADAPTER_WEIGHTS
         save_file(
             {name: tensor.to(torch.bfloat16) for name, tensor in stored.items()},
             weights,

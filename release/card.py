@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import codequarry
-from codequarry.common.files import read_json, write_text
+from codequarry.common.files import file_sha256, read_json, write_text
 from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
 from codequarry.model_card.tables import Row, own_rows
 from codequarry.modules.backbone import GGUF_BACKBONES, MINI, PACKAGED
 from codequarry.release.golden import GOLDEN
-from codequarry.release.manifest import check_manifest, file_sha256, write_manifest
+from codequarry.release.manifest import check_manifest, write_manifest
 from codequarry.release.module_list import DENSE_WEIGHTS
 from codequarry.release.registry import licence_of
 from codequarry.release.trained_run import RunFolder, public_record
@@ -165,7 +165,9 @@ def renew_card(
     problems = [problem for problem in check_manifest(folder) if not problem.startswith((CARD, f"{FOLDER}/"))]
     if problems:
         raise ValueError(f"{folder} is not a release as it was built: {problems[0]}")
-    if verification is not None and _golden_vectors_of(verification) != file_sha256(folder / GOLDEN):
+    checked = _json(verification) if verification is not None else None
+    of_release = checked.get("golden_vectors") if isinstance(checked, dict) else None
+    if verification is not None and of_release != file_sha256(folder / GOLDEN):
         raise ValueError(
             f"{verification} is of another release: its golden vectors are not those of {folder}. Give "
             f"`codequarry release verify {folder} --out {verification}` first."
@@ -185,11 +187,6 @@ def renew_card(
         write_eval_results(folder, card.results)
     write_text(folder / CARD, rendered)
     write_manifest(folder)
-
-
-def _golden_vectors_of(verification: Path) -> Any:
-    found = _json(verification)
-    return found.get("golden_vectors") if isinstance(found, dict) else None
 
 
 FOLDER = ".eval_results"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import some
 from codequarry.common.files import read_json
 from codequarry.modules.attention import Attention
 from codequarry.release.layout import HANDLER, check_file_names, handler_source
@@ -312,12 +313,12 @@ def _check_tensors(files: Sequence[Path], wanted: Mapping[str, Shape]) -> Iterat
                     broken.append(name)
     if lacking := sorted(wanted.keys() - held.keys()):
         yield (
-            f"The weights lack {_some(lacking)}, of the {len(wanted)} tensors that config.json asks for: a "
+            f"The weights lack {some(lacking, 3)}, of the {len(wanted)} tensors that config.json asks for: a "
             "library would draw them at random."
         )
     if unknown := sorted(held.keys() - wanted.keys()):
         yield (
-            f"The weights hold {_some(unknown)}, for which config.json has no place: a library would drop "
+            f"The weights hold {some(unknown, 3)}, for which config.json has no place: a library would drop "
             "them."
         )
     for name in sorted(wanted.keys() & held.keys()):
@@ -327,8 +328,4 @@ def _check_tensors(files: Sequence[Path], wanted: Mapping[str, Shape]) -> Iterat
                 f"{list(wanted[name])}."
             )
     if broken:
-        yield f"The weights hold NaN or infinity, in {_some(broken)}."
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        yield f"The weights hold NaN or infinity, in {some(broken, 3)}."

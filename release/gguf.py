@@ -5,7 +5,7 @@ A file holds everything its use depends on: pooling, end-of-sequence, limit, dim
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from math import prod
@@ -18,7 +18,7 @@ from codequarry.modules.attention import Attention
 from codequarry.release.golden import GOLDEN
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.module_list import saved_modules
-from codequarry.release.trained_run import family_trained_with
+from codequarry.release.trained_run import RunFolder, family_trained_with
 
 GgufType = Literal["f16", "q8_0", "q4_k_m"]
 
@@ -55,9 +55,10 @@ def export_gguf(
     """
     refuse_missing_gguf(types)
     out = Path(out).resolve()
+    run, prompts = RunFolder(release), read_json(release / "config_sentence_transformers.json")["prompts"]
     with in_one_step(out, replace=replace, mark=MANIFEST) as building:
         half = building / f"{release.name}-f16.gguf"
-        _write_half(release, half)
+        _write_half(run, prompts, half)
         for name in types:
             if name != "f16":
                 _quantize(half, building / f"{release.name}-{name}.gguf", name)
@@ -67,9 +68,9 @@ def export_gguf(
             shutil.copyfile(release / file, building / file)
         card = render_gguf_card(
             release.name,
-            limit=_limit(release),
-            dims=read_json(release / "config.json")["matryoshka_dimensions"],
-            prompts=_prompts(release),
+            limit=run.max_length,
+            dims=run.dims,
+            prompts=prompts,
             sizes={path.name: path.stat().st_size for path in sorted(building.glob("*.gguf"))},
         )
         write_text(building / "README.md", card)
@@ -103,14 +104,14 @@ def refuse_unwritable(folder: Path) -> None:
     raise ValueError(f"{folder} {reason}. Leave --gguf out; ONNX (--onnx) is there for every model.")
 
 
-def _write_half(release: Path, path: Path) -> None:
+def _write_half(run: RunFolder, prompts: Mapping[str, str], path: Path) -> None:
     import gguf
 
-    refuse_unwritable(release)
-    config = read_json(release / "config.json")
+    refuse_unwritable(run.folder)
+    config = run.config
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH.QWEN2])
     writer.add_type(gguf.GGUFType.MODEL)
-    writer.add_name(release.name)
+    writer.add_name(run.folder.name)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_embedding_length(config["hidden_size"])
@@ -121,25 +122,23 @@ def _write_half(release: Path, path: Path) -> None:
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     # The limit the model was trained at, not the positions of its backbone: servers cut there.
-    writer.add_context_length(_limit(release))
+    writer.add_context_length(run.max_length)
     writer.add_pooling_type(gguf.PoolingType.LAST)
-    writer.add_array(DIMS_KEY, config["matryoshka_dimensions"])
-    for name, prompt in _prompts(release).items():
+    writer.add_array(DIMS_KEY, run.dims)
+    for name, prompt in prompts.items():
         writer.add_string(PROMPT_KEY.format(name), prompt)
-    write_tokenizer(writer, release, config)
-    _write_tensors(writer, release, config)
+    write_tokenizer(writer, run.folder, config)
+    _write_tensors(writer, run)
     writer.close()
 
 
-def _write_tensors(writer: Any, release: Path, config: dict[str, Any]) -> None:
+def _write_tensors(writer: Any, run: RunFolder) -> None:
     """Header first, then one tensor at a time, so that no more than one is in memory."""
     import gguf
     from safetensors import safe_open
 
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
-    shards: list[Any] = [
-        safe_open(path, framework="pt") for path in sorted(release.glob("model*.safetensors"))
-    ]
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, run.config["num_hidden_layers"])
+    shards: list[Any] = [safe_open(path, framework="pt") for path in run.weight_files]
     held = [(shard, name) for shard in shards for name in shard.keys()]  # noqa: SIM118
     for shard, name in held:
         shape = shard.get_slice(name).get_shape()
@@ -202,15 +201,6 @@ def _llama_cpp_log() -> Iterator[list[str]]:
         yield lines
     finally:
         llama_cpp.llama_log_set(llama_cpp._logger.llama_log_callback, None)
-
-
-def _prompts(release: Path) -> dict[str, str]:
-    prompts: dict[str, str] = read_json(release / "config_sentence_transformers.json")["prompts"]
-    return prompts
-
-
-def _limit(release: Path) -> int:
-    return int(read_json(release / "sentence_bert_config.json")["max_seq_length"])
 
 
 # llama.cpp's names for the ways it can split a text into words before merging, by regular expression.

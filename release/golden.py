@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from codequarry.common.files import read_json, write_text
-from codequarry.modules.tasks import SIDES, TASKS, PromptFamily, family_of, prompt_name
+from codequarry.common.files import read_json, read_rows, write_text
+from codequarry.modules.tasks import PromptFamily, family_of
 from codequarry.release.server_requirements import is_number
 from codequarry.release.trained_run import family_trained_with
 
@@ -24,24 +24,6 @@ GOLDEN = "golden_vectors.json"
 # What a text tests. `ordinary` texts have the same vector everywhere; runtimes are known to differ on the
 # others, and `verify` names that difference.
 Kind = Literal["ordinary", "special_tokens", "outer_whitespace", "decomposed"]
-
-_SHORT = {
-    ("nl2code", "query"): "parse an ISO 8601 date",
-    ("nl2code", "document"): "def parse_date(text):\n    return datetime.fromisoformat(text)",
-    ("qa", "query"): "Why does 0.1 + 0.2 not equal 0.3?",
-    ("qa", "document"): "Binary fractions cannot hold one tenth; compare with math.isclose.",
-    ("code2code", "query"): "for (int i = 0; i < n; i++) { sum += a[i]; }",
-    ("code2code", "document"): "total = sum(a)",
-    ("code2nl", "query"): "SELECT name FROM users WHERE age >= 18;",
-    ("code2nl", "document"): "Names of all adult users.",
-    ("code2completion", "query"): "def fibonacci(n):\n    if n < 2:",
-    ("code2completion", "document"): "return n\n    return fibonacci(n - 1) + fibonacci(n - 2)",
-}
-
-# Written with escapes, so that no editor can normalise away what is being tested: a composed letter,
-# Cyrillic, Chinese, an emoji outside the basic plane; and letters followed by their accents.
-_NON_ASCII = "gr\u00f6\u00dfe = 1  # \u0440\u0430\u0437\u043c\u0435\u0440, \u5927\u5c0f \U0001f980"
-_DECOMPOSED = "gro\u0308\u00dfe = 'cafe\u0301'"
 
 _LOOK_ALIKES = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "<s>", "</s>",
@@ -58,6 +40,9 @@ class GoldenText:
     kind: Kind = "ordinary"
 
 
+_FIXED = read_rows(Path(__file__).with_name("golden_texts.toml"), GoldenText)
+
+
 def golden_texts(max_length: int, special_tokens: tuple[str, ...] = ()) -> list[GoldenText]:
     """The texts of a model that reads `max_length` tokens and whose tokenizer has these `special_tokens`.
 
@@ -66,17 +51,8 @@ def golden_texts(max_length: int, special_tokens: tuple[str, ...] = ()) -> list[
     then white space around a text, and texts that spell out a special token, those of common families as
     well as the model's own.
     """
-    texts = [GoldenText(prompt_name(task, side), _SHORT[task, side]) for task in TASKS for side in SIDES]
-    texts += [GoldenText(side, _SHORT["nl2code", side]) for side in SIDES]
-    texts += [
-        GoldenText("nl2code_query", "x"),
-        GoldenText("code2completion_document", "}"),
-        GoldenText("nl2code_document", "if a:\r\n\tif b:\r\n\t\treturn\tc"),
-        GoldenText("code2code_query", _NON_ASCII),
-        GoldenText("code2code_query", _DECOMPOSED, "decomposed"),
-        GoldenText("nl2code_document", past_the_limit(max_length)),
-        GoldenText("code2completion_document", "    return result\n\n", "outer_whitespace"),
-    ]
+    texts = [*_FIXED, GoldenText("nl2code_document", past_the_limit(max_length))]
+    texts.append(GoldenText("code2completion_document", "    return result\n\n", "outer_whitespace"))
     names = dict.fromkeys((*_LOOK_ALIKES, *special_tokens))
     texts += [GoldenText("code2nl_query", f"stop = {name!r}  # the end", "special_tokens") for name in names]
     return texts

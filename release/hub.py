@@ -4,15 +4,16 @@ import errno
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codequarry.common.files import read_json
+from codequarry.common.errors import some
+from codequarry.common.files import file_sha256, read_json
 from codequarry.release.hub_errors import DISCUSS, WRITE, hub_sentences, log_without_secrets
-from codequarry.release.manifest import MANIFEST, file_sha256
+from codequarry.release.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -95,17 +96,6 @@ def release_files(folder: Path) -> dict[str, LocalFile]:
     return files
 
 
-def remote_tree(api: "HfApi", repo_id: str, revision: str) -> dict[str, RemoteFile]:
-    """Every file of `repo_id` at `revision`, by path, the Hub's own among them."""
-    from huggingface_hub.hf_api import RepoFile
-
-    return {
-        entry.path: RemoteFile(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
-        for entry in api.list_repo_tree(repo_id, recursive=True, revision=revision)
-        if isinstance(entry, RepoFile)
-    }
-
-
 def compare(local: Mapping[str, LocalFile], remote: Mapping[str, RemoteFile]) -> Plan:
     """The changes that turn the tree `remote` into the release `local`."""
     new = sorted(local.keys() - remote.keys())
@@ -115,11 +105,6 @@ def compare(local: Mapping[str, LocalFile], remote: Mapping[str, RemoteFile]) ->
     stale = sorted(remote.keys() - local.keys() - {OF_THE_HUB})
     size = sum(local[path].size for path in [*new, *changed])
     return Plan(tuple(new), tuple(changed), tuple(same), tuple(stale), size)
-
-
-def some(paths: Sequence[str]) -> str:
-    """The first five of `paths`, and how many more there are."""
-    return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 Say = Callable[[str], None]
@@ -147,8 +132,14 @@ class Repository:
         return hub_sentences(doing, self.name, needs=needs)
 
     def tree(self, revision: str) -> dict[str, RemoteFile]:
-        """Every file at `revision`, by path."""
-        return remote_tree(self.api, self.name, revision)
+        """Every file at `revision`, by path, the Hub's own among them."""
+        from huggingface_hub.hf_api import RepoFile
+
+        return {
+            entry.path: RemoteFile(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
+            for entry in self.api.list_repo_tree(self.name, recursive=True, revision=revision)
+            if isinstance(entry, RepoFile)
+        }
 
     def main_and_tags(self) -> tuple[str | None, dict[str, str]]:
         """The commits of main and of each tag; (None, {}) where there is no such repository to be seen."""

@@ -1,9 +1,8 @@
 """`manifest.json`: the size and sha256 of every other file of a release, and what no longer matches them."""
 
-import hashlib
 from pathlib import Path
 
-from codequarry.common.files import read_json, write_json
+from codequarry.common.files import file_sha256, read_json, write_json
 
 MANIFEST = "manifest.json"
 
@@ -47,9 +46,3 @@ def _names(folder: Path) -> list[str]:
     # All but folders: a link that leads nowhere and a pipe are no part of a release either.
     paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

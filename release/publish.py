@@ -20,8 +20,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from codequarry.common.environment import is_loopback
+from codequarry.common.errors import some
 from codequarry.common.files import read_json
-from codequarry.release.hub import OF_THE_HUB, Plan, Repository, compare, downloaded, release_files, some
+from codequarry.release.hub import OF_THE_HUB, Plan, Repository, compare, downloaded, release_files
 from codequarry.release.hub_errors import WRITE, log_without_secrets, without_secrets
 from codequarry.release.manifest import check_manifest
 from codequarry.release.registry import check_definition, definition_of

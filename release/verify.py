@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.environment import describe_machine, int8_kernels, processor
+from codequarry.common.files import file_sha256
 from codequarry.common.tables import text_table
 from codequarry.release.config_checks import check_backbone, check_fields
 from codequarry.release.gguf import check_gguf, is_gguf
 from codequarry.release.golden import GOLDEN, check_golden
-from codequarry.release.manifest import check_manifest, file_sha256
+from codequarry.release.manifest import check_manifest
 from codequarry.release.runtimes import KINDS, Runtime, runtimes
 from codequarry.release.tokenizer import check_tokenizer
 

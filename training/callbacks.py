@@ -126,16 +126,14 @@ class SafeStop(TrainerCallback):
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Save and stop if any rank was asked to."""
-        if self._any_asked() and state.global_step < state.max_steps:
+        asked = self.asked
+        if self.ranks > 1:
+            of_ranks = torch.tensor([int(asked)])
+            torch.distributed.all_reduce(of_ranks, op=torch.distributed.ReduceOp.MAX, group=self._group)
+            asked = bool(of_ranks.item())
+        if asked and state.global_step < state.max_steps:
             self.stopped = True
             control.should_save = control.should_training_stop = True
-
-    def _any_asked(self) -> bool:
-        if self.ranks == 1:
-            return self.asked
-        asked = torch.tensor([int(self.asked)])
-        torch.distributed.all_reduce(asked, op=torch.distributed.ReduceOp.MAX, group=self._group)
-        return bool(asked.item())
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:

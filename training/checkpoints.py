@@ -5,8 +5,6 @@ a list of its files with their sha256: damage by a failing disk, a power cut or 
 before it is used, and the checkpoint before it is used instead.
 """
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterable
@@ -15,14 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codequarry.common.files import write_json
+from codequarry.common.files import file_sha256, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 _FILES = "complete"  # the list of files
 _WRITING = ".writing"
 _REMOVED = ".removed-"
-_BLOCK = 1 << 22  # bytes
 
 
 def writing_folder(folder: Path) -> Path:
@@ -94,7 +91,7 @@ def _by_step(folder: Path) -> list[Path]:
 def _fault(checkpoint: Path) -> str | None:
     """Why a checkpoint cannot be used; None when every file is what was written."""
     try:
-        listed: dict[str, Any] = json.loads((checkpoint / _FILES).read_text("utf-8"))["files"]
+        listed: dict[str, Any] = read_json(checkpoint / _FILES)["files"]
     except FileNotFoundError:
         return f"it has no list of its files ({_FILES})"
     except (ValueError, KeyError, TypeError):
@@ -118,10 +115,5 @@ def _sums(checkpoint: Path, names: Iterable[str], title: str) -> dict[str, dict[
     sums = {}
     with tqdm(total=sum(sizes.values()), desc=title, unit="B", unit_scale=True, delay=2, leave=False) as bar:
         for name, size in sizes.items():
-            digest = hashlib.sha256()
-            with (checkpoint / name).open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-                    bar.update(len(block))
-            sums[name] = {"bytes": size, "sha256": digest.hexdigest()}
+            sums[name] = {"bytes": size, "sha256": file_sha256(checkpoint / name, bar.update)}
     return sums

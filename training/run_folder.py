@@ -1,14 +1,13 @@
 """A training run's folder: its recipe and data, and the atomic write of the finished model."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from codequarry.common.errors import full_disk_as_user_error
-from codequarry.common.files import write_json
+from codequarry.common.files import read_json, write_json
 from codequarry.recipes.read import recipe_from_record
 from codequarry.recipes.schema import Recipe
 from codequarry.training.checkpoints import newest_complete, step_of, writing_folder
@@ -58,7 +57,7 @@ def pin_setting(out: Path, name: str, choice: int) -> int:
     did before, or its losses differ in their last digits.
     """
     file = out / _CHOICES
-    choices: dict[str, int] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    choices: dict[str, int] = read_json(file) if file.is_file() else {}
     if name not in choices:
         choices[name] = choice
         write_json(file, choices)
@@ -69,12 +68,7 @@ def recipe_of(out: Path) -> Recipe:
     """The recipe of the run in `out`. Raises ValueError for a folder that no run wrote."""
     if not (out / _RUN).is_file():
         raise ValueError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
-    return recipe_from_record(_record(out)["recipe"])
-
-
-def _record(run: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((run / _RUN).read_text(encoding="utf-8"))
-    return record
+    return recipe_from_record(read_json(out / _RUN)["recipe"])
 
 
 def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
@@ -121,7 +115,7 @@ def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
 def adopt(out: Path, checkpoint: Path) -> None:
     """Let the run in `out` begin at a checkpoint of another run, unless it already has a checkpoint."""
     run = checkpoint.parent.parent
-    if _record(run)["data_sha256"] != _record(out)["data_sha256"]:
+    if read_json(run / _RUN)["data_sha256"] != read_json(out / _RUN)["data_sha256"]:
         raise ValueError(f"{run} was trained on other pairs than the recipe's data folder holds now.")
     if newest_complete(out / _CHECKPOINTS, check=False) is not None:
         return
@@ -161,7 +155,7 @@ def finish(
         model.save(str(saving))
         write_json(saving / "training.json", record)
     if prompts is not None:
-        _check_prompts(out, json.loads((saving / _CONFIG).read_text("utf-8")).get("prompts"), prompts)
+        _check_prompts(out, read_json(saving / _CONFIG).get("prompts"), prompts)
     for file in sorted(saving.iterdir(), key=lambda file: file.name == "config.json"):
         target = out / file.name
         if target.is_dir():
@@ -198,7 +192,7 @@ def _same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> bool:
 
     Raises ValueError for another recipe or other pairs.
     """
-    theirs = _record(out)
+    theirs = read_json(out / _RUN)
     other = recipe_from_record(theirs["recipe"])
     advice = "Choose another --out, or pass --fresh to throw that run away and start over."
     changeable = {name: getattr(recipe, name) for name in _MAY_CHANGE}

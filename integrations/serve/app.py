@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
-from codequarry.inference.encoder import Served, unit_vectors
+from codequarry.inference.encoder import Encoder, Served, unit_vectors
 from codequarry.integrations.serve.auth import shows_key
-from codequarry.integrations.serve.batching import Batcher, Embedded, TextEncoder
+from codequarry.integrations.serve.batching import Batcher, Embedded
 from codequarry.integrations.serve.requests import EmbeddingRequest, Limits, RequestContext, RequestError
 from codequarry.integrations.serve.schemas import (
     OpenAIBody,
@@ -60,7 +60,7 @@ class Service:
 
     def __init__(
         self,
-        encoder: TextEncoder,
+        encoder: Encoder,
         served: Served,
         *,
         limits: Limits | None = None,

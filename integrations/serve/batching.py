@@ -13,26 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
-from codequarry.inference.encoder import Vectors
+from codequarry.inference.encoder import Encoder, Vectors
 from codequarry.integrations.serve.requests import Limits, RequestError
 
 _log = logging.getLogger(__name__)
-
-
-class TextEncoder(Protocol):
-    """What batches are passed to, in one thread that is not the event loop's; an `Encoder` is one."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text at its full length, special tokens included."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Vectors `(texts, dim)` of full size; texts that are too long are cut on the right."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +56,7 @@ class Batcher:
     through the model; False before the first.
     """
 
-    def __init__(self, encoder: TextEncoder, limits: Limits, max_tokens: int | None) -> None:
+    def __init__(self, encoder: Encoder, limits: Limits, max_tokens: int | None) -> None:
         self.healthy = False
         self._encoder = encoder
         self._limits = limits

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from codequarry.release.hub import compare, release_files, remote_tree
+from codequarry.release.hub import Repository, compare, release_files
 from codequarry.release.manifest import check_manifest, write_manifest
 from codequarry.release.publish import publish
 
@@ -77,7 +77,7 @@ def change(folder, text):
 
 
 def holds(api, revision, folder):
-    return compare(release_files(folder), remote_tree(api, REPO, revision)).is_empty
+    return compare(release_files(folder), Repository(api, REPO, print).tree(revision)).is_empty
 
 
 def tags(api):
@@ -163,7 +163,7 @@ def test_stale_files_are_refused_by_name_and_deleted_when_told_so(folder, send, 
     assert tags(api) == ["v0.1.0"]
     send(tag="v0.2.0", delete_stale=True)
     assert holds(api, "v0.2.0", folder)
-    assert ".gitattributes" in remote_tree(api, REPO, "v0.2.0")
+    assert ".gitattributes" in Repository(api, REPO, print).tree("v0.2.0")
 
 
 def test_what_does_not_verify_is_not_merged_and_goes_on_in_the_same_pull_request(hub, folder, send, api):

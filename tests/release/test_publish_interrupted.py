@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import HfApi, get_session
 
-from codequarry.release.hub import remote_tree
+from codequarry.release.hub import Repository
 from codequarry.release.manifest import check_manifest, write_manifest
 from codequarry.release.publish import publish
 
@@ -62,7 +62,9 @@ def line(monkeypatch):
 def state(api, repo):
     """What users see of a repository: what is at main and the tags, and which pull requests there are."""
     refs = api.list_repo_refs(repo)
-    heads = {ref.name: remote_tree(api, repo, ref.target_commit) for ref in [*refs.branches, *refs.tags]}
+    heads = {
+        ref.name: Repository(api, repo, print).tree(ref.target_commit) for ref in [*refs.branches, *refs.tags]
+    }
     tagged = {ref.target_commit for ref in refs.tags} <= {ref.target_commit for ref in refs.branches}
     return heads, tagged, [(pull.num, pull.status) for pull in api.get_repo_discussions(repo)]
 
