@@ -78,16 +78,10 @@ def on_the_hub(name: str | None) -> bool:
 JINA, GEMMA, CODET5 = "jina-code-embeddings", "EmbeddingGemma", "CodeT5+"
 
 
-@dataclass(frozen=True)
-class Part:
-    """One idea of a paper. is_here: whether a model has it; None where its card does not record it."""
-
-    paper: str
-    what: str
-    is_here: Callable[[Card], bool | None]
+Test = Callable[[Card], bool | None]
 
 
-def _recorded(*fields: str, holds: Callable[[Any], bool] = bool) -> Callable[[Card], bool | None]:
+def _recorded(*fields: str, holds: Callable[[Any], bool] = bool) -> Test:
     """Whether every one of these hyperparameters is set and passes `holds`; None where none is recorded."""
 
     def is_here(card: Card) -> bool | None:
@@ -99,44 +93,36 @@ def _recorded(*fields: str, holds: Callable[[Any], bool] = bool) -> Callable[[Ca
 
 _MASKS = ("objective.false_negatives.same_query", "objective.false_negatives.same_document")
 
-PARTS = (
-    Part(
-        JINA,
-        "the five tasks and their prompts, word for word",
-        lambda card: dict(card.prompts) == CODE.prompts(),
-    ),
-    Part(JINA, "vectors that can be cut short, by Matryoshka training", lambda card: len(card.dims) > 1),
-    Part(
-        JINA,
-        "contrastive training of queries against the documents of their batch",
-        _recorded("objective.directions"),
-    ),
-    Part(JINA, "a decoder, read at its last token", lambda card: card.pooling == "lasttoken"),
-    Part(GEMMA, "no pair with the same query or document text counts as a negative", _recorded(*_MASKS)),
-    Part(GEMMA, "nearness to the vectors of a teacher", _recorded("objective.matching.teacher")),
-    Part(
-        GEMMA,
-        "hard negatives that weigh more",
-        _recorded("objective.hardness", holds=lambda value: value != "none"),
-    ),
-    Part(
-        GEMMA,
-        "a loss that spreads vectors out",
-        _recorded("objective.spread_out", holds=lambda value: value > 0),
-    ),
-    Part(GEMMA, "an encoder taken from an encoder-decoder model", lambda card: False),
-    Part(GEMMA, "an average of models trained on different mixtures", lambda card: False),
-    Part(CODET5, "pretraining by span denoising and by generating code", lambda card: False),
-    Part(CODET5, "negatives from a momentum encoder", lambda card: False),
-    Part(CODET5, "a second model that matches a text with a piece of code", lambda card: False),
-)
+# By paper, its ideas, and whether a model has each; None where its card does not record it.
+IDEAS: dict[str, dict[str, Test]] = {
+    JINA: {
+        "the five tasks and their prompts, word for word": lambda card: dict(card.prompts) == CODE.prompts(),
+        "vectors that can be cut short, by Matryoshka training": lambda card: len(card.dims) > 1,
+        "contrastive training of queries against the documents of their batch": _recorded(
+            "objective.directions"
+        ),
+        "a decoder, read at its last token": lambda card: card.pooling == "lasttoken",
+    },
+    GEMMA: {
+        "no pair with the same query or document text counts as a negative": _recorded(*_MASKS),
+        "nearness to the vectors of a teacher": _recorded("objective.matching.teacher"),
+        "hard negatives that weigh more": _recorded("objective.hardness", holds=lambda kind: kind != "none"),
+        "a loss that spreads vectors out": _recorded("objective.spread_out", holds=lambda share: share > 0),
+        "an encoder taken from an encoder-decoder model": lambda card: False,
+        "an average of models trained on different mixtures": lambda card: False,
+    },
+    CODET5: {
+        "pretraining by span denoising and by generating code": lambda card: False,
+        "negatives from a momentum encoder": lambda card: False,
+        "a second model that matches a text with a piece of code": lambda card: False,
+    },
+}
 
 
 def taken_and_left(card: Card, paper: str) -> str:
     """One sentence per group: what this model takes from a paper, what it does not, what is not recorded."""
     groups: dict[str, list[str]] = {"Taken": [], "Not taken": [], "Not recorded": []}
-    for part in PARTS:
-        if part.paper == paper:
-            here = part.is_here(card)
-            groups["Not recorded" if here is None else "Taken" if here else "Not taken"].append(part.what)
+    for idea, is_here in IDEAS[paper].items():
+        here = is_here(card)
+        groups["Not recorded" if here is None else "Taken" if here else "Not taken"].append(idea)
     return " ".join(f"{name}: {'; '.join(whats)}." for name, whats in groups.items() if whats)

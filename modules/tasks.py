@@ -3,15 +3,18 @@
 The tasks are those of jina-code-embeddings (arXiv 2508.21290, Table 1). A prefix goes in front of a text
 before it is tokenised; query and document side have their own. Which prefixes a model has is a value of the
 model: its prompt family, saved as sentence-transformers' `prompts` dictionary under the names
-`<task>_query` and `<task>_document`. `FAMILIES` is the only place where a prefix is written.
+`<task>_query` and `<task>_document`. `prompt_families.toml` is the only place where
+a prefix is written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from codequarry.common.errors import did_you_mean
+from codequarry.common.files import read_rows
 
 Side = Literal["query", "document"]
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -80,7 +83,7 @@ class PromptFamily:
     """
 
     name: str | None
-    prefixes: Mapping[str, tuple[str, str]]
+    prefixes: Mapping[str, Sequence[str]]
     default_task: str = DEFAULT_TASK
 
     def __post_init__(self) -> None:
@@ -103,8 +106,8 @@ class PromptFamily:
     def prompts(self) -> dict[str, str]:
         """Every prompt a model carries, by name: two a task, and plain `query` and `document`.
 
-        >>> FAMILIES["code"].prompts()["nl2code_document"]
-        'Candidate code snippet:\\n'
+        >>> len(FAMILIES["code"].prompts())
+        12
         """
         named = {
             prompt_name(task, side): prefix
@@ -115,29 +118,10 @@ class PromptFamily:
 
 
 DEFAULT_FAMILY = "code"
-CODE = PromptFamily(  # those of jina-code-embeddings, word for word
-    DEFAULT_FAMILY,
-    {
-        "nl2code": (
-            "Find the most relevant code snippet given the following query:\n",
-            "Candidate code snippet:\n",
-        ),
-        "qa": ("Find the most relevant answer given the following question:\n", "Candidate answer:\n"),
-        "code2code": (
-            "Find an equivalent code snippet given the following code snippet:\n",
-            "Candidate code snippet:\n",
-        ),
-        "code2nl": (
-            "Find the most relevant comment given the following code snippet:\n",
-            "Candidate comment:\n",
-        ),
-        "code2completion": (
-            "Find the most relevant completion given the following start of code snippet:\n",
-            "Candidate completion:\n",
-        ),
-    },
+FAMILIES: Mapping[str, PromptFamily] = MappingProxyType(
+    {str(row.name): row for row in read_rows(Path(__file__).with_name("prompt_families.toml"), PromptFamily)}
 )
-FAMILIES: Mapping[str, PromptFamily] = MappingProxyType({DEFAULT_FAMILY: CODE})
+CODE = FAMILIES[DEFAULT_FAMILY]
 
 
 def get_family(name: str) -> PromptFamily:

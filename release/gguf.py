@@ -143,7 +143,11 @@ def _write_tensors(writer: Any, run: RunFolder) -> None:
     for shard, name in held:
         shape = shard.get_slice(name).get_shape()
         kind = _stored(shape)
-        writer.add_tensor_info(_gguf_name(names, name), shape, kind, kind.itemsize * prod(shape))
+        # A release holds the decoder without the language model's head and prefix.
+        found: str | None = names.get_name(f"model.{name}", try_suffixes=(".weight", ".bias"))
+        if found is None:
+            raise ValueError(f"{name} is a tensor that a Qwen2 decoder in GGUF does not have.")
+        writer.add_tensor_info(found, shape, kind, kind.itemsize * prod(shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -162,14 +166,6 @@ def _stored(shape: Sequence[int]) -> Any:
 
     # llama.cpp adds and scales by vectors in float32.
     return np.dtype(np.float16 if len(shape) > 1 else np.float32)
-
-
-def _gguf_name(names: Any, name: str) -> str:
-    # A release holds the decoder without the language model's head and prefix.
-    found: str | None = names.get_name(f"model.{name}", try_suffixes=(".weight", ".bias"))
-    if found is None:
-        raise ValueError(f"{name} is a tensor that a Qwen2 decoder in GGUF does not have.")
-    return found
 
 
 def _quantize(half: Path, path: Path, name: GgufType) -> None:

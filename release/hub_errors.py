@@ -42,6 +42,7 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
     >>> with hub_sentences("reading", "org/name"):
     ...     HfApi().list_repo_refs("org/name")
     """
+    from huggingface_hub import get_session
     from huggingface_hub.errors import (
         HfHubHTTPError,
         LocalEntryNotFoundError,
@@ -51,17 +52,20 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
 
     # The client's own transport errors: of httpx with huggingface-hub 1, of httpx2 with 2.
     transport: type[Exception] = HfHubHTTPError.__bases__[0]
-    _limit_silence()
+    begun = doing[:1].upper() + doing[1:]
+    hooks = get_session().event_hooks["request"]
+    if _set_limits not in hooks:
+        hooks.append(_set_limits)
     try:
         yield
     except LocalTokenNotFoundError:
         raise ValueError(
-            f"{_capital(doing)} needs a Hub token, and there is none. Make one with {needs or 'read access'} "
+            f"{begun} needs a Hub token, and there is none. Make one with {needs or 'read access'} "
             f"at {_token_page()}, then run `hf auth login` or set HF_TOKEN."
         ) from None
     except OfflineModeIsEnabled:
         raise ValueError(
-            f"{_capital(doing)} needs the Hub, and HF_HUB_OFFLINE is set: unset it for this command."
+            f"{begun} needs the Hub, and HF_HUB_OFFLINE is set: unset it for this command."
         ) from None
     except (transport, LocalEntryNotFoundError, RuntimeError) as error:
         # An upload and a download wrap what went wrong, some of them twice.
@@ -72,23 +76,15 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
             raise
         # `from None`: the client's own message may show a signed address.
         if isinstance(cause, HfHubHTTPError):
-            raise ValueError(_refused(cause, doing, repo_id, needs)) from None
+            raise ValueError(_refused(cause, begun, repo_id, needs)) from None
         raise ValueError(
-            f"{_capital(doing)} did not end: {without_secrets(str(cause)) or type(cause).__name__}. "
+            f"{begun} did not end: {without_secrets(str(cause)) or type(cause).__name__}. "
             "Give the same command again: it resumes where it stopped."
         ) from None
 
 
-def _limit_silence() -> None:
-    """Give every request of the client's session a time limit; one that is set already holds."""
-    from huggingface_hub import get_session
-
-    hooks = get_session().event_hooks["request"]
-    if _set_limits not in hooks:
-        hooks.append(_set_limits)
-
-
 def _set_limits(request: Any) -> None:
+    """Give a request of the client's session a time limit; one that is set already holds."""
     set_by_caller = request.extensions.get("timeout") or {}
     phases = ("connect", "read", "write", "pool")
     request.extensions["timeout"] = {
@@ -97,11 +93,11 @@ def _set_limits(request: Any) -> None:
     }
 
 
-def _refused(error: "HfHubHTTPError", doing: str, repo_id: str, needs: str) -> str:
+def _refused(error: "HfHubHTTPError", begun: str, repo_id: str, needs: str) -> str:
     status = error.response.status_code
     said = without_secrets(str(error.server_message or error.response.headers.get("X-Error-Message") or ""))
     answer = f"{status}: {said}" if said else str(status)
-    start = f"{_capital(doing)} was refused by the Hub ({answer})."
+    start = f"{begun} was refused by the Hub ({answer})."
     owner = repo_id.partition("/")[0]
     if status == 403:
         return (
@@ -126,10 +122,6 @@ def _token_page() -> str:
     from huggingface_hub import constants
 
     return without_secrets(f"{constants.ENDPOINT}/settings/tokens")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 class _WithoutSecrets(logging.Filter):

@@ -141,7 +141,7 @@ _GRAPHS = ("onnx/model.onnx", "onnx/model_quantized.onnx")
 _HARMLESS = {".csv", ".md", ".pdf", ".png", ".svg", ".yaml", ".yml"}
 
 # Checked elsewhere, with other messages.
-_ELSEWHERE = (".py", ".jinja")
+_ELSEWHERE = {".py", ".jinja"}
 
 
 def check_file_names(folder: Path, classes: Sequence[str] = PLAIN) -> list[str]:
@@ -163,17 +163,9 @@ def check_file_names(folder: Path, classes: Sequence[str] = PLAIN) -> list[str]:
     return problems + [
         f"{name} has no place in a release, and some library may take it for a part of the model."
         for name in names
-        if name not in of_modules and not _has_a_place(name)
+        if name not in _LAYOUT | of_modules
+        and not name.startswith(_GRAPHS)
+        and not ("/" not in name and name.endswith(".safetensors"))  # those check_weight_files looks at
+        and Path(name).suffix not in _HARMLESS | _ELSEWHERE
+        and Path(name).name not in ("LICENSE", "NOTICE", ".gitattributes")
     ]
-
-
-def _has_a_place(name: str) -> bool:
-    path = Path(name)
-    return (
-        name in _LAYOUT
-        or name.startswith(_GRAPHS)
-        or ("/" not in name and path.suffix == ".safetensors")  # those check_weight_files looks at
-        or path.suffix in _HARMLESS
-        or path.suffix in _ELSEWHERE
-        or path.name in ("LICENSE", "NOTICE", ".gitattributes")
-    )

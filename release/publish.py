@@ -122,24 +122,17 @@ def publish(
     return Publication(repo_id, tag, "published", plan, commit, verification)
 
 
-def is_trained(folder: Path) -> bool:
-    """Whether the release in `folder` records at least one step of training (`steps` in `training.json`).
-
-    Without one its weights are random, or those of another model.
-    """
-    try:
-        steps = read_json(folder / "training.json").get("steps")
-    except (OSError, ValueError, AttributeError):
-        return False
-    return isinstance(steps, int) and steps > 0
-
-
 def _refuse_folder(folder: Path, repo_id: str, endpoint: str) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
     if problems := check_manifest(folder):
         raise ValueError(f"{folder} is not as it was built: {' '.join(problems)} Build it again.")
-    if not is_trained(folder) and not is_loopback(urlsplit(endpoint).hostname or ""):
+    try:
+        steps = read_json(folder / "training.json").get("steps")
+    except (OSError, ValueError, AttributeError):
+        steps = None
+    trained = isinstance(steps, int) and steps > 0  # else its weights are random, or those of another model
+    if not trained and not is_loopback(urlsplit(endpoint).hostname or ""):
         raise ValueError(
             f"{folder}/training.json records no step of training, so these are random weights or another's: "
             "they are published nowhere but on a Hub of this machine (HF_ENDPOINT=http://127.0.0.1:…)."

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from codequarry.common.files import read_json
+from codequarry.common.files import read_json, read_rows
 from codequarry.inference.encoder import unit_vectors
 
 
@@ -246,9 +246,9 @@ class Tolerance:
     """
 
     precision: str
-    absolute_difference: float | None
-    cosine: float | None
     measured: str
+    absolute_difference: float | None = None
+    cosine: float | None = None
 
     def allows(self, found: Distance) -> bool:
         """Whether `found` is within; written so that NaN never is."""
@@ -263,17 +263,7 @@ class Tolerance:
         return f"cosine {found.cosine:.5f} to the golden vector, {self.cosine} required,"
 
 
-TOLERANCES = {
-    row.precision: row
-    for row in (
-        Tolerance("float32", 1e-5, None, "3.5e-6, ONNX Runtime, a small decoder of large random weights"),
-        Tolerance("bfloat16", None, 0.999, "0.99947, the 1.5b shape; 0.99995, all-MiniLM-L6-v2"),
-        Tolerance("int8", None, 0.96, "0.9716, a small decoder of large random weights; 0.9853, mini"),
-        Tolerance("f16", None, 0.9999, "0.9999995, nano"),
-        Tolerance("q8_0", None, 0.995, "0.99985, nano"),
-        Tolerance("q4_k_m", None, 0.95, "0.9964, nano"),
-    )
-}
+TOLERANCES = {row.precision: row for row in read_rows(Path(__file__).with_name("tolerances.toml"), Tolerance)}
 
 
 @dataclass(frozen=True)
@@ -282,26 +272,11 @@ class KnownDifference:
 
     runtime: str
     kind: str
-    until: int | None
     why: str
+    until: int | None = None
 
 
-KNOWN_DIFFERENCES = (
-    KnownDifference(
-        "sentence-transformers",
-        "outer_whitespace",
-        6,
-        "strips white space around a text before it is tokenised, so a text that begins or ends with it has "
-        "another vector there",
-    ),
-    KnownDifference(
-        "llama-cpp-python",
-        "decomposed",
-        None,
-        "does not compose letters with their accents (NFC), so a text that has them apart has another vector "
-        "there until its caller composes them",
-    ),
-)
+KNOWN_DIFFERENCES = read_rows(Path(__file__).with_name("known_differences.toml"), KnownDifference)
 
 
 def known_difference(runtime: str, version: str, kind: str) -> KnownDifference | None:

@@ -7,7 +7,6 @@ last call. What is written here is the small common set.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -55,22 +54,15 @@ def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
         if value is not None and (key in _SHARED or (key.endswith("_token") and not key.startswith("add_")))
     }
     fields["tokenizer_class"] = _OLD_CLASS_NAMES.get(fields["tokenizer_class"], fields["tokenizer_class"])
-    fields |= _bert_normalizer(pipeline)
+    normalizer = pipeline.get("normalizer") or {}
+    if normalizer.get("type") == "BertNormalizer":
+        # transformers rebuilds BERT's normaliser from these three fields, whatever tokenizer.json says.
+        fields["do_lower_case"] = normalizer["lowercase"]
+        fields["strip_accents"] = normalizer["strip_accents"]
+        fields["tokenize_chinese_chars"] = normalizer["handle_chinese_chars"]
     fields |= {"model_max_length": max_length, "split_special_tokens": True}
     text = json.dumps(fields, indent=2, ensure_ascii=False, sort_keys=True)
     write_text(out / "tokenizer_config.json", text + "\n")
-
-
-def _bert_normalizer(pipeline: dict[str, Any]) -> dict[str, Any]:
-    # transformers rebuilds BERT's normaliser from these three fields, whatever tokenizer.json says.
-    normalizer = pipeline.get("normalizer") or {}
-    if normalizer.get("type") != "BertNormalizer":
-        return {}
-    return {
-        "do_lower_case": normalizer["lowercase"],
-        "strip_accents": normalizer["strip_accents"],
-        "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
-    }
 
 
 LONE_READER = "servers that read tokenizer.json alone (text-embeddings-inference)"

@@ -122,7 +122,14 @@ class TokenCache:
                 # Checksums show what a power cut has damaged; a killed process damages nothing.
                 connection.execute("PRAGMA synchronous = OFF")
                 if connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
-                    _make_table(connection)
+                    # At once: two that upgrade a read lock refuse each other.
+                    connection.execute("BEGIN IMMEDIATE")
+                    # Not WITHOUT ROWID: a row of more than 250 tokens would take a whole page, twice.
+                    connection.execute(
+                        "CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, ids BLOB NOT NULL)"
+                    )
+                    connection.execute(f"PRAGMA user_version = {_FORMAT}")
+                    connection.execute("COMMIT")
                 work(connection)
         except (OSError, sqlite3.Error) as error:
             self._usable = False
@@ -132,14 +139,6 @@ class TokenCache:
                 self.path,
                 error,
             )
-
-
-def _make_table(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # at once: two that upgrade a read lock refuse each other
-    # Not WITHOUT ROWID: a row of more than 250 tokens would then take a whole page, twice the space.
-    connection.execute("CREATE TABLE IF NOT EXISTS texts (key BLOB PRIMARY KEY, ids BLOB NOT NULL)")
-    connection.execute(f"PRAGMA user_version = {_FORMAT}")
-    connection.execute("COMMIT")
 
 
 def _stored(key: bytes, ids: bytes) -> bytes:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from codequarry.model_card.card import CODET5, GEMMA, JINA, PARTS, taken_and_left
+from codequarry.model_card.card import CODET5, GEMMA, IDEAS, JINA, taken_and_left
 
 MINI = {
     "objective.directions": ("query_to_doc",),
@@ -17,19 +17,18 @@ MINI = {
 def groups(card, paper):
     said = taken_and_left(card, paper)
     return {
-        part.what: group
+        what: group
         for sentence in said.rstrip(".").split(". ")
         for group, _, whats in [sentence.partition(": ")]
         for what in whats.split("; ")
-        for part in PARTS
-        if part.what == what
+        if what in IDEAS[paper]
     }
 
 
 def test_every_part_of_a_paper_is_in_exactly_one_group(card):
     for paper in (JINA, GEMMA, CODET5):
         found = groups(replace(card, hyperparameters=MINI), paper)
-        assert found.keys() == {part.what for part in PARTS if part.paper == paper}
+        assert found.keys() == IDEAS[paper].keys()
         assert set(found.values()) <= {"Taken", "Not taken"}
 
 
