@@ -6,7 +6,6 @@ an adapter trained on it ruins the original in bf16. `base.json` therefore has t
 compares it.
 """
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from codequarry.common.files import write_json
+from codequarry.common.files import read_json, write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
 from codequarry.modules.embedder import CodeEmbedder
@@ -151,7 +150,7 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST:
             raise ValueError("it is larger than 1 MB")
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         if not isinstance(content, dict):
             raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:

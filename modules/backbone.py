@@ -1,7 +1,6 @@
 """Find the weights a model is built on: mini, a folder, an installed package, a GGUF file, or the Hub."""
 
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codequarry.common.files import cache_folder, read_rows, write_json
+from codequarry.common.files import cache_folder, read_json, read_rows, write_json
 from codequarry.modules.gguf_backbone import dequantise, is_complete, one_process_at_a_time, sha256_of
 
 
@@ -221,7 +220,7 @@ def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    locked: dict[str, str] = json.loads(lock.read_text()) if lock is not None and lock.exists() else {}
+    locked: dict[str, str] = read_json(lock) if lock is not None and lock.exists() else {}
     commit = revision or locked.get(name)
     try:
         if commit is None:

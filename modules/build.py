@@ -1,6 +1,5 @@
 """Build an embedding model from a backbone: tokenizer set right, its list of modules, prompts."""
 
-import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +11,7 @@ from tokenizers import processors
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from codequarry.common.files import read_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.gguf_backbone import RECORD, head_is_expected
@@ -122,7 +122,7 @@ def _saved_modules(folder: Path) -> list[tuple[str, str]]:
     """(class, folder below) of each module that sentence-transformers saved; [] for a bare backbone."""
     if not (folder / "modules.json").is_file():
         return []
-    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    rows = read_json(folder / "modules.json")
     saved = [(str(row["type"]), str(row["path"])) for row in rows]
     for name, _ in saved:
         if not name.startswith("sentence_transformers.") and name not in CodeEmbedder._module_classes:

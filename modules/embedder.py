@@ -24,7 +24,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from torch import nn
 
-from codequarry.common.files import write_json
+from codequarry.common.files import read_json, write_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
@@ -229,7 +229,7 @@ def stock_view(module: Module) -> Module:
 
 def add_legacy_fields(config_path: Path) -> None:
     """Add the transformers 4 spelling of every field that transformers 5 renamed; twice is harmless."""
-    config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
+    config: dict[str, Any] = read_json(config_path)
     rope: dict[str, Any] = config.get("rope_parameters") or {}
     if "rope_theta" in rope:
         config["rope_theta"] = rope["rope_theta"]

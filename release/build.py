@@ -20,7 +20,7 @@ from codequarry.modules.adapter_folder import (
     read_base,
 )
 from codequarry.release.card import CARD, card_of, write_eval_results
-from codequarry.release.golden import golden_rows, write_golden, write_golden_rows
+from codequarry.release.golden import write_golden, write_golden_vectors
 from codequarry.release.layout import HANDLER, handler_source, write_layout
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.onnx import OnnxPrecision, export_onnx, refuse_missing
@@ -140,8 +140,8 @@ def pack_adapter(
         )
         text = render_adapter(card, sha256=read_base(building).sha256, size=weights.stat().st_size)
         _write_papers(building, finished, text)
-        rows = golden_rows(load_adapter_folder(building, device="cpu"))
-        write_golden_rows(building, rows, finished.dims, finished.prompt_family)
+        model = load_adapter_folder(building, device="cpu")
+        write_golden_vectors(building, model, finished.dims, finished.prompt_family)
 
 
 def _write_papers(folder: Path, run: RunFolder, card: str) -> None:

@@ -204,6 +204,9 @@ def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     >>> write_eval_results(Path("releases/mini"), results)
     [PosixPath('releases/mini/.eval_results/CosQA.yaml')]
     """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
+
     rows: dict[str, Row] = {}
     for row in own_rows(results):
         if not row.get("dataset") or row.get("ndcg@10") is None:
@@ -217,21 +220,13 @@ def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     files = {folder / FOLDER / f"{name}.yaml": row for name, row in rows.items()}
     for file, row in files.items():
         file.parent.mkdir(exist_ok=True)
-        write_text(file, _entry(row, results.get("date")))
+        entry = EvalResultEntry(
+            dataset_id=row["dataset"],
+            task_id=row["set"],
+            value=row["ndcg@10"],
+            dataset_revision=row.get("dataset_revision"),
+            date=results.get("date"),
+            notes=f"nDCG@10, with the prompts of {row['task']}",
+        )
+        write_text(file, yaml_dump(eval_result_entries_to_yaml([entry])))
     return [*files]
-
-
-def _entry(row: Row, date: str | None) -> str:
-    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
-    from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
-
-    entry = EvalResultEntry(
-        dataset_id=row["dataset"],
-        task_id=row["set"],
-        value=row["ndcg@10"],
-        dataset_revision=row.get("dataset_revision"),
-        date=date,
-        notes=f"nDCG@10, with the prompts of {row['task']}",
-    )
-    text: str = yaml_dump(eval_result_entries_to_yaml([entry]))
-    return text

@@ -43,7 +43,11 @@ def check_fields(folder: Path) -> list[str]:
     if problems := [found for found in read if isinstance(found, str)]:
         return problems
     files: dict[str, Fields] = dict(zip(_OBJECTS, read[:-1], strict=True))
-    config, classes = files["config.json"], _classes(read[-1])
+    config = files["config.json"]
+    names = [str(row.get("type")).rpartition(".")[2] for row in read[-1] if isinstance(row, dict)]
+    classes = (
+        names if is_releasable(names) else [*PLAIN]
+    )  # a list that no release can hold is a problem below
     problems = [*_modules(read[-1], classes), *_no_code(folder, files), *_no_chat_template(folder, files)]
     problems += check_file_names(folder, classes)
     dense = {
@@ -85,12 +89,6 @@ def _read(folder: Path, name: str, kind: type) -> Any:
     if not isinstance(value, kind):
         return f"{name} holds {shown(value)}, not a JSON {'object' if kind is dict else 'list'}."
     return value
-
-
-def _classes(rows: list[Any]) -> list[str]:
-    """The modules' classes, without their package, where a release can hold them; else `PLAIN`."""
-    names = [str(row.get("type")).rpartition(".")[2] for row in rows if isinstance(row, dict)]
-    return names if is_releasable(names) else [*PLAIN]
 
 
 def _modules(rows: list[Any], classes: list[str]) -> list[str]:

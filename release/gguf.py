@@ -23,10 +23,7 @@ from codequarry.release.trained_run import RunFolder, family_trained_with
 GgufType = Literal["f16", "q8_0", "q4_k_m"]
 
 # By the names that llama.cpp gives them in `llama_ftype`.
-_QUANTIZED: dict[GgufType, str] = {
-    "q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0",
-    "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M",
-}
+_QUANTIZED: dict[GgufType, str] = {"q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0", "q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M"}
 
 TYPES: tuple[GgufType, ...] = ("f16", *_QUANTIZED)
 PROMPT_KEY = "codequarry.prompts.{}"

@@ -6,7 +6,7 @@ The file is JSON because servers take every `*.safetensors` in a folder for weig
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,26 +71,25 @@ def write_golden(folder: Path) -> None:
         str(folder), device="cpu", model_kwargs={"dtype": "float32"}, local_files_only=True
     )
     dims = read_json(folder / "config.json")["matryoshka_dimensions"]
-    write_golden_rows(folder, golden_rows(model), dims, family_of(model.prompts))
+    write_golden_vectors(folder, model, dims, family_of(model.prompts))
 
 
-def golden_rows(model: "SentenceTransformer") -> list[dict[str, Any]]:
-    """The golden texts of a model with its unit vectors of full size."""
+def write_golden_vectors(
+    folder: Path, model: "SentenceTransformer", dims: Sequence[int], family: PromptFamily
+) -> None:
+    """Write `golden_vectors.json`: the golden texts with unit vectors of full size by `model`.
+
+    Smaller dimensions are cut from these and normalised again.
+    """
     rows = []
     for one in golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens)):
         (vector,) = model.encode([one.text], prompt_name=one.prompt_name, show_progress_bar=False)
         # Nine decimals keep float32 of numbers below 1 to half a unit in the ninth.
         numbers = [round(float(number), 9) for number in vector]
-        rows.append({"prompt_name": one.prompt_name, "kind": one.kind, "text": one.text, "vector": numbers})
-    return rows
-
-
-def write_golden_rows(
-    folder: Path, rows: Sequence[Mapping[str, Any]], dims: Sequence[int], family: PromptFamily
-) -> None:
-    """Write `golden_vectors.json`; smaller dimensions are cut from its full vectors and normalised again."""
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        row = {"prompt_name": one.prompt_name, "kind": one.kind, "text": one.text, "vector": numbers}
+        rows.append(json.dumps(row, ensure_ascii=False))
     head = json.dumps({"prompts": family.prompts(), "dims": list(dims)}, ensure_ascii=False)
+    lines = ",\n".join(rows)
     write_text(folder / GOLDEN, f'{head[:-1]}, "rows": [\n{lines}\n]}}\n')
 
 

@@ -107,9 +107,6 @@ def compare(local: Mapping[str, LocalFile], remote: Mapping[str, RemoteFile]) ->
     return Plan(tuple(new), tuple(changed), tuple(same), tuple(stale), size)
 
 
-Say = Callable[[str], None]
-
-
 @dataclass(frozen=True)
 class PullRequest:
     """An open pull request: its number, its newest commit, and the commit of main it is based on."""
@@ -125,7 +122,7 @@ class Repository:
 
     api: "HfApi"
     name: str
-    say: Say
+    say: Callable[[str], None]
 
     def asking(self, doing: str, needs: str = "") -> AbstractContextManager[None]:
         """`hub_sentences` for this repository."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import codequarry
 from codequarry.common.files import write_json
+from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import add_legacy_fields
 from codequarry.release.golden import GOLDEN
 from codequarry.release.manifest import MANIFEST
@@ -102,7 +103,7 @@ def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
         "matryoshka_dimensions": list(run.dims),
         "use_cache": False,
     }
-    if run.attention.causal:
+    if Attention.of(run.config).causal:
         config["is_causal"] = True
     elif config.get("is_causal"):  # of a family that attends both ways whatever it says, as vLLM would not
         del config["is_causal"]

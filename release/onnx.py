@@ -75,10 +75,7 @@ def _write_graph(folder: Path, path: Path) -> None:
             (ids, mask),
             input_names=["input_ids", "attention_mask"],
             output_names=["token_embeddings", "sentence_embedding"],
-            dynamic_shapes={
-                "input_ids": {0: batch, 1: tokens},
-                "attention_mask": {0: batch, 1: tokens},
-            },
+            dynamic_shapes={"input_ids": {0: batch, 1: tokens}, "attention_mask": {0: batch, 1: tokens}},
             dynamo=True,
             verbose=False,
         )

@@ -94,7 +94,12 @@ def publish(
             base = tag if tag in tags else head
             plan = compare(local, hub.tree(base) if base else {})
         if tag in tags:
-            _refuse_another(plan, repo_id, tag)
+            if not plan.is_empty:
+                different = [*plan.new, *plan.changed, *plan.stale]
+                raise ValueError(
+                    f"{repo_id} has a tag {tag} already, and it holds another release ({some(different)} "
+                    "differ). A tag never moves: somebody may rely on it. Choose the next version."
+                )
             return Publication(repo_id, tag, "already published", plan, tags[tag])
         if not really:
             return Publication(repo_id, tag, "planned", plan)
@@ -141,15 +146,6 @@ def _refuse_folder(folder: Path, repo_id: str, endpoint: str) -> None:
     if definition is not None and (problems := check_definition(folder, definition)):
         raise ValueError(
             f"{folder} is not what release/models.toml defines {repo_id} to be: {' '.join(problems)}"
-        )
-
-
-def _refuse_another(plan: Plan, repo_id: str, tag: str) -> None:
-    if not plan.is_empty:
-        different = [*plan.new, *plan.changed, *plan.stale]
-        raise ValueError(
-            f"{repo_id} has a tag {tag} already, and it holds another release ({some(different)} differ). A "
-            "tag never moves: somebody may rely on it. Choose the next version."
         )
 
 

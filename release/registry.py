@@ -107,24 +107,15 @@ def check_definition(folder: Path, definition: Definition) -> list[str]:
     if not weights:
         problems.append("It has no weights (model*.safetensors).")
     for path in weights:
-        problems += _check_weights(path, definition)
-    return problems
-
-
-def _check_weights(path: Path, definition: Definition) -> list[str]:
-    try:
-        tensors = stored_tensors(path).values()
-    except ValueError as error:
-        return [str(error)]
-    problems = []
-    size = sum(tensor.size for tensor in tensors)
-    if size > definition.max_shard_bytes and len(tensors) > 1:
-        problems.append(
-            f"{path.name} has {size:,} bytes of tensors; defined are {definition.max_shard_bytes:,} at most."
-        )
-    types = {tensor.kind for tensor in tensors if tensor.is_floating}
-    if types != {_STORED[definition.dtype]}:
-        problems.append(
-            f"{path.name} holds {', '.join(sorted(types))}, defined is {_STORED[definition.dtype]}."
-        )
+        try:
+            tensors = stored_tensors(path).values()
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        size, most = sum(tensor.size for tensor in tensors), definition.max_shard_bytes
+        if size > most and len(tensors) > 1:
+            problems.append(f"{path.name} has {size:,} bytes of tensors; defined are {most:,} at most.")
+        types, stored = {tensor.kind for tensor in tensors if tensor.is_floating}, _STORED[definition.dtype]
+        if types != {stored}:
+            problems.append(f"{path.name} holds {', '.join(sorted(types))}, defined is {stored}.")
     return problems

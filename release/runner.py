@@ -239,10 +239,7 @@ def batches(texts: Sequence[str], size: int) -> list[list[int]]:
     others = [place for place in range(len(texts)) if place != longest]
     first = min(size, 4) - 1
     rest = others[first:]
-    return [
-        [longest, *others[:first]],
-        *(rest[start : start + size] for start in range(0, len(rest), size)),
-    ]
+    return [[longest, *others[:first]], *(rest[start : start + size] for start in range(0, len(rest), size))]
 
 
 def in_order(vectors: Sequence[Any], groups: Sequence[Sequence[int]]) -> Any:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.files import read_json
-from codequarry.modules.attention import Attention
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 from codequarry.release.module_list import (
     IN_WORDS,
@@ -135,11 +134,6 @@ class RunFolder:
                 "a release pools in exactly one way."
             )
         return modes[0]
-
-    @cached_property
-    def attention(self) -> Attention:
-        """How the backbone attends, as `config.json` says."""
-        return Attention.of(self.config)
 
     @property
     def max_length(self) -> int:

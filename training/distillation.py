@@ -1,6 +1,5 @@
 """The vectors of a teacher for the texts of a run: the model to match (`objective.matching`)."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast
-from codequarry.common.files import atomic_path, cache_folder, text_sha256, write_json
+from codequarry.common.files import atomic_path, cache_folder, read_json, text_sha256, write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 
@@ -150,8 +149,7 @@ def _checked(vectors: Any, texts: int, record: dict[str, Any] | None) -> npt.NDA
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    path = folder / _RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(folder / _RECORD) if (folder / _RECORD).exists() else None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,7 +5,6 @@ the optimiser keeps moments of about a hundredth of the weights. The backbone ma
 memory; A and B stay in float32, where small steps are not rounded away.
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from codequarry.common.files import write_json
+from codequarry.common.files import read_json, write_json
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, file_of, read_base
 from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.embedder import CodeEmbedder
@@ -98,7 +97,7 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
     Raises ValueError when the checkpoint holds the adapter of another model or another `[lora]` table.
     """
     _copy_weights(model, folder)
-    rows = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    rows = read_json(folder / "modules.json")
     others: list[Any] = list(model.children())[1:]
     for module, row in zip(others, rows[1:], strict=True):
         if next(module.parameters(), None) is not None:  # a pooling with weights of its own

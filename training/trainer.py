@@ -6,7 +6,6 @@ method can stand in. They were read in transformers 5.3.0, 5.23.0 and 5.24.0 and
 6.2.0. Everything else goes through public methods and callbacks, and no private attribute is used.
 """
 
-import json
 import shutil
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
 from codequarry.common.errors import full_disk_as_user_error, is_out_of_memory
-from codequarry.common.files import write_json
+from codequarry.common.files import read_json, write_json
 from codequarry.training.batch_sampler import NoTextTwice, OneTaskPerBatch
 from codequarry.training.callbacks import SafeStop, Stopped
 from codequarry.training.checkpoints import newest_complete, publish, remove_older, step_of, writing_folder
@@ -275,7 +274,7 @@ class PairTrainer(SentenceTransformerTrainer):
         file = Path(str(checkpoint)) / _counts_file(self.args.process_index)
         if not file.is_file():  # there were fewer ranks then
             file = file.with_name(_counts_file(0))
-        counts: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        counts: dict[str, Any] = read_json(file)
         return counts
 
     def _kept(self) -> str:

@@ -279,6 +279,5 @@ async def _discard(request: Request, limits: Limits) -> None:
 
 def _too_large(what: str, limits: Limits) -> RequestError:
     return RequestError(
-        413,
-        f"{what}; this server takes {limits.body_bytes:,} bytes a request. Send several requests.",
+        413, f"{what}; this server takes {limits.body_bytes:,} bytes a request. Send several requests."
     )

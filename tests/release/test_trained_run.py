@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.release.trained_run import RunFolder, public_record
@@ -14,7 +15,7 @@ def edit(path, **changes):
 def test_a_run_is_read_whole(decoder_run):
     run = RunFolder.read(decoder_run)
     assert (run.pooling, run.max_length, run.hidden_size, run.dims) == ("lasttoken", 64, 64, (64, 32, 16))
-    assert run.attention.causal
+    assert Attention.of(run.config).causal
     assert run.vector_size == 64
     assert run.recipe["name"] == run.training["recipe"]["name"] == "nano"
 
