@@ -124,12 +124,20 @@ def built(decoder_run, tmp_path_factory):
     return build(decoder_run, tmp_path_factory.mktemp("releases") / "nano", progress=False)
 
 
-@pytest.fixture(scope="session", params=["decoder_run", "encoder_run"])
-def with_onnx(request, tmp_path_factory):
-    """A release with its graphs in float32 and int8, of the decoder and of the encoder; only to be read."""
-    run = request.getfixturevalue(request.param)
+@pytest.fixture(scope="session")
+def decoder_with_onnx(decoder_run, tmp_path_factory):
+    """A release with its graphs in float32 and int8; only to be read."""
     out = tmp_path_factory.mktemp("releases") / "with-onnx"
-    return build(run, out, onnx=["fp32", "int8"], progress=False)
+    return build(decoder_run, out, onnx=["fp32", "int8"], progress=False)
+
+
+@pytest.fixture(scope="session", params=["decoder", "encoder"])
+def with_onnx(request, tmp_path_factory):
+    """The same of the decoder and of the encoder."""
+    if request.param == "decoder":
+        return request.getfixturevalue("decoder_with_onnx")
+    out = tmp_path_factory.mktemp("releases") / "with-onnx"
+    return build(request.getfixturevalue("encoder_run"), out, onnx=["fp32", "int8"], progress=False)
 
 
 @pytest.fixture

@@ -310,6 +310,7 @@ def test_an_untouched_release_is_verified(built):
     assert verification.record("verify")["hardware"]["int8_kernels"] == int8_kernels()
 
 
+@pytest.mark.exhaustive  # test_projections.py verifies one in bf16, tests/test_main.py the base from bf16
 def test_the_embedded_base_is_verified_in_bf16(encoder_run, tmp_path):
     release = build(encoder_run, tmp_path / "mini", dtype="bf16", in_memory="bf16", progress=False)
     verification = verify(release, progress=False)

@@ -139,7 +139,7 @@ def test_what_cannot_be_scored_is_refused(make: Callable[[], ValidationScores], 
 
 
 TWO_RANKS = """
-import json, sys, torch.distributed as dist
+import json, os, sys, torch.distributed as dist
 from sentence_transformers.util.distributed import distributed_evaluation
 from codequarry.modules.build import build_model
 from codequarry.training.evaluator import ValidationScores
@@ -151,7 +151,10 @@ inner = model._inference
 model._inference = lambda texts, **kwargs: sizes.append(len(texts)) or inner(texts, **kwargs)
 with distributed_evaluation(model) as runs:
     scores = ValidationScores(json.loads(sys.argv[2]), dims=[16])(model) if runs else None
-json.dump({"scores": scores, "texts": sum(sizes)}, open(f"{sys.argv[3]}/{dist.get_rank()}.json", "w"))
+with open(f"{sys.argv[3]}/{dist.get_rank()}.json", "w") as file:
+    json.dump({"scores": scores, "texts": sum(sizes)}, file)
+dist.barrier()
+os._exit(0)  # see tests/modules/losses/two_ranks.py
 """
 
 
@@ -160,7 +163,8 @@ def test_two_ranks_share_the_work_and_find_the_same(small_decoder: Path, tmp_pat
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words = [str(tmp_path / "ranks.py"), str(small_decoder), json.dumps(PAIRS), str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*launch, *words], check=True, timeout=200, env=environment, capture_output=True)
+    done = subprocess.run([*launch, *words], timeout=200, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     alone = ValidationScores(PAIRS, dims=[16])(build_model(str(small_decoder), device="cpu"))
     assert first["scores"] == pytest.approx(alone, abs=1e-4)
