@@ -86,6 +86,7 @@ VERBS = (
         "codequarry benchmark mini --repo path/to/code",
         benchmark.add_arguments,
         benchmark.run,
+        hides_bars=True,
     ),
     Verb(
         "release build",
@@ -128,7 +129,6 @@ VERBS = (
         serve.add_arguments,
         serve.run,
         serve.MORE,
-        hides_bars=True,
     ),
     Verb(
         "card",

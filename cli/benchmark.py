@@ -249,13 +249,10 @@ def run_agentic(arguments: argparse.Namespace) -> None:
 
 
 def _loaded(models: Sequence[str], what: str) -> "list[BenchmarkModel]":
-    from transformers.utils.logging import disable_progress_bar
-
     from codequarry.benchmarks.evaluate import benchmark_models
 
     if not models:
         raise ValueError(f"no model was named: codequarry benchmark MODEL… {what}, e.g. all-MiniLM-L6-v2.")
-    disable_progress_bar()  # of every file that transformers reads; those of long work stay
     return benchmark_models(models)
 
 

@@ -66,7 +66,7 @@ _ONE_CALL_AT_A_TIME = threading.Lock()
 
 
 class Encoder:
-    """A loaded model, and the only caller of its `encode`.
+    """A loaded model, as search, server, integrations and benchmarks encode with it.
 
     Arguments:
         model: any `SentenceTransformer`; methods that take a task need what `codequarry.load` returns.
