@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from codequarry.common.errors import run_program
+from codequarry.common.errors import UserError, run_program
 from codequarry.modules.tasks import get_family
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.training.build import (
@@ -58,13 +58,13 @@ def train(
         start, decay: begin at the newest checkpoint of this run, or at this checkpoint, and let the learning
             rate fall to 0 over so many steps; None: begin at the backbone, and end as the recipe says.
 
-    Raises ValueError for a recipe, data or folder that cannot be used, before anything is trained, and for
+    Raises UserError for a recipe, data or folder that cannot be used, before anything is trained, and for
     a run that had to end, with what it has kept.
     """
     # -- recipe and pairs: everything that can be wrong with the input is found before torch is loaded
     recipe = read_recipe(recipe_file, settings)
     if (start is None) != (decay is None):
-        raise ValueError("--from and --decay go together: which checkpoint, and how many steps to its end.")
+        raise UserError("--from and --decay go together: which checkpoint, and how many steps to its end.")
     if start is not None and decay is not None:
         recipe, start = with_decay(recipe, start, decay)
     chosen = chosen_logs(logs)
@@ -175,7 +175,7 @@ def train(
         )
         try:
             write_curves(out, trainer.state.log_history, recipe.name, trainer.args.metric_for_best_model)
-        except ValueError as missing:
+        except UserError as missing:
             ranks.print(f"no curves.svg: {missing}")
         finish(out, model, record, prompts=prompts)
         ranks.print(f"{out} is a trained model: codequarry.load({str(out)!r})")

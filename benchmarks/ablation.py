@@ -20,7 +20,7 @@ from typing import Any
 from codequarry.benchmarks.models import benchmark_model
 from codequarry.benchmarks.results import MEAN, Row
 from codequarry.common.environment import origin, written_command
-from codequarry.common.errors import run_program
+from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import write_json
 from codequarry.common.tables import markdown_table
 from codequarry.data.eval_set import pair_sets
@@ -57,15 +57,15 @@ def ablate(
     Returns what the results file holds: `runs` with the mean over tasks and each task's score, and `variants`
     with mean, standard deviation (n - 1; 0 of one run) and number of runs of each score, best nDCG@10 first.
 
-    Raises ValueError for variants that are equal or set the seed, for a recipe or pairs that cannot be used,
+    Raises UserError for variants that are equal or set the seed, for a recipe or pairs that cannot be used,
     and for an `out` that holds runs of another recipe, on other pairs.
     """
     file, work = recipe_path(recipe), work or out.with_suffix(".runs")
     names = [" ".join(variant) or UNCHANGED for variant in variants]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"the variant {twice[0]!r} is given twice: drop one.")
+        raise UserError(f"the variant {twice[0]!r} is given twice: drop one.")
     if any(re.match(r"seed\s*=", setting) for variant in (settings, *variants) for setting in variant):
-        raise ValueError("seed is not a setting of an ablation: pass --seeds, how many each variant gets.")
+        raise UserError("seed is not a setting of an ablation: pass --seeds, how many each variant gets.")
     recipes = [read_recipe(file, [*settings, *variant]) for variant in variants]
     data = [fingerprint_folders(Path(one.data), subfolders=one.subfolders) for one in recipes]
     sets = pair_sets(read_pairs(heldout).pairs)
@@ -152,7 +152,7 @@ def _resumed(out: Path, about: dict[str, Any], data: Mapping[str, str]) -> dict[
     other += ["data" for run in runs if data.get(run["variant"], run["data_sha256"]) != run["data_sha256"]]
     if other:
         what = ", ".join(dict.fromkeys(other))
-        raise ValueError(
+        raise UserError(
             f"{out} holds runs that cannot be compared with these: {what} differs; "
             "pass another --out, or the recipe, --set, --heldout and pairs that it was begun with."
         )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codequarry.common.errors import UserError
+
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
 
@@ -46,14 +48,14 @@ class BM25Search:
 
     Arguments: `words` cuts a text; `name` is what MTEB files the results under, as `owner/model`.
 
-    Raises ValueError where bm25s is not installed.
+    Raises UserError where bm25s is not installed.
     """
 
     def __init__(self, words: Words = code_words, name: str = "codequarry/bm25") -> None:
         try:
             import bm25s
         except ImportError as error:
-            raise ValueError("BM25 needs one more package: pip install 'codequarry[benchmark]'") from error
+            raise UserError("BM25 needs one more package: pip install 'codequarry[benchmark]'") from error
         self._engine = bm25s.BM25()
         self._version = str(bm25s.__version__)
         self._words = words

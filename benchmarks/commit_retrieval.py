@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.git import Commit, GitRepository, commits, open_repository
 from codequarry.data.mining.commits import MESSAGE_FILTERS, is_bot, query_of_message
@@ -60,7 +61,7 @@ def agentic_sets(
 ) -> "Iterator[CommitSet]":
     """The set of each repository, one after the other; arguments as in `commit_set`.
 
-    Raises ValueError for a repository that is neither in `mirrors` nor to be had from the network.
+    Raises UserError for a repository that is neither in `mirrors` nor to be had from the network.
     """
     for source in AGENTIC:
         repository = open_repository(source.repository, commit=source.commit, mirrors=mirrors, history=True)
@@ -147,11 +148,11 @@ def commit_set(
     A commit is asked about when it modifies 1 to 5 source files and its message says what about. New files
     are not answers: they were not there to be found.
 
-    Raises ValueError where the repository has no history, or no commit that can be a query.
+    Raises UserError where the repository has no history, or no commit that can be a query.
     """
     history = sorted(commits(repository, newest, limit=LOOKED_AT), key=lambda one: -one.time)
     if not history:
-        raise ValueError(
+        raise UserError(
             f"The repository {repository.name} has no history: no commit with a parent is reachable from "
             f"{newest}. A shallow clone is completed by `git fetch --unshallow`."
         )
@@ -179,7 +180,7 @@ def commit_set(
     found = _eval_set(name, asked, trees, cut)
     if found is None:
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in left_out.most_common())
-        raise ValueError(
+        raise UserError(
             f"No commit of {repository.name} can be a query; {len(history):,} were looked at: {reasons}."
         )
     answered = [one for one in asked if one.commit.hash in found.queries]

@@ -41,6 +41,7 @@ from codequarry.benchmarks.quantization import (
 )
 from codequarry.benchmarks.results import BM25, FUSED, PLAIN, Measured, Row, with_means
 from codequarry.benchmarks.significance import interval
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_text
 from codequarry.data.eval_set import EvalSet
 from codequarry.inference.encoder import Vectors
@@ -59,13 +60,13 @@ def score(sets: Sequence[EvalSet], models: Sequence[str | BenchmarkModel], **set
 def benchmark_models(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
     """The models, loaded, one named twice once.
 
-    Raises ValueError for a model that cannot be loaded, and for two of one name, as `/a/mini` and `/b/mini`.
+    Raises UserError for a model that cannot be loaded, and for two of one name, as `/a/mini` and `/b/mini`.
     """
     found: dict[str, BenchmarkModel] = {}
     for model in models:
         loaded = load_model(model) if isinstance(model, str) else model
         if found.setdefault(loaded.label, loaded).fingerprint != loaded.fingerprint:
-            raise ValueError(f"Two models are called {loaded.label}: rename a folder, so that rows differ.")
+            raise UserError(f"Two models are called {loaded.label}: rename a folder, so that rows differ.")
     return list(found.values())
 
 
@@ -97,12 +98,12 @@ def measure(
         compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
         progress: show bars over anything that takes more than two seconds.
 
-    Raises ValueError for two sets of one name.
+    Raises UserError for two sets of one name.
     """
     names = [found.name if isinstance(found, EvalSet) else found for found in sets]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ValueError(f"Two sets are called {repeated[0]}: rename one, so that rows differ.")
+        raise UserError(f"Two sets are called {repeated[0]}: rename one, so that rows differ.")
     wanted = {
         model.label: variants_of(model, dims=dims, precisions=precisions, wrong_prompts=wrong_prompts)
         for model in models

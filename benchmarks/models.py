@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from codequarry.benchmarks.quantization import CompressedDocuments, Precision, Ranges
+from codequarry.common.errors import UserError
 from codequarry.inference.encoder import Vectors, truncate
 from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import MtebEncoder
@@ -64,7 +65,7 @@ class BenchmarkModel:
         """Dimensions of its vectors."""
         size = self.model.get_embedding_dimension()
         if size is None:
-            raise ValueError(f"{self.label} does not say how many numbers its vectors have.")
+            raise UserError(f"{self.label} does not say how many numbers its vectors have.")
         return size
 
     def stored_vectors(
@@ -79,7 +80,7 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
     """The model called `name`: `mini`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
 
     A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
-    `SentenceTransformer`. `device` is as there. Raises ValueError for whatever cannot be loaded.
+    `SentenceTransformer`. `device` is as there. Raises UserError for whatever cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -91,18 +92,18 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
     path = str(resolve_backbone(EMBEDDED_BASE)) if name in (BASELINE, EMBEDDED_BASE) else name
     folder = Path(path).expanduser()
     if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-        raise ValueError(
+        raise UserError(
             f"{name!r} is not here. Pass 'mini', '{BASELINE}', a model folder, or a Hub name 'owner/model'."
         )
     if folder.exists() and not (folder / "modules.json").is_file():
-        raise ValueError(f"{name} holds no finished model: modules.json is missing.")
+        raise UserError(f"{name} holds no finished model: modules.json is missing.")
     try:
         model: SentenceTransformer = CodeEmbedder(path, device=device)  # reads the poolings of ours as well
         if not _has_our_prompts(model):
             model = SentenceTransformer(path, device=device)
     except Exception as error:  # a damaged file raises whatever its own reader does
         reason = next(iter(str(error).splitlines()), "")
-        raise ValueError(
+        raise UserError(
             f"{name} could not be loaded ({type(error).__name__}: {reason}). Check the name, the network and "
             "the files."
         ) from error
@@ -313,11 +314,11 @@ def variants_of(
     A model without prompts has no prompts to go wrong: it gets none of those. One that has not those of our
     five tasks has no other task's.
 
-    Raises ValueError for a dimension that the model does not have.
+    Raises UserError for a dimension that the model does not have.
     """
     for size in dims:
         if not 0 < size <= model.dims:
-            raise ValueError(
+            raise UserError(
                 f"{model.label} has vectors of {model.dims} dimensions: they cannot be truncated to {size}."
             )
     found = [Variant("dims", f"{size} dims", dims=size) for size in dims]

@@ -11,6 +11,7 @@ from datasets import Dataset
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 
+from codequarry.common.errors import UserError
 from codequarry.data.eval_set import EvalSet, eval_set_folders, pair_sets, read_eval_set
 from codequarry.data.pair_files import read_pairs
 from codequarry.integrations.mteb import BENCHMARK_TASKS, benchmark_task
@@ -64,12 +65,12 @@ def revision(found: EvalSet) -> str:
 def official_tasks(names: Iterable[str] = ()) -> list[AbsTaskRetrieval]:
     """MTEB's own tasks, texts not loaded yet: those named, or the twelve of MTEB(Code, v1) where none is.
 
-    Raises ValueError for a name that is not in the table of benchmark tasks, or is a local set.
+    Raises UserError for a name that is not in the table of benchmark tasks, or is a local set.
     """
     wanted = list(names) or [row.name for row in BENCHMARK_TASKS.values() if row.kind == "official"]
     for name in wanted:
         if benchmark_task(name).kind == "local":
-            raise ValueError(f"{name} is a local set, not one of mteb's: pass --data DIR for it.")
+            raise UserError(f"{name} is a local set, not one of mteb's: pass --data DIR for it.")
     tasks: Sequence[Any] = (
         mteb.get_benchmark(BENCHMARK).tasks
         if not list(names)
@@ -79,13 +80,13 @@ def official_tasks(names: Iterable[str] = ()) -> list[AbsTaskRetrieval]:
 
 
 def load_from_hub(task: AbsTaskRetrieval) -> None:
-    """Load the texts of one of MTEB's tasks; ValueError, with what to do, where the Hub gives none."""
+    """Load the texts of one of MTEB's tasks; UserError, with what to do, where the Hub gives none."""
     try:
         task.load_data()
         task.convert_v1_dataset_format_to_v2(num_proc=None)
     except Exception as error:  # httpx, requests, datasets and huggingface_hub each raise their own
         reason = next(iter(str(error).splitlines()), "")
-        raise ValueError(
+        raise UserError(
             f"{task.metadata.name} could not be loaded from the Hub ({type(error).__name__}: {reason}). "
             "Check the network, or score local sets: codequarry benchmark MODEL --data DIR."
         ) from error
@@ -101,7 +102,7 @@ def local_sets(folder: Path, only: Sequence[str] = ()) -> list[EvalSet]:
     only: names of sets, or of our five tasks; () for all. A set whose folder does not say which task it
     is gets that of the table of benchmark tasks.
 
-    Raises ValueError for whatever a set lacks, and for a name that is not there.
+    Raises UserError for whatever a set lacks, and for a name that is not there.
     """
     found = []
     for place in eval_set_folders(folder):
@@ -114,7 +115,7 @@ def local_sets(folder: Path, only: Sequence[str] = ()) -> list[EvalSet]:
 def sets_of_pairs(path: Path, only: Sequence[str] = ()) -> list[EvalSet]:
     """One set per task of the pairs at a path. `only` as in `local_sets`.
 
-    Raises ValueError for a malformed pair, and where there is none.
+    Raises UserError for a malformed pair, and where there is none.
     """
     return _only(pair_sets(read_pairs(path).pairs), only, str(path))
 
@@ -122,13 +123,13 @@ def sets_of_pairs(path: Path, only: Sequence[str] = ()) -> list[EvalSet]:
 def suite(only: Sequence[str] = ()) -> list[str]:
     """Names of MTEB's tasks: the twelve of MTEB(Code, v1), or those named in `only`, further ones too.
 
-    Raises ValueError for a name that is not in the table of benchmark tasks, and for a local set's.
+    Raises UserError for a name that is not in the table of benchmark tasks, and for a local set's.
     """
     official = [row for row in BENCHMARK_TASKS.values() if row.kind == "official"]
     names = [row.name for row in official if not only or row.task in only]
     for name in only:
         if name not in TASKS and benchmark_task(name).kind == "local":
-            raise ValueError(f"{name} is a local set: pass --data DIR for it.")
+            raise UserError(f"{name} is a local set: pass --data DIR for it.")
         if name not in TASKS and name not in names:
             names.append(name)
     return names
@@ -138,7 +139,7 @@ def _only(sets: Sequence[EvalSet], only: Sequence[str], where: str) -> list[Eval
     known = {found.name for found in sets} | {found.task for found in sets}
     for name in only:
         if name not in known:
-            raise ValueError(
+            raise UserError(
                 f"{name!r} is neither a set at {where} nor a task that one of them has: there are "
                 f"{', '.join(found.name for found in sets) or 'none'}."
             )

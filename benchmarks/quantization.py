@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.inference.encoder import Vectors
 
@@ -70,7 +71,7 @@ class CompressedDocuments:
 
     def __init__(self, precision: Precision, ranges: Ranges | None = None) -> None:
         if precision == "int8" and ranges is None:
-            raise ValueError("int8 needs ranges: pass what ranges_of gave for vectors of the same model.")
+            raise UserError("int8 needs ranges: pass what ranges_of gave for vectors of the same model.")
         self._precision = precision
         self._ranges = ranges
         self._decoded = np.zeros((0, 0), dtype=np.float32)

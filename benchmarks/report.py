@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from codequarry.benchmarks.plots import Curve, Point, quality_against_speed, quality_by_dimension, write_plot
 from codequarry.benchmarks.results import BM25, FUSED, MEAN
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_text
 from codequarry.common.tables import markdown_table
 from codequarry.data.catalog.registry import EVAL_SOURCES
@@ -66,7 +67,7 @@ def write_report(folder: Path) -> list[Path]:
 
     The same results give the same bytes. A plot whose figures were not measured is taken away.
 
-    Raises ValueError for a folder without results, a file that is none, and files that contradict each other.
+    Raises UserError for a folder without results, a file that is none, and files that contradict each other.
     """
     benchmarks = read_benchmarks(folder)
     written: list[Path] = []
@@ -100,7 +101,7 @@ def read_benchmarks(folder: Path) -> list[Benchmark]:
 
     Files of another kind are passed over, those on training (`training-….json`) among them.
 
-    Raises ValueError as `write_report` does.
+    Raises UserError as `write_report` does.
     """
     groups: dict[str, dict[str, Record]] = {}
     for file in sorted(folder.glob("*.json")):
@@ -110,7 +111,7 @@ def read_benchmarks(folder: Path) -> list[Benchmark]:
         if record is not None:
             groups.setdefault(record["benchmark"], {})[file.name] = record
     if not groups:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no results: codequarry benchmark MODEL --data DIR --out {folder} makes some."
         )
     found = [Benchmark(title, _with_own_rows(files)) for title, files in groups.items()]
@@ -258,7 +259,7 @@ def _read(file: Path) -> Record | None:
         for row in record["rows"]:
             row["model"], row["task"], row["queries"], row["documents"], row["ndcg@10"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{file} is no results file of `codequarry benchmark` ({type(error).__name__}: {error}): move it "
             "out of the folder, or make it again."
         ) from error
@@ -282,7 +283,7 @@ def _with_own_rows(files: dict[str, Record]) -> dict[str, Record]:
 
 
 def _refuse_contradictions(benchmark: Benchmark) -> None:
-    """Raise ValueError where two files scored one set in two versions, or a model twice with two results."""
+    """Raise UserError where two files scored one set in two versions, or a model twice with two results."""
     seen: dict[tuple[str, str], tuple[str, Record]] = {}
     sizes: dict[str, tuple[str, tuple[int, int]]] = {}
     for name, record in benchmark.files.items():
@@ -291,13 +292,13 @@ def _refuse_contradictions(benchmark: Benchmark) -> None:
             size = row["queries"], row["documents"]
             first, known = sizes.setdefault(of_set, (name, size))
             if of_set != MEAN and known != size:
-                raise ValueError(
+                raise UserError(
                     f"{first} and {name} scored {of_set} in two versions, of {known[0]:,} and {size[0]:,} "
                     f"queries, {known[1]:,} and {size[1]:,} documents: run one of them again."
                 )
             other, twin = seen.setdefault((of_set, row["model"]), (name, row))
             if of_set != MEAN and abs(twin["ndcg@10"] - row["ndcg@10"]) > 1e-4:
-                raise ValueError(
+                raise UserError(
                     f"{other} and {name} do not agree about {row['model']} on {of_set}, "
                     f"{twin['ndcg@10']} and {row['ndcg@10']}: run one of them again."
                 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codequarry.benchmarks.commit_retrieval import TASK, CommitSet, commit_set
+from codequarry.common.errors import UserError
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.mining.checkout import Tree, open_tree
 from codequarry.data.mining.filters import query_of
@@ -56,11 +57,11 @@ def own_sets(
         documents: functions, and passages of files, at most.
         mirrors: as in `open_repository`.
 
-    Raises ValueError where there is no such place, or where it gives not a single query.
+    Raises UserError where there is no such place, or where it gives not a single query.
     """
     for name, most in (("queries", queries), ("documents", documents)):
         if most < 1:
-            raise ValueError(f"{name} is {most}: pass 1 or more.")
+            raise UserError(f"{name} is {most}: pass 1 or more.")
     notes: list[str] = []
     functions = commits = None
     with open_tree(where, mirrors=mirrors) as tree:
@@ -74,7 +75,7 @@ def own_sets(
                 mirrors=mirrors,
                 progress=progress,
             )
-        except ValueError as error:  # a repository may have one set only
+        except UserError as error:  # a repository may have one set only
             notes.append(f"Not measured: {error}")
         if tree.history is None:
             notes.append(f"commit message → files: not measured. {tree.name} is no git repository.")
@@ -89,10 +90,10 @@ def own_sets(
                     passages=documents,
                     progress=progress,
                 )
-            except ValueError as error:
+            except UserError as error:
                 notes.append(f"Not measured: {error}")
         if functions is None and commits is None:
-            raise ValueError(f"{tree.name} cannot be asked anything. {' '.join(notes)}")
+            raise UserError(f"{tree.name} cannot be asked anything. {' '.join(notes)}")
         notes = [*_about_functions(functions), *_about_commits(commits), *notes]
         return OwnSets(tree.name, tree.commit, functions, commits, tuple(notes))
 
@@ -167,7 +168,7 @@ def function_set(
 
     Functions under one docstring all answer it. Equal functions are one document.
 
-    Raises ValueError where no function of a held-out file has a docstring that says something.
+    Raises UserError where no function of a held-out file has a docstring that says something.
     """
     mined = mine([where], kinds=["docstring"], mirrors=mirrors, commit=tree.commit, progress=progress)
     pairs = mined.by_kind["heldout"]["docstring"]
@@ -180,7 +181,7 @@ def function_set(
                 answers.setdefault(query_of(definition.comment), []).append(place)
     languages = {pair.query: pair.language for pair in pairs if pair.document in places}
     if not languages:
-        raise ValueError(
+        raise UserError(
             f"{tree.name} has no docstring to ask with: {len(places):,} functions were read, and no one in a "
             "held-out file has a docstring or a comment above it that says what it does."
         )

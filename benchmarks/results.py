@@ -20,6 +20,7 @@ from codequarry.benchmarks.significance import (
     mean_of,
 )
 from codequarry.common.environment import origin
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.common.tables import text_table
 
@@ -181,12 +182,12 @@ def _shown(row: Row | None) -> str:
 def comparisons_of(rows: Sequence[Row], first: str, second: str) -> list[Comparison]:
     """Two models, by their rows' names, compared on each set, and on the mean of those that count.
 
-    Raises ValueError for a name that no row has.
+    Raises UserError for a name that no row has.
     """
     own = [[row for row in rows if row.name == name and row.set != MEAN] for name in (first, second)]
     for name, found in zip((first, second), own, strict=True):
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"{name!r} was not scored: compare two of {', '.join(dict.fromkeys(r.name for r in rows))}."
             )
     compared = [

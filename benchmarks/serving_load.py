@@ -27,7 +27,7 @@ from typing import Any
 
 from codequarry.benchmarks.http_load import Request, Seen, keep_asking
 from codequarry.common.environment import origin, peak_memory, written_command
-from codequarry.common.errors import run_program
+from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import write_json
 from codequarry.common.tables import markdown_table
 
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, print the table, write the results file."""
     clients, queue_texts = arguments.clients, arguments.queue_texts
     if clients < 1 or arguments.seconds <= 0:
-        raise ValueError("a load test needs at least one client and some time: pass larger numbers.")
+        raise UserError("a load test needs at least one client and some time: pass larger numbers.")
     words = f"--queue-texts {queue_texts} --max-body {_BODY} --max-requests {8 * clients + 32}".split()
     words += ["--max-texts", str(_MANY), "--name", "loaded"]
     words += ["--device", arguments.device] if arguments.device else []
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
 def start(words: Sequence[str]) -> tuple["subprocess.Popen[str]", Address]:
     """`codequarry serve` with these words, on a free port, and where it answers.
 
-    Raises ValueError with what it said, where it did not start.
+    Raises UserError with what it said, where it did not start.
     """
     command = [sys.executable, "-m", _SERVER, *words, "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -105,7 +105,7 @@ def start(words: Sequence[str]) -> tuple["subprocess.Popen[str]", Address]:
             return server, (host, int(port))
         said.append(line)
     server.wait()
-    raise ValueError(f"the server did not start: {''.join(said).strip()[-500:]}")
+    raise UserError(f"the server did not start: {''.join(said).strip()[-500:]}")
 
 
 async def _measure(address: Address, clients: int, seconds: float) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from codequarry.common.errors import UserError
+
 BOOTSTRAP_ROUNDS = 2000
 RANDOMISATION_ROUNDS = 10_000
 SEED = 0
@@ -63,10 +65,10 @@ def compare(first: str, second: str, name: str, a: Scores, b: Scores) -> Compari
     Paired randomisation test, two-sided (Smucker, Allan and Carterette, CIKM 2007), 10,000 rounds, seeded;
     `(1 + at least as large) / (1 + rounds)`, so that p is never 0.
 
-    Raises ValueError where the two were not scored on the same queries.
+    Raises UserError where the two were not scored on the same queries.
     """
     if [[len(part) for part in parts] for parts in a] != [[len(part) for part in parts] for parts in b]:
-        raise ValueError(f"{first} and {second} were not scored on the same queries of {name}.")
+        raise UserError(f"{first} and {second} were not scored on the same queries of {name}.")
     differences = [
         [part - other for part, other in zip(parts, others, strict=True)]
         for parts, others in zip(a, b, strict=True)

@@ -33,7 +33,7 @@ from transformers import TrainerCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from codequarry.common.environment import origin, peak_memory, written_command
-from codequarry.common.errors import run_program
+from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import write_json
 from codequarry.common.tables import markdown_table
 from codequarry.data.mixture import batch_shares, column_prompts, part_of
@@ -260,7 +260,7 @@ def matmul_speed(form: Format, now: Callable[[], float]) -> float:
 def draw(pairs: Sequence[Pair], recipe: Recipe, steps: int) -> tuple[list[Pair], dict[str, int]]:
     """Pairs for some steps, and how many of the steps are of each `source:task`, as the mixture draws them.
 
-    Mined negatives are left out. Raises ValueError where no source and task fills a batch.
+    Mined negatives are left out. Raises UserError where no source and task fills a batch.
     """
     groups: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
@@ -268,7 +268,7 @@ def draw(pairs: Sequence[Pair], recipe: Recipe, steps: int) -> tuple[list[Pair],
     sizes = {part: len(group) for part, group in sorted(groups.items()) if len(group) >= recipe.batch_size}
     if not sizes:
         none = f"no source and task among {len(pairs):,} pairs fills one batch of {recipe.batch_size}"
-        raise ValueError(f"{none}: pass more of them with --data.")
+        raise UserError(f"{none}: pass more of them with --data.")
     shares = batch_shares(sizes, recipe.mixture_exponent, recipe.source_weights)
     chance = random.Random(recipe.seed)
     parts = Counter(chance.choices(list(shares), weights=list(shares.values()), k=steps))
@@ -297,7 +297,7 @@ def cut(recipe: Recipe, pairs: Sequence[Pair], steps: int, work: Path) -> tuple[
 
 
 def measure(name: str, form: Format, data: Path, plan: Record, work: Path) -> Record:
-    """The record of a recipe in a number format; ValueError where the trainers saw different batches."""
+    """The record of a recipe in a number format; UserError where the trainers saw different batches."""
     file, given, threads = recipe_path(name), plan["settings"], plan["threads"]
     recipe = read_recipe(file, [*given, f"data={json.dumps(str(data))}", "subfolders=true"])
     selected, turns = read_selected(recipe), plan["warm_up"] + plan["steps"]
@@ -343,7 +343,7 @@ def _row(one: TimedTrainer, stock: TimedTrainer, warm_up: int, peak: float, part
         for number, (mine, theirs) in enumerate(both, 1):
             if mine.tokens != theirs.tokens:
                 tokens = f"tokens {stock.name} {theirs.tokens:,}, {one.name} {mine.tokens:,}"
-                raise ValueError(f"in step {number} the trainers did not see the same batch: {tokens}.")
+                raise UserError(f"in step {number} the trainers did not see the same batch: {tokens}.")
         apart = max(abs(mine.loss - theirs.loss) for mine, theirs in both)
         apart /= statistics.mean(step.loss for step in stock.steps)
         times = [getattr(theirs, clock) / getattr(mine, clock) for mine, theirs in both[warm_up:]]

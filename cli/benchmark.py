@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codequarry.common.environment import written_command
+from codequarry.common.errors import UserError
 from codequarry.common.files import cache_folder
 from codequarry.modules.tasks import TASKS
 
@@ -112,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score, print and write, as the options say; ValueError for what they get wrong."""
+    """Score, print and write, as the options say; UserError for what they get wrong."""
     if arguments.report:
         from codequarry.benchmarks.report import write_report
 
@@ -121,7 +122,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     missing = [name for name in ("mteb", "bm25s") if find_spec(name) is None]
     if missing:
-        raise ValueError(f"Benchmarks need {' and '.join(missing)}: pip install 'codequarry[benchmark]'.")
+        raise UserError(f"Benchmarks need {' and '.join(missing)}: pip install 'codequarry[benchmark]'.")
     if arguments.repo is not None:
         run_repository(arguments)
     elif arguments.agentic:
@@ -252,7 +253,7 @@ def _loaded(models: Sequence[str], what: str) -> "list[BenchmarkModel]":
     from codequarry.benchmarks.evaluate import benchmark_models
 
     if not models:
-        raise ValueError(f"no model was named: codequarry benchmark MODEL… {what}, e.g. all-MiniLM-L6-v2.")
+        raise UserError(f"no model was named: codequarry benchmark MODEL… {what}, e.g. all-MiniLM-L6-v2.")
     return benchmark_models(models)
 
 
@@ -262,7 +263,7 @@ def _out_folder(arguments: argparse.Namespace) -> Path:
         return _CHECKOUT if _CHECKOUT.is_dir() else Path("results")
     out: Path = arguments.out
     if out.suffix == ".json" or out.is_file():
-        raise ValueError(f"--out {out} is a folder's place: {out.with_suffix('')} would get <model>.json.")
+        raise UserError(f"--out {out} is a folder's place: {out.with_suffix('')} would get <model>.json.")
     return out
 
 
@@ -281,7 +282,7 @@ def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]
     if arguments.suite == "mteb-code":
         return suite(only), "MTEB(Code, v1)" if not only else "tasks of mteb"
     if arguments.data is None:
-        raise ValueError(
+        raise UserError(
             "nothing to score on: pass --data DIR with the sets of `codequarry data build eval --out DIR`, "
             "--pairs PATH with pairs that `codequarry mine` held out, --repo PATH, --agentic, or --suite "
             "mteb-code."

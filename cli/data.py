@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from codequarry.common.errors import UserError
+
 
 def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `codequarry data negatives`."""
@@ -51,7 +53,7 @@ def run_negatives(arguments: argparse.Namespace) -> None:
     read = read_pairs(arguments.pairs, skip_bad=arguments.skip_bad)
     start, end = arguments.range
     if arguments.per_pair < 1 or not 0 <= start < end or not 0 <= arguments.margin < 1:
-        raise ValueError(
+        raise UserError(
             f"--per-pair {arguments.per_pair} --range {start} {end} --margin {arguments.margin}: at least "
             "one per pair, a range that begins at 0 or above, and a margin from 0 to below 1."
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 from codequarry.benchmarks.evaluate import score
 from codequarry.benchmarks.models import benchmark_model
 from codequarry.benchmarks.results import BM25, table, write_results
+from codequarry.common.errors import UserError, exit_on_user_error
 from codequarry.data.eval_set import pair_sets
 from codequarry.data.mining.mine import mine
 from codequarry.data.mining.output import summary_table, write_mined
@@ -89,7 +90,7 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
         print(f"\n{task} ({TASKS[task].searches_with}): {query.splitlines()[0]}")
         try:
             print(render(search(query, code, released, task=task, top=3).hits))
-        except ValueError as error:  # a folder without comments, say, has nothing for code2nl
+        except UserError as error:  # a folder without comments, say, has nothing for code2nl
             print(f"  {error}")
 
     say("Done. Next, on your own code:")
@@ -127,7 +128,7 @@ def _load_with_stock(release: Path) -> None:
 def _default_code() -> Path:
     spec = find_spec("sentence_transformers")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError("sentence_transformers is not installed: pip install codequarry")
+        raise UserError("sentence_transformers is not installed: pip install codequarry")
     return Path(spec.submodule_search_locations[0])
 
 
@@ -142,12 +143,10 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path(".demo"), help="where everything is written")
     arguments = parser.parse_args()
     disable_progress_bar()
-    try:
+    with exit_on_user_error():
         demo(
             arguments.code or _default_code(),
             arguments.work,
             arguments.query or (_FIRST_QUERY if arguments.code is None else "where errors are handled"),
             _QUERIES if arguments.code is None else None,
         )
-    except ValueError as error:
-        sys.exit(f"error: {error}")

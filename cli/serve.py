@@ -8,7 +8,7 @@
 import argparse
 from pathlib import Path
 
-from codequarry.common.errors import run_program
+from codequarry.common.errors import UserError, run_program
 from codequarry.integrations.serve.requests import Limits
 
 EXAMPLE = "codequarry serve mini"
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("pydantic", "starlette", "uvicorn"):
             raise
-        raise ValueError(f"{error.name} is not installed: pip install 'codequarry[serve]'.") from error
+        raise UserError(f"{error.name} is not installed: pip install 'codequarry[serve]'.") from error
     bound = bind(arguments.host, arguments.port)  # before seconds are spent on loading a model
     from transformers.utils.logging import disable_progress_bar
 

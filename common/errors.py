@@ -11,6 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+
+class UserError(ValueError):
+    """What a user can mend; the message says what was given, what was expected, and what to do.
+
+    The command line prints the message alone. Every other exception is a fault of codequarry's and is printed
+    with its traceback.
+    """
+
+
+class MissingPackageError(UserError, ImportError):
+    """An optional package that is not installed; the message holds the command that installs it."""
+
+
 _PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 _INTERRUPTED = 130  # what shells give for Ctrl-C
@@ -18,14 +31,14 @@ _INTERRUPTED = 130  # what shells give for Ctrl-C
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Exit with 1 and the message of a ValueError or of a path that cannot be written; 130 after Ctrl-C.
+    """Exit with 1 and the message of a `UserError` or of a path that cannot be written; 130 after Ctrl-C.
 
-    An interruption may carry a message (`Stopped`). Any other exception is a bug here and keeps its
-    traceback.
+    An interruption may carry a message (`Stopped`). Any other exception is a fault of this program: it keeps
+    its traceback, with a line on what to do with it, and exits with 1.
     """
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
     except BrokenPipeError:  # `codequarry search … | head` closed our output
         sys.stderr.close()
@@ -41,6 +54,13 @@ def exit_on_user_error() -> Iterator[None]:
         if str(stop):
             print(stop, file=sys.stderr)
         sys.exit(_INTERRUPTED)
+    except Exception:
+        print(
+            "This is a fault of codequarry, not of what it was given. Please report it with the command and "
+            "the lines below.",
+            file=sys.stderr,
+        )
+        raise
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -104,7 +124,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def full_disk_as_user_error(
     folder: Path, what: str, advice: str, needed: int | None = None
 ) -> Iterator[None]:
-    """Turn a full disk into a ValueError that says what could not be written and how much room there is.
+    """Turn a full disk into a UserError that says what could not be written and how much room there is.
 
     Arguments:
         folder: where it is written.
@@ -125,7 +145,7 @@ def full_disk_as_user_error(
                 f"free {_size(needed - free)}" if needed > free else "look at quotas and limits (ulimit -f)"
             )
             room = f"it takes about {_size(needed)}, and {room}: {lack}"
-        raise ValueError(f"{what} was not written to {folder} ({reason}; {room}). {advice}") from error
+        raise UserError(f"{what} was not written to {folder} ({reason}; {room}). {advice}") from error
 
 
 def _size(count: int) -> str:

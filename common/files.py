@@ -11,6 +11,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codequarry.common.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -63,11 +65,11 @@ def read_rows(
 
     Arguments: `row`, a dataclass; `item`, what each value in a list becomes.
 
-    Raises ValueError for another table, and for a row with an unknown key or without one that it needs.
+    Raises UserError for another table, and for a row with an unknown key or without one that it needs.
     """
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
     if list(tables) != [file.stem]:
-        raise ValueError(f"{file.name} has the tables {', '.join(tables)}: expected {file.stem} alone.")
+        raise UserError(f"{file.name} has the tables {', '.join(tables)}: expected {file.stem} alone.")
     found = []
     for number, cells in enumerate(tables[file.stem], 1):
         try:
@@ -78,7 +80,7 @@ def read_rows(
             found.append(row(**values))
         except TypeError as error:
             known = ", ".join(field.name for field in fields(row))
-            raise ValueError(f"{file.name}, row {number}: {error}. The keys are {known}.") from error
+            raise UserError(f"{file.name}, row {number}: {error}. The keys are {known}.") from error
     return tuple(found)
 
 
@@ -140,15 +142,15 @@ def in_one_step(out: Path, *, replace: bool, mark: str) -> Iterator[Path]:
 
 
 def refuse_existing(out: Path, *, replace: bool, mark: str) -> None:
-    """Raise ValueError when `out` exists, unless `replace`, or has no file `mark`, as a release has."""
+    """Raise UserError when `out` exists, unless `replace`, or has no file `mark`, as a release has."""
     if not out.exists():
         return
     if not replace:
-        raise ValueError(
+        raise UserError(
             f"{out} exists. Choose another folder, or pass --replace to put this release in its place."
         )
     if not (out / mark).is_file():
-        raise ValueError(
+        raise UserError(
             f"{out} is not a release (it has no {mark}), so it is not replaced. Choose another folder."
         )
 

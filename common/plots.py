@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path
 
 if TYPE_CHECKING:
@@ -43,12 +44,12 @@ _SETTINGS: Any = {
 def styled() -> AbstractContextManager[None]:
     """Our settings of matplotlib, and none of the user's, for the time of a `with` block.
 
-    Raises ValueError where matplotlib is not installed.
+    Raises UserError where matplotlib is not installed.
     """
     try:
         from matplotlib import rc_context, rcParamsDefault
     except ImportError as error:
-        raise ValueError("Pictures need one more package: pip install 'codequarry[benchmark]'.") from error
+        raise UserError("Pictures need one more package: pip install 'codequarry[benchmark]'.") from error
     return rc_context({**rcParamsDefault, **_SETTINGS})
 
 

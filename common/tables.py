@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
+from codequarry.common.errors import UserError
+
 
 def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], words: Collection[str] = ()) -> str:
     """A table with its first column, and those whose heads are `words`, on the left; numbers on the right.
 
-    Raises ValueError for a line with more or fewer cells than there are heads.
+    Raises UserError for a line with more or fewer cells than there are heads.
 
     >>> print(markdown_table(["model", "seconds"], [["nano", "1.5"]]))
     | model | seconds |
@@ -15,7 +17,7 @@ def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]], words: C
     """
     for cells in lines:
         if len(cells) != len(head):
-            raise ValueError(f"{len(cells)} cells under {len(head)} heads: {list(cells)} under {list(head)}.")
+            raise UserError(f"{len(cells)} cells under {len(head)} heads: {list(cells)} under {list(head)}.")
     rule = ["---" if number == 0 or name in words else "--:" for number, name in enumerate(head)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
 

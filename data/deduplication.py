@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.data.pair import Pair
 
 _T = TypeVar("_T")
@@ -43,7 +44,7 @@ def first_alike(texts: Sequence[str], *, threshold: float = 0.8, progress: bool 
     Every answer is verified: there are no false ones. Of the pairs exactly at the threshold, under one in a
     hundred are missed, and fewer the more they are alike.
 
-    Raises ValueError for a threshold outside its range.
+    Raises UserError for a threshold outside its range.
 
     >>> first_alike(["def add(a, b): return a + b", "DEF add(a, b):\\n    return a + b", "print(1)"])
     [None, 0, None]
@@ -105,7 +106,7 @@ class _Index:
 
     def __init__(self, threshold: float) -> None:
         if not 0 < threshold <= 1:
-            raise ValueError(f"threshold is {threshold}: pass a share above 0 and up to 1, such as 0.8.")
+            raise UserError(f"threshold is {threshold}: pass a share above 0 and up to 1, such as 0.8.")
         self.threshold = threshold
         self.texts: list[str] = []
         self.signatures: list[NDArray[np.uint32]] = []

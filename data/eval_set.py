@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path
 from codequarry.data.pair import Pair
 from codequarry.modules.tasks import TASKS, get_task
@@ -33,7 +34,7 @@ class EvalSet:
     languages: by query id the programming language, {} where the set does not say.
     candidates: by query id the documents that compete for it, {} where all do; kept in memory only.
 
-    Raises ValueError for an unknown task, an empty side, a blank query, a query without a document, and a
+    Raises UserError for an unknown task, an empty side, a blank query, a query without a document, and a
     judgment about an id that is not there.
     """
 
@@ -49,22 +50,22 @@ class EvalSet:
         get_task(self.task)
         for side, texts in (("query", self.queries), ("document", self.documents)):
             if not texts:
-                raise ValueError(f"The set {self.name} has no {side}: there is nothing to score.")
+                raise UserError(f"The set {self.name} has no {side}: there is nothing to score.")
         blank = [query for query, text in self.queries.items() if not text.strip()]
         if blank:
-            raise ValueError(f"{_first(blank, 'query')} of {self.name}: the text is blank.")
+            raise UserError(f"{_first(blank, 'query')} of {self.name}: the text is blank.")
         unanswered = [query for query in self.queries if not self.relevant.get(query)]
         if unanswered:
-            raise ValueError(
+            raise UserError(
                 f"{_first(unanswered, 'query')} of {self.name}: no document answers it. Add a line to "
                 f"{QRELS} for each, or leave them out of {QUERIES}."
             )
         unknown = sorted(set(self.relevant) - set(self.queries))
         if unknown:
-            raise ValueError(f"{_first(unknown, 'query')} in {QRELS} of {self.name}: not in {QUERIES}.")
+            raise UserError(f"{_first(unknown, 'query')} in {QRELS} of {self.name}: not in {QUERIES}.")
         absent = sorted({d for found in self.relevant.values() for d in found} - set(self.documents))
         if absent:
-            raise ValueError(f"{_first(absent, 'document')} in {QRELS} of {self.name}: not in {CORPUS}.")
+            raise UserError(f"{_first(absent, 'document')} in {QRELS} of {self.name}: not in {CORPUS}.")
 
 
 def set_of_pairs(
@@ -105,20 +106,20 @@ def set_of_pairs(
 def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
     """One set per task, in the order of the tasks, by `set_of_pairs`.
 
-    Raises ValueError where there is no pair.
+    Raises UserError where there is no pair.
     """
     by_task: dict[str, list[tuple[str, str, str]]] = {}
     for pair in pairs:
         by_task.setdefault(pair.task, []).append((pair.query, pair.document, pair.language))
     if not by_task:
-        raise ValueError("there is no pair to score: pass a file or folder of pairs that is not empty.")
+        raise UserError("there is no pair to score: pass a file or folder of pairs that is not empty.")
     return [set_of_pairs(task, task, by_task[task]) for task in TASKS if task in by_task]
 
 
 def eval_set_folders(path: Path) -> list[Path]:
     """The sets at a path: the folder itself where it is one, else those directly in it, by name.
 
-    Raises ValueError where there is none.
+    Raises UserError where there is none.
     """
     if (path / CORPUS).is_file():
         return [path]
@@ -126,7 +127,7 @@ def eval_set_folders(path: Path) -> list[Path]:
     inside = (file.parent for file in path.glob(f"*/{CORPUS}")) if path.is_dir() else ()
     found = sorted(folder for folder in inside if not folder.name.startswith("."))
     if not found:
-        raise ValueError(
+        raise UserError(
             f"{path} holds no evaluation set: expected a folder with {CORPUS}, {QUERIES} and {QRELS}, or a "
             "folder of such folders. `codequarry data build eval --out DIR` makes some."
         )
@@ -138,14 +139,14 @@ def read_eval_set(folder: Path, task: str | None = None) -> EvalSet:
 
     task: which of the five it is, for a folder whose `set.json` does not say.
 
-    Raises ValueError, with file and line, for what is missing, malformed, given twice or unanswered.
+    Raises UserError, with file and line, for what is missing, malformed, given twice or unanswered.
     """
     about: dict[str, Any] = {}
     if (folder / ABOUT).is_file():
         about = _object(folder / ABOUT, 1, (folder / ABOUT).read_bytes())
     task = about.get("task", task)
     if task is None:
-        raise ValueError(
+        raise UserError(
             f'{folder} does not say which task it is: write {{"task": "nl2code"}}, or another of the five, '
             f"to {folder / ABOUT}."
         )
@@ -160,12 +161,10 @@ def write_eval_set(folder: Path, found: EvalSet, about: Mapping[str, Any]) -> No
 
     about: what `set.json` says besides the task: where the set comes from, its licence.
 
-    Raises ValueError for a set with candidates, which the layout has no place for.
+    Raises UserError for a set with candidates, which the layout has no place for.
     """
     if found.candidates:
-        raise ValueError(
-            f"The set {found.name} names candidates for its queries: BEIR has no place for them."
-        )
+        raise UserError(f"The set {found.name} names candidates for its queries: BEIR has no place for them.")
     queries = [
         {"_id": name, "text": text} | ({"language": found.languages[name]} if name in found.languages else {})
         for name, text in found.queries.items()
@@ -198,9 +197,9 @@ def _texts(file: Path, languages: dict[str, str] | None = None) -> dict[str, str
         row = _object(file, number, line)
         name, text, title = row.get("_id"), row.get("text"), row.get("title") or ""
         if not isinstance(name, str) or not isinstance(text, str) or not isinstance(title, str):
-            raise ValueError(f"{file}:{number}: expected an object with the strings _id and text.")
+            raise UserError(f"{file}:{number}: expected an object with the strings _id and text.")
         if name in found:
-            raise ValueError(
+            raise UserError(
                 f"{file}:{number}: the id {name!r} was given in line {lines[name]} already: ids are unique."
             )
         found[name] = f"{title}\n{text}" if title else text
@@ -217,7 +216,7 @@ def _judgments(file: Path) -> dict[str, dict[str, int]]:
         if number == 1 and cells[0] == "query-id":
             continue
         if len(cells) != 3 or not cells[2].lstrip("-").isdigit():
-            raise ValueError(
+            raise UserError(
                 f"{file}:{number}: expected query id, document id and a whole number, with tabs between "
                 f"them; found {len(cells)} cell(s)."
             )
@@ -228,7 +227,7 @@ def _judgments(file: Path) -> dict[str, dict[str, int]]:
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
     if not file.is_file():
-        raise ValueError(f"{file} is not there: an evaluation set has {CORPUS}, {QUERIES} and {QRELS}.")
+        raise UserError(f"{file} is not there: an evaluation set has {CORPUS}, {QUERIES} and {QRELS}.")
     with file.open("rb") as opened:
         for number, line in enumerate(opened, 1):
             if not line.isspace():
@@ -239,9 +238,9 @@ def _object(file: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:  # UnicodeDecodeError too
-        raise ValueError(f"{file}:{number}: not JSON in UTF-8 ({error}).") from error
+        raise UserError(f"{file}:{number}: not JSON in UTF-8 ({error}).") from error
     if not isinstance(row, dict):
-        raise ValueError(f"{file}:{number}: expected an object, found {type(row).__name__}.")
+        raise UserError(f"{file}:{number}: expected an object, found {type(row).__name__}.")
     return row
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 
 from pathspec import GitIgnoreSpec
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path, cache_folder
 
 _HOST = "https://github.com/"
@@ -38,16 +39,16 @@ class GitRepository:
     def resolve(self, revision: str = "HEAD") -> str:
         """The commit that a branch, tag or part of a hash means, as 40 hex digits.
 
-        Raises ValueError where there is no such commit, and for a repository without any.
+        Raises UserError where there is no such commit, and for a repository without any.
         """
         try:
             return self.git(
                 "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
             ).strip()
-        except ValueError:
+        except UserError:
             if revision == "HEAD":
-                raise ValueError(f"The repository {self.name} has no commit yet: commit something.") from None
-            raise ValueError(f"The repository {self.name} has no commit {revision!r}.") from None
+                raise UserError(f"The repository {self.name} has no commit yet: commit something.") from None
+            raise UserError(f"The repository {self.name} has no commit {revision!r}.") from None
 
     def list_files(self, commit: str, patterns: Sequence[str] = ()) -> list[str]:
         """The paths of the regular files of a commit, sorted; with patterns, those that match one.
@@ -63,7 +64,7 @@ class GitRepository:
     def read_files(self, commit: str, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Path and bytes of each file, in the order asked for; symbolic links come as the path they hold.
 
-        Raises ValueError for a path that the commit does not have.
+        Raises UserError for a path that the commit does not have.
         """
         process = _start(self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stderr=None)
         asked, answered = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
@@ -75,7 +76,7 @@ class GitRepository:
                 asked.flush()
                 head = answered.readline().split()
                 if not head or head[-1] == b"missing":
-                    raise ValueError(f"The repository {self.name} has no file {path} at {commit[:12]}.")
+                    raise UserError(f"The repository {self.name} has no file {path} at {commit[:12]}.")
                 content = answered.read(int(head[-1]))
                 answered.read(1)
                 yield path, content
@@ -87,7 +88,7 @@ class GitRepository:
     def git(self, *arguments: str) -> str:
         """What a git command prints, as text; bytes that are not UTF-8 are replaced.
 
-        Raises ValueError with git's own words when it fails.
+        Raises UserError with git's own words when it fails.
         """
         return _git(self._command(*arguments), self.name)
 
@@ -134,19 +135,19 @@ def open_repository(
 
     A remote is kept in the user's cache (`CODEQUARRY_CACHE`), so the second time needs no network.
 
-    Raises ValueError where there is no repository, no git program, or the remote does not answer.
+    Raises UserError where there is no repository, no git program, or the remote does not answer.
     """
     if where.startswith("-"):
-        raise ValueError(f"{where!r} is no repository: pass a folder, owner/name or a URL.")
+        raise UserError(f"{where!r} is no repository: pass a folder, owner/name or a URL.")
     if commit is not None and not _COMMIT.fullmatch(commit):
-        raise ValueError(f"{commit!r} is no commit: pass all its 40 hex digits.")
+        raise UserError(f"{commit!r} is no commit: pass all its 40 hex digits.")
     if Path(where).is_dir():
         folder = Path(where).resolve()
         if (git_dir := _find_git_dir(folder)) is None:
-            raise ValueError(f"{folder} is no git repository: pass a checkout or a bare clone.")
+            raise UserError(f"{folder} is no git repository: pass a checkout or a bare clone.")
         return GitRepository(folder.name, git_dir)
     if not _NAME.fullmatch(where) and "://" not in where and "@" not in where:
-        raise ValueError(f"{where} is not there: pass a folder, owner/name on GitHub, or a URL.")
+        raise UserError(f"{where} is not there: pass a folder, owner/name on GitHub, or a URL.")
     label = where.removeprefix(_HOST).removesuffix(".git").strip("/").replace("/", "+")
     if mirrors is not None and (git_dir := _mirrored(mirrors, label)) is not None:
         return GitRepository(where, git_dir)
@@ -210,7 +211,7 @@ def _git(command: Sequence[str], name: str) -> str:
     process = _start(command)
     printed, complaints = process.communicate()
     if process.returncode:
-        raise ValueError(f"git could not read {name}: {_last_words(complaints)}")
+        raise UserError(f"git could not read {name}: {_last_words(complaints)}")
     return printed.decode("utf-8", "replace")
 
 
@@ -219,13 +220,13 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     """The one place where git is started: no question at the terminal, messages in English.
 
-    Raises ValueError where git is not installed.
+    Raises UserError where git is not installed.
     """
     environment = os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment)
     except FileNotFoundError as error:
-        raise ValueError("The program git is not installed: install it from git-scm.com.") from error
+        raise UserError("The program git is not installed: install it from git-scm.com.") from error
 
 
 def _last_words(complaints: bytes) -> str:

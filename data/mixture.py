@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.data.catalog.schema import Licence
 from codequarry.data.pair import Pair
 from codequarry.modules.tasks import SIDES, prompt_name
@@ -125,7 +125,7 @@ def batch_shares(
         weights: factors by source or by `source:task`, `*` for any letters: `"*/*"` are all mined
             repositories, `"*:qa"` is a task. All that fit a part are multiplied; 0 leaves it out.
 
-    Raises ValueError for a weight of something that is not there, unless it has a `*`, and when nothing is
+    Raises UserError for a weight of something that is not there, unless it has a `*`, and when nothing is
     left.
     """
     weights = dict(weights or {})
@@ -137,14 +137,14 @@ def batch_shares(
         if not parts and "*" not in name:
             known = sorted({*sizes, *map(source_of, sizes)})
             hint = did_you_mean(name, known) or f" The sources are {', '.join(sorted(sizes))}."
-            raise ValueError(f"source_weights names {name!r}, which no pair comes from.{hint}")
+            raise UserError(f"source_weights names {name!r}, which no pair comes from.{hint}")
     raw = {
         part: size**exponent * math.prod(weights[name] for name, parts in fitting.items() if part in parts)
         for part, size in sizes.items()
     }
     total = sum(raw.values())
     if not total > 0:
-        raise ValueError("source_weights leaves every source out: give one of them a number above 0.")
+        raise UserError("source_weights leaves every source out: give one of them a number above 0.")
     return {part: share / total for part, share in raw.items() if share > 0}
 
 

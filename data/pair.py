@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.modules.tasks import TASKS, get_task
 
 
@@ -18,7 +18,7 @@ class Pair:
     language: programming language in lower case, or a word for prose.
     negatives: documents that look right for this query and are wrong; () for none.
 
-    Raises ValueError for an unknown task and for a text that is blank, no string, or not valid Unicode.
+    Raises UserError for an unknown task and for a text that is blank, no string, or not valid Unicode.
 
     >>> Pair("nl2code", "add two numbers", "def add(a, b): return a + b", "example", "python").task
     'nl2code'
@@ -37,7 +37,7 @@ class Pair:
         if self.task not in TASKS:
             get_task(self.task)  # raises the sentence that names the five
         if not isinstance(self.negatives, tuple):
-            raise ValueError(
+            raise UserError(
                 f"'negatives' is {_shown(self.negatives)}: pass a tuple of strings, () where there are none."
             )
         for number, negative in enumerate(self.negatives, 1):
@@ -47,25 +47,23 @@ class Pair:
     def from_record(cls, record: Mapping[str, Any]) -> "Pair":
         """The pair in a record, as a line of a pair file holds it.
 
-        Raises ValueError for a missing field, for an unknown one with the nearest right name, and for
+        Raises UserError for a missing field, for an unknown one with the nearest right name, and for
         whatever a pair itself refuses.
         """
         if not isinstance(record, Mapping):
-            raise ValueError(
-                f"The record is {_shown(record)}: expected an object with {', '.join(REQUIRED)}."
-            )
+            raise UserError(f"The record is {_shown(record)}: expected an object with {', '.join(REQUIRED)}.")
         for name in record:
             if name not in _FIELDS:
                 hint = did_you_mean(name, _FIELDS)
-                raise ValueError(
+                raise UserError(
                     f"{name!r} is not a field of a pair.{hint} The fields are {', '.join(_FIELDS)}."
                 )
         missing = [name for name in REQUIRED if name not in record]
         if missing:
-            raise ValueError(f"The record lacks {', '.join(missing)}: a pair has {', '.join(REQUIRED)}.")
+            raise UserError(f"The record lacks {', '.join(missing)}: a pair has {', '.join(REQUIRED)}.")
         negatives = record.get("negatives", ())
         if not isinstance(negatives, list | tuple):
-            raise ValueError(f"'negatives' is {_shown(negatives)}: expected a list of strings.")
+            raise UserError(f"'negatives' is {_shown(negatives)}: expected a list of strings.")
         return cls(**{**record, "negatives": tuple(negatives)})
 
     def to_record(self) -> dict[str, Any]:
@@ -80,14 +78,14 @@ REQUIRED = _FIELDS[:-1]
 
 def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str):
-        raise ValueError(f"{name!r} is {_shown(text)}: expected a string.")
+        raise UserError(f"{name!r} is {_shown(text)}: expected a string.")
     if not text or text.isspace():
-        raise ValueError(f"{name!r} is blank: a pair needs text there.")
+        raise UserError(f"{name!r} is blank: a pair needs text there.")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError as broken:
-            raise ValueError(
+            raise UserError(
                 f"{name!r} holds half a surrogate pair at character {broken.start}, which no tokenizer "
                 f"takes: write the text in UTF-8."
             ) from broken

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 
 from tqdm import tqdm
 
+from codequarry.common.errors import MissingPackageError, UserError
 from codequarry.common.files import atomic_path
 from codequarry.data.pair import REQUIRED, Pair
 
@@ -22,7 +23,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _BAR_EVERY = 2_000  # records between two looks at the progress bar
 
 
-class PairError(ValueError):
+class PairError(UserError):
     """A file of pairs holds something that is not a pair; the message names file and line."""
 
 
@@ -56,7 +57,7 @@ def read_pairs(path: Path | str, *, skip_bad: bool = False, progress: bool = Tru
         for file in files:
             for position, found in _records(file, bar):
                 try:
-                    if isinstance(found, ValueError):
+                    if isinstance(found, UserError):
                         raise found
                     pairs.append(Pair.from_record(found))
                 except ValueError as reason:
@@ -94,9 +95,9 @@ def pair_files(path: Path) -> tuple[Path, ...]:
 
 
 def check_suffix(path: Path) -> None:
-    """Raise ValueError for a file to write whose name has none of the `SUFFIXES`."""
+    """Raise UserError for a file to write whose name has none of the `SUFFIXES`."""
     if not path.name.endswith(SUFFIXES):
-        raise ValueError(f"{path.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}.")
+        raise UserError(f"{path.name} has none of the endings of a pair file: {', '.join(SUFFIXES)}.")
 
 
 def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
@@ -104,7 +105,7 @@ def write_pairs(path: Path | str, pairs: Iterable[Pair]) -> None:
 
     The same pairs give the same bytes. The file appears whole under its name or not at all.
 
-    Raises ValueError for another ending.
+    Raises UserError for another ending.
     """
     path = Path(path)
     check_suffix(path)
@@ -156,7 +157,7 @@ def _records(file: Path, bar: "tqdm[Any]") -> "Iterator[tuple[int, Any]]":
                 if not line.isspace():
                     yield number, _parsed(line, first=number == 1)
         except (OSError, EOFError, zlib.error) as damage:
-            yield number + 1, ValueError(f"The file is damaged or cut off here ({damage}).")
+            yield number + 1, UserError(f"The file is damaged or cut off here ({damage}).")
         bar.update(raw.tell() - seen)
 
 
@@ -164,11 +165,11 @@ def _parsed(line: bytes, first: bool) -> Any:
     try:
         return json.loads(line.decode("utf-8-sig" if first else "utf-8"))
     except UnicodeDecodeError as error:
-        return ValueError(f"The line is not UTF-8 (byte {error.start + 1}).")
+        return UserError(f"The line is not UTF-8 (byte {error.start + 1}).")
     except json.JSONDecodeError as error:
-        return ValueError(f"The line is not JSON ({error.msg}, column {error.colno}).")
+        return UserError(f"The line is not JSON ({error.msg}, column {error.colno}).")
     except (ValueError, RecursionError) as error:
-        return ValueError(f"The line is not JSON that can be read ({error}).")
+        return UserError(f"The line is not JSON that can be read ({error}).")
 
 
 def _write_lines(file: IO[bytes], pairs: Iterable[Pair]) -> None:
@@ -177,7 +178,7 @@ def _write_lines(file: IO[bytes], pairs: Iterable[Pair]) -> None:
 
 
 def parquet_records(file: Path) -> Iterator[tuple[int, Any]]:
-    """Number and content of each row, from 1; the content is a ValueError where the file is broken."""
+    """Number and content of each row, from 1; the content is a UserError where the file is broken."""
     pyarrow = _pyarrow()
     number = 0
     try:
@@ -188,7 +189,7 @@ def parquet_records(file: Path) -> Iterator[tuple[int, Any]]:
                     # An empty cell is Parquet's way to leave a field out.
                     yield number, {name: value for name, value in row.items() if value is not None}
     except (pyarrow.ArrowException, OSError, ValueError) as damage:
-        yield number + 1, ValueError(f"The file is damaged or no Parquet ({damage}).")
+        yield number + 1, UserError(f"The file is damaged or no Parquet ({damage}).")
 
 
 def write_parquet(path: Path, pairs: Iterable[Pair]) -> None:
@@ -206,7 +207,7 @@ def _pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as missing:
-        raise ImportError(
+        raise MissingPackageError(
             "Parquet files need pyarrow, which is not installed: run `pip install 'codequarry[train]'`."
         ) from missing
     return pyarrow

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast, has_fast_bf16
+from codequarry.common.errors import UserError
 from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK, PromptFamily, Side, get_task
 
@@ -126,7 +127,7 @@ class Encoder:
         model = self.model
         dims = model.truncate_dim or model.get_embedding_dimension()
         if not dims:
-            raise ValueError("this model does not give the dimensions of its vectors: search cannot use it.")
+            raise UserError("this model does not give the dimensions of its vectors: search cannot use it.")
         # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
         precision = "bf16" if has_fast_bf16(model.device.type) else "as loaded"
         return Space(model.fingerprint, model.prompt_family.prefix(task, "document"), dims, precision)
@@ -134,7 +135,7 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], space: Space) -> Vectors:
         """Unit vectors `(texts, dims)` of documents, normalised in float32 whatever the model computes in.
 
-        Raises ValueError for vectors of another shape, and for one that is zero or not finite.
+        Raises UserError for vectors of another shape, and for one that is zero or not finite.
         """
         return _checked_unit(self.encode(texts, space.prefix, side="document", bf16=True), space.dims)
 
@@ -162,13 +163,13 @@ def truncate(vectors: Vectors, dims: int) -> Vectors:
 
 def _checked_unit(vectors: Vectors, dims: int) -> Vectors:
     if vectors.ndim != 2 or vectors.shape[1] != dims:
-        raise ValueError(
+        raise UserError(
             f"the model gave vectors of shape {vectors.shape} where {dims} dimensions were expected: "
             "check its truncate_dim and get_embedding_dimension()."
         )
     lengths = np.linalg.norm(vectors, axis=1)
     if not np.all(np.isfinite(lengths) & (lengths > 0)):
-        raise ValueError("the model gave a vector that is zero or not finite: its weights are damaged.")
+        raise UserError("the model gave a vector that is zero or not finite: its weights are damaged.")
     return unit_vectors(vectors)
 
 
@@ -187,7 +188,7 @@ class TaskEmbedder:
 
     A pickled copy of a named model holds the name and loads it again; of a loaded one, the weights.
 
-    Raises ValueError for a model that cannot be loaded, another kind of model, a dimension it was not
+    Raises UserError for a model that cannot be loaded, another kind of model, a dimension it was not
     trained for, an unknown task, and a device for a model that is already on one.
 
     >>> sides = TaskEmbedder("mini", task="qa", dims=128)
@@ -215,7 +216,7 @@ class TaskEmbedder:
             self.model.check_dims(self.dims)
 
     def query(self, text: str) -> list[float]:
-        """The unit vector of a query. Raises ValueError for a text that no model can read."""
+        """The unit vector of a query. Raises UserError for a text that no model can read."""
         _refuse_unreadable([text])
         return self._embed([text], "query", 1)[0]
 
@@ -225,11 +226,11 @@ class TaskEmbedder:
         """The unit vectors of documents, in the order given.
 
         Arguments: `batch_size` texts go through the model together; `progress` shows a bar after two seconds;
-        None shows it on a terminal only. Raises ValueError, before anything is embedded, for an empty
+        None shows it on a terminal only. Raises UserError, before anything is embedded, for an empty
         text, half a surrogate pair, and a batch size below 1.
         """
         if batch_size < 1:
-            raise ValueError(f"a batch of {batch_size} texts cannot be embedded: pass 1 or more, such as 32.")
+            raise UserError(f"a batch of {batch_size} texts cannot be embedded: pass 1 or more, such as 32.")
         _refuse_unreadable(texts)
         vectors: list[list[float]] = []
         hidden = None if progress is None else not progress
@@ -266,11 +267,11 @@ def _checked(model: Any, device: str | None) -> "CodeEmbedder":
     from codequarry.modules.embedder import CodeEmbedder
 
     if not isinstance(model, CodeEmbedder):
-        raise ValueError(
+        raise UserError(
             f"a {type(model).__name__} has no tasks: pass a name, a folder, or what codequarry.load returned."
         )
     if device is not None:
-        raise ValueError(
+        raise UserError(
             f"the model is loaded already, on {model.device}: move it with model.to({device!r}), or pass its "
             "name with the device."
         )
@@ -280,16 +281,16 @@ def _checked(model: Any, device: str | None) -> "CodeEmbedder":
 def _refuse_unreadable(texts: Sequence[str]) -> None:
     for position, text in enumerate(texts, 1):
         if not isinstance(text, str):
-            raise ValueError(f"text {position} of {len(texts)} is {type(text).__name__}, not a string.")
+            raise UserError(f"text {position} of {len(texts)} is {type(text).__name__}, not a string.")
         if not text.strip():
-            raise ValueError(
+            raise UserError(
                 f"text {position} of {len(texts)} is empty, as an __init__.py often is: its vector would be "
                 "that of the prompt alone. Leave it out."
             )
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(
+            raise UserError(
                 f"text {position} of {len(texts)} has half a surrogate pair at character {error.start + 1}, "
                 "which no tokenizer takes. Read its file with errors='replace'."
             ) from error

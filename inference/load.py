@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.modules.adapter_folder import BASE, load_adapter_folder
 from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
@@ -30,7 +30,7 @@ def load(
     Weights are in memory in the type that the model's `config.json` names: for mini, which is stored in
     bfloat16, float32.
 
-    Raises ValueError for a folder without a finished model, a model without a whole prompt family (see
+    Raises UserError for a folder without a finished model, a model without a whole prompt family (see
     `family_of`), and a dimension it was not trained for.
 
     >>> model = load("runs/mini", dims=128)
@@ -48,7 +48,7 @@ def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
         return CodeEmbedder(str(resolve_backbone(MINI)), device=device, local_files_only=True)
     folder = ADAPTERS.get(name, Path(name))
     if name in ADAPTERS and not (folder / BASE).is_file():
-        raise ValueError(
+        raise UserError(
             f"{name} comes with codequarry as an adapter, but {folder} has none. Install codequarry anew, or "
             f"check out its repository whole; or pass another model (a folder called {name} as ./{name})."
         )
@@ -58,7 +58,7 @@ def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
     try:
         return CodeEmbedder(name, revision=revision, device=device)
     except OSError as error:  # what transformers and huggingface_hub raise when files are not to be had
-        raise ValueError(
+        raise UserError(
             f"{name} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Check the name and the network, or pass a local folder."
         ) from error
@@ -70,7 +70,7 @@ def _check_folder(name: str) -> None:
         looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
         if looks_local:
             known = [MINI, *ADAPTERS]
-            raise ValueError(
+            raise UserError(
                 f"{name!r} is not a folder here.{did_you_mean(name, known)} Pass {', '.join(known)}, a model "
                 "folder, or a Hub name 'owner/model'."
             )
@@ -78,7 +78,7 @@ def _check_folder(name: str) -> None:
     missing = [file for file in ("config.json", "modules.json") if not (folder / file).is_file()]
     if missing:
         unfinished = (folder / "checkpoints").is_dir()
-        raise ValueError(
+        raise UserError(
             f"{name} holds no finished model: {' and '.join(missing)} missing. "
             + (
                 "Run its training command again: it resumes."
@@ -90,7 +90,7 @@ def _check_folder(name: str) -> None:
 
 def _check_prompts(name: str, model: CodeEmbedder) -> None:
     if wrong := wrong_prompts(model.prompts):
-        raise ValueError(
+        raise UserError(
             f"{name} does not carry the prompts of codequarry's tasks ({', '.join(wrong[:3])}"
             f"{', …' if len(wrong) > 3 else ''} missing or different), so task= would mean nothing. Load it "
             "with sentence_transformers.SentenceTransformer, or build on it with build_model."

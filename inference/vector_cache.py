@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from codequarry.common.environment import has_fast_bf16, processor
+from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path
 from codequarry.inference.encoder import Encoder, Vectors
 
@@ -146,7 +147,7 @@ class StoredVectors:
         vectors = self._encoder.encode(chosen, prompt, normalize=True, bf16=self.arithmetic == "bf16")
         speed = Speed(len(names), tokens, time.perf_counter() - started)
         if not np.isfinite(vectors).all():
-            raise ValueError(f"{self._label} gave a vector that is not finite.")
+            raise UserError(f"{self._label} gave a vector that is not finite.")
         self._take(prompt, names, vectors, speed)
         if self._folder is not None:
             _write(self._folder / _short(prompt), names, vectors, speed)
@@ -193,7 +194,7 @@ def _read(file: Path) -> tuple[list[str], Vectors, Speed]:
             names = [str(name) for name in found["names"]]
             return names, found["vectors"], Speed(texts, tokens, float(found["seconds"]))
     except Exception as error:  # zip, header and array readers each raise their own
-        raise ValueError(
+        raise UserError(
             f"{file} is damaged ({error}): delete it, and its texts are embedded again."
         ) from error
 

@@ -10,10 +10,12 @@ both sides unless both are; and it replaces every newline by a space, which chan
 
 from typing import TYPE_CHECKING
 
+from codequarry.common.errors import MissingPackageError
+
 try:
     from langchain_core.embeddings import Embeddings
 except ImportError as error:
-    raise ImportError(
+    raise MissingPackageError(
         "codequarry.integrations.langchain needs langchain-core: pip install 'codequarry[langchain]'"
     ) from error
 
@@ -39,7 +41,7 @@ class CodequarryEmbeddings(Embeddings):
         show_progress: a bar while documents are embedded, once two seconds have passed; None on a terminal
             only.
 
-    Raises ValueError for what `TaskEmbedder` refuses: an unknown task, model or dimension, and empty texts.
+    Raises UserError for what `TaskEmbedder` refuses: an unknown task, model or dimension, and empty texts.
 
     >>> embeddings = CodequarryEmbeddings("runs/own", task="code2code", dims=128)
     >>> len(embeddings.embed_query("total = sum(a)"))

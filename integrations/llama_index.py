@@ -11,11 +11,13 @@ asks for one of documents by a name that no model has, unless its user copies bo
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.errors import MissingPackageError, UserError
+
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import Field, PrivateAttr
 except ImportError as error:
-    raise ImportError(
+    raise MissingPackageError(
         "codequarry.integrations.llama_index needs llama-index-core: pip install 'codequarry[llama-index]'"
     ) from error
 
@@ -46,7 +48,7 @@ class CodequarryEmbedding(BaseEmbedding):
     `to_dict` names model, task, dims and device, and `from_dict` loads them again. A model that was passed
     loaded is named there by its fingerprint: a cache tells it from every other, `from_dict` refuses it.
 
-    Raises ValueError for what `TaskEmbedder` refuses (an unknown task, model or dimension, and empty
+    Raises UserError for what `TaskEmbedder` refuses (an unknown task, model or dimension, and empty
     texts), and for LlamaIndex's `embeddings_cache`, whose keys leave the side out.
 
     >>> embedding = CodequarryEmbedding("runs/own", task="code2code", dims=128)
@@ -70,12 +72,12 @@ class CodequarryEmbedding(BaseEmbedding):
         **others: Any,
     ) -> None:
         if isinstance(model_name, str) and model_name.startswith(_LOADED):
-            raise ValueError(
+            raise UserError(
                 f"this embedding was made from {model_name}, whose weights are not kept in a dictionary: "
                 "make it anew with CodequarryEmbedding(model, …), or with the model's name."
             )
         if others.get("embeddings_cache") is not None:
-            raise ValueError(
+            raise UserError(
                 "embeddings_cache files a text under its words alone, so a query that was once a document "
                 "would get the document's vector. Leave it out; an IngestionPipeline's cache is safe."
             )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.common.files import read_rows
 from codequarry.inference.encoder import Encoder
 from codequarry.modules.tasks import PromptFamily, Side, family_of
@@ -45,7 +45,7 @@ class MtebEncoder:
         embed: embeds texts behind a prompt, e.g. out of a cache; None for `model.encode`.
         name, revision: of the folder that results are kept in; name is `owner/model`.
 
-    Raises ValueError for neither `prompt` nor a model with a prompt family, and, while encoding, for a
+    Raises UserError for neither `prompt` nor a model with a prompt family, and, while encoding, for a
     benchmark task that is not in the table.
     """
 
@@ -60,11 +60,11 @@ class MtebEncoder:
     ) -> None:
         if embed is None:
             if model is None:
-                raise ValueError("MtebEncoder was given neither a model nor a way to embed: pass a model.")
+                raise UserError("MtebEncoder was given neither a model nor a way to embed: pass a model.")
             embed = partial(Encoder(model).encode, normalize=True, progress=True)
         if prompt is None:
             if model is None:
-                raise ValueError("MtebEncoder was given neither a model nor its prompts: pass prompt=.")
+                raise UserError("MtebEncoder was given neither a model nor its prompts: pass prompt=.")
             prompt = partial(task_prompt, family_of(model.prompts))
         self._embed = embed
         self._prompt = prompt
@@ -103,7 +103,7 @@ class MtebEncoder:
 
 
 def task_prompt(family: PromptFamily, name: str, side: Side) -> str:
-    """The prefix of a benchmark task's side, by the table; ValueError for a task that is not in it.
+    """The prefix of a benchmark task's side, by the table; UserError for a task that is not in it.
 
     >>> task_prompt(family, "CosQA", "document") == family.prefix("nl2code", "document")
     True
@@ -143,14 +143,14 @@ BENCHMARK_TASKS: Mapping[str, BenchmarkTask] = MappingProxyType(
 def benchmark_task(name: str) -> BenchmarkTask:
     """The row of a benchmark task.
 
-    Raises ValueError for a name that is not in the table, with the nearest that is.
+    Raises UserError for a name that is not in the table, with the nearest that is.
 
     >>> benchmark_task("CosQA").task
     'nl2code'
     """
     if name in BENCHMARK_TASKS:
         return BENCHMARK_TASKS[name]
-    raise ValueError(
+    raise UserError(
         f"{name!r} is not in the table of benchmark tasks.{did_you_mean(name, BENCHMARK_TASKS)} Its row "
         "would say which task's prompts it takes: pass task=… to name one."
     )

@@ -14,6 +14,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.integrations.mteb import BENCHMARK_TASKS
 from codequarry.modules.backbone import EMBEDDED_BASE, MINI, MINI_FOLDER
@@ -62,28 +63,28 @@ def model_meta(
 
     Sizes, dimensions, length, licence and base model are those of the folder; memory is that of the weights
     once loaded; training sets are those of its record, and those of its base where MTEB does not know them.
-    Raises ValueError for a folder that lacks any of it, and where MTEB is not installed.
+    Raises UserError for a folder that lacks any of it, and where MTEB is not installed.
     """
     try:
         from huggingface_hub import ModelCard
         from mteb.models.model_meta import ModelMeta
         from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
     except ImportError as error:
-        raise ValueError("MTEB is not installed: pip install 'codequarry[benchmark]'") from error
+        raise UserError("MTEB is not installed: pip install 'codequarry[benchmark]'") from error
 
     folder = Path(folder)
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if not list(folder.glob("model*.safetensors")):
         missing.append("model.safetensors")
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{folder} does not say all that MTEB asks: {', '.join(missing)} missing. "
             "Pass a folder that `codequarry release build` wrote."
         )
     config, card = read_json(folder / "config.json"), ModelCard.load(folder / "README.md").data.to_dict()
     dtype = config.get("dtype") or config.get("torch_dtype")
     if dtype not in _BYTES:
-        raise ValueError(f"{folder}/config.json has dtype {dtype!r}, not one of {', '.join(_BYTES)}.")
+        raise UserError(f"{folder}/config.json has dtype {dtype!r}, not one of {', '.join(_BYTES)}.")
     length = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     family = family_of(read_json(folder / "config_sentence_transformers.json")["prompts"])
     shapes = list(_weight_shapes(folder))

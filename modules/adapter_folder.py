@@ -14,6 +14,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
@@ -57,7 +58,7 @@ def write_base(folder: Path, base: AdapterBase) -> None:
 
 
 def read_base(folder: Path) -> AdapterBase:
-    """What `write_base` wrote. Raises ValueError, naming the file and the field, for anything else."""
+    """What `write_base` wrote. Raises UserError, naming the file and the field, for anything else."""
     fields = {"prompts": DEFAULT_FAMILY} | _json(folder / BASE)
     kinds: dict[str, Any] = {
         "backbone": str, "revision": (str, type(None)), "sha256": (str, type(None)), "pooling": str,
@@ -65,15 +66,15 @@ def read_base(folder: Path) -> AdapterBase:
     }  # fmt: skip
     for name, kind in kinds.items():
         if name not in fields or not isinstance(fields[name], kind):
-            raise ValueError(f"{folder / BASE}: {name!r} is missing or of another type than training writes.")
+            raise UserError(f"{folder / BASE}: {name!r} is missing or of another type than training writes.")
     if set(fields) != set(kinds):
-        raise ValueError(f"{folder / BASE} has fields of a newer version: update codequarry.")
+        raise UserError(f"{folder / BASE} has fields of a newer version: update codequarry.")
     if fields["pooling"] not in get_args(PoolingName):
-        raise ValueError(f"{folder / BASE}: pooling is {fields['pooling']!r}, not one of codequarry's.")
+        raise UserError(f"{folder / BASE}: pooling is {fields['pooling']!r}, not one of codequarry's.")
     try:
         get_family(fields["prompts"])
-    except ValueError as error:
-        raise ValueError(f"{folder / BASE}: {error}") from error
+    except UserError as error:
+        raise UserError(f"{folder / BASE}: {error}") from error
     return AdapterBase(**fields | {"dims": tuple(fields["dims"])})
 
 
@@ -82,14 +83,14 @@ def load_adapter_folder(folder: Path, *, device: str | None = None) -> CodeEmbed
 
         W ← W + alpha / rank · B A       (arXiv 2106.09685)
 
-    peft is not needed. Raises ValueError when the backbone cannot be had, is not the one that the adapter was
+    peft is not needed. Raises UserError when the backbone cannot be had, is not the one that the adapter was
     trained on, or does not have the adapter's layers.
     """
     base = read_base(folder)
     found = resolve_backbone(base.backbone, revision=base.revision)
     sha256 = source_sha256(found)
     if sha256 != base.sha256:
-        raise ValueError(
+        raise UserError(
             f"the adapter in {folder} was trained on {_named(base.sha256)}, and {base.backbone} is "
             f"{_named(sha256)} here. Its vectors on other weights are wrong: pass the ones it was trained on."
         )
@@ -118,12 +119,12 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
         scaling = float(config["lora_alpha"]) / int(config["r"])
         weights = load_file(folder / ADAPTER_WEIGHTS)
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OSError, SafetensorError) as error:
-        raise ValueError(f"{folder} holds no whole adapter ({type(error).__name__}: {error}).") from error
+        raise UserError(f"{folder} holds no whole adapter ({type(error).__name__}: {error}).") from error
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
         layer = _LAYER.fullmatch(name)
         if layer is None:
-            raise ValueError(
+            raise UserError(
                 f"{folder / ADAPTER_WEIGHTS}: {name} is no weight of a LoRA adapter on linear layers."
             )
         halves.setdefault(layer[1], {})[layer[2]] = tensor
@@ -138,21 +139,21 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
             and half["A"].shape[0] == half["B"].shape[1]
         )
         if not fits:
-            raise ValueError(f"{folder}: the adapter of {name} does not fit its layer in the backbone.")
+            raise UserError(f"{folder}: the adapter of {name} does not fit its layer in the backbone.")
         with torch.no_grad():
             added = half["B"].float() @ half["A"].float() * scaling
             if not torch.isfinite(added).all():
-                raise ValueError(f"{folder}: the adapter of {name} holds numbers that are not finite.")
+                raise UserError(f"{folder}: the adapter of {name} holds numbers that are not finite.")
             weight.add_(added.to(weight.device))
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST:
-            raise ValueError("it is larger than 1 MB")
+            raise UserError("it is larger than 1 MB")
         content = read_json(file)
         if not isinstance(content, dict):
-            raise ValueError("it is not a JSON object")
+            raise UserError("it is not a JSON object")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read: {error}.") from error
+        raise UserError(f"{file} cannot be read: {error}.") from error
     return content

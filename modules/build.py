@@ -11,6 +11,7 @@ from tokenizers import processors
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
@@ -62,7 +63,7 @@ def build_model(
         dtype: of the weights in memory: `float32`, `bfloat16` or `auto` (as stored).
         device: as in `SentenceTransformer`; None picks the fastest there is.
 
-    Raises ValueError when the backbone cannot be found, when its folder has other modules than `pooling` and
+    Raises UserError when the backbone cannot be found, when its folder has other modules than `pooling` and
     `projections` say or modules that cannot be trained here, when `dims` does not start at the size of a
     vector, and when no family is called `prompts`.
 
@@ -98,7 +99,7 @@ def build_model(
     config.pad_token_id = transformer.tokenizer.pad_token_id
     if dims:
         if list(dims) != sorted(set(dims), reverse=True) or dims[0] != size:
-            raise ValueError(
+            raise UserError(
                 f"matryoshka dims {tuple(dims)} must fall from {size}, the size of a vector (of the last "
                 "projection where there is one, else of a hidden state): write "
                 f"{size} first and each dimension once, e.g. [{size}, {size // 2}]."
@@ -126,12 +127,12 @@ def _saved_modules(folder: Path) -> list[tuple[str, str]]:
     saved = [(str(row["type"]), str(row["path"])) for row in rows]
     for name, _ in saved:
         if not name.startswith("sentence_transformers.") and name not in CodeEmbedder._module_classes:
-            raise ValueError(
+            raise UserError(
                 f"{folder}/modules.json names {name}, a class that is not of sentence-transformers. "
                 + _WITHOUT_MODULES
             )
     if not saved or _class(saved[0][0]) != "Transformer":
-        raise ValueError(
+        raise UserError(
             f"{folder}/modules.json begins with {_class(saved[0][0]) if saved else 'no module'}: a model is "
             "built on a Transformer."
         )
@@ -143,7 +144,7 @@ def _kept_modules(folder: Path, saved: Sequence[tuple[str, str]]) -> list[Any]:
     for name, path in saved:
         own_class: Any = CodeEmbedder._module_classes.get(name) or getattr(stock, _class(name), None)
         if own_class is None:
-            raise ValueError(
+            raise UserError(
                 f"{folder}/modules.json names {name}, which is no module of a SentenceTransformer. "
                 + _WITHOUT_MODULES
             )
@@ -160,23 +161,23 @@ def _refuse_contradictions(
     elif isinstance(first, Pooling):
         own = first.pooling_mode if isinstance(first.pooling_mode, str) else "+".join(first.pooling_mode)
         if not first.include_prompt:
-            raise ValueError(
+            raise UserError(
                 f"{folder} pools texts without their prompts (include_prompt is false), and codequarry's "
                 f"models are trained with them. {_WITHOUT_MODULES}"
             )
     else:
-        raise ValueError(
+        raise UserError(
             f"{folder} has {type(first).__name__} after its Transformer, and no pooling. {_WITHOUT_MODULES}"
         )
     if own != pooling:
         advice = f"Say pooling = {own!r}. " if own in get_args(PoolingName) else ""
-        raise ValueError(
+        raise UserError(
             f"{folder} pools by {own}, and pooling = {pooling!r} was asked for: a model that is trained "
             f"further keeps its modules. {advice}{_WITHOUT_MODULES}"
         )
     sizes = [module.out_features for module in modules if isinstance(module, Dense)]
     if projections and list(projections) != sizes:
-        raise ValueError(
+        raise UserError(
             f"{folder} has {f'Dense layers to {sizes}' if sizes else 'no Dense layer'}, and projections = "
             f"{list(projections)} were asked for: a model that is trained further keeps its modules. "
             f"Leave projections out. {_WITHOUT_MODULES}"

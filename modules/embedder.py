@@ -24,6 +24,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from torch import nn
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.instruction_prefix import InstructionPrefix
@@ -76,7 +77,7 @@ class CodeEmbedder(SentenceTransformer):
 
     @property
     def prompt_family(self) -> PromptFamily:
-        """The family of this model's own prompts. Raises ValueError for prompts that are none.
+        """The family of this model's own prompts. Raises UserError for prompts that are none.
 
         >>> codequarry.load("mini").prompt_family.name
         'code'
@@ -84,10 +85,10 @@ class CodeEmbedder(SentenceTransformer):
         return family_of(self.prompts)
 
     def check_dims(self, dims: int) -> None:
-        """Raise ValueError unless vectors of this model may be truncated to `dims` dimensions."""
+        """Raise UserError unless vectors of this model may be truncated to `dims` dimensions."""
         allowed = self.matryoshka_dims or (self.get_embedding_dimension(),)
         if dims not in allowed:
-            raise ValueError(
+            raise UserError(
                 f"embedding dim {dims} is not among the trained dims {allowed}: pass one of these."
             )
 
@@ -95,7 +96,7 @@ class CodeEmbedder(SentenceTransformer):
         """Embed what is searched with: `(texts, dim)` unit vectors.
 
         Arguments: `task` is one of the five tasks; None means nl2code, the plain `query` prompt. The others
-        are those of sentence-transformers' `encode_query`. Raises ValueError for an unknown task, and for a
+        are those of sentence-transformers' `encode_query`. Raises UserError for an unknown task, and for a
         task together with a `prompt` or `prompt_name`.
         """
         return super().encode_query(inputs, *args, **_with_prompt_name(task, "query", args, kwargs))
@@ -112,7 +113,7 @@ class CodeEmbedder(SentenceTransformer):
         """
         if task is not None and task not in SIDES:  # the parent's encode_query passes the bare side
             name = get_task(task).name
-            raise ValueError(
+            raise UserError(
                 f"task {name!r} has two sides: call encode_query(texts, task={name!r}) for what is searched "
                 f"with, or encode_document(texts, task={name!r}) for what is searched for."
             )
@@ -134,12 +135,12 @@ class CodeEmbedder(SentenceTransformer):
         """sentence-transformers' `preprocess`; a `task` without a prompt is the name of one of the model's.
 
         Arguments: `task`, such as `nl2code_query`, or the side alone (`query`, `document`), which
-        `encode_query` passes with a prompt. Raises ValueError for a name that the model has no prompt for.
+        `encode_query` passes with a prompt. Raises UserError for a name that the model has no prompt for.
         """
         if task is not None and prompt is None:
             if task not in self.prompts:
                 names = sorted(self.prompts, key=lambda name: name in SIDES)  # plain `query`, `document` last
-                raise ValueError(f"{task!r} is not a prompt name: pass one of {', '.join(names)}.")
+                raise UserError(f"{task!r} is not a prompt name: pass one of {', '.join(names)}.")
             prompt = self.prompts[task]
         if task is not None:
             kwargs["task"] = task
@@ -207,7 +208,7 @@ def _with_prompt_name(
     if task is None:
         return kwargs
     if args or kwargs.get("prompt_name") is not None or kwargs.get("prompt") is not None:
-        raise ValueError(f"task={task!r} and a prompt were both given: pass one of the two.")
+        raise UserError(f"task={task!r} and a prompt were both given: pass one of the two.")
     return kwargs | {"prompt_name": prompt_name(task, side)}
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import file_sha256, read_json, write_json
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def one_process_at_a_time(folder: Path) -> Iterator[None]:
         print(f"Waiting for another process that is writing {folder}.", file=sys.stderr, flush=True)
         lock.acquire()
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"{folder.parent} cannot be written ({error.strerror or error}), where backbones are dequantised "
             "to. Name a folder of yours in CODEQUARRY_CACHE."
         ) from error
@@ -119,11 +120,11 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
 
     At most one shard and one tensor are in memory, besides the file's own pages.
 
-    Raises ValueError when the package gguf is missing, when the file cannot be read or is not of an
+    Raises UserError when the package gguf is missing, when the file cannot be read or is not of an
     architecture that transformers reads tensor by tensor, and when the disk is too full.
     """
     if find_spec("gguf") is None:
-        raise ValueError(
+        raise UserError(
             f"{source.name} is a GGUF file, and dequantising it needs gguf: pip install 'codequarry[train]'"
         )
     import torch
@@ -168,7 +169,7 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         writing.replace(folder)
     except (OSError, SafetensorError) as error:  # the second is what a full disk raises in there
-        raise ValueError(
+        raise UserError(
             f"{source.name} could not be dequantised into {folder} ({error}). Free some space there, or name "
             "another folder in CODEQUARRY_CACHE."
         ) from error
@@ -178,12 +179,12 @@ def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
 
 @contextmanager
 def _readable(source: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise for a damaged or malicious file into a ValueError with advice."""
+    """Turn whatever the libraries raise for a damaged or malicious file into a UserError with advice."""
     try:
         yield
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(
+        raise UserError(
             f"{source} cannot be read as a GGUF file of a language model ({type(error).__name__}: {reason}). "
             "If the file is damaged, fetch it again; if it is of an architecture or a tokenizer that "
             "transformers does not read, pass a backbone in safetensors."
@@ -203,7 +204,7 @@ def _shards(source: Path, model: "PreTrainedModel", names: dict[str, str], reade
     held = {name: tuple(tensor.shape.tolist()[::-1]) for tensor, name in tensors}
     differing = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
     if differing or len(tensors) != len(held):
-        raise ValueError(
+        raise UserError(
             f"{source} holds {len(held)} of the {len(wanted)} parameters of a {model.config.model_type} "
             f"model, and differs in {', '.join(differing[:3]) or 'their names'}. Such a file is not "
             "dequantised tensor by tensor here: load it with transformers, save it, and pass that folder."
@@ -228,7 +229,7 @@ def _write_weights(source: Path, shards: list[Shard], processor: Any, target: Pa
 
     total, free = sum(map(_bytes, shards)), shutil.disk_usage(target).free
     if free < total:
-        raise ValueError(
+        raise UserError(
             f"{source.name} takes {total / 1e9:.1f} GB dequantised, and {target.parent} has "
             f"{free / 1e9:.1f} GB left. Free some space there, or name another folder in CODEQUARRY_CACHE."
         )
@@ -261,7 +262,7 @@ def _dequantised(tensor: Any) -> "np.ndarray[Any, np.dtype[np.float32]]":
         for start in range(0, rows, step):
             values[start : start + step] = dequantize(tensor.data[start : start + step], tensor.tensor_type)
     except NotImplementedError as error:
-        raise ValueError(
+        raise UserError(
             f"{tensor.name} is {tensor.tensor_type.name}, which the package gguf does not dequantise. Pass a "
             "file of another quantisation."
         ) from error

@@ -14,6 +14,8 @@ from typing import Any
 from sentence_transformers.base.modules import Transformer
 from torch import nn
 
+from codequarry.common.errors import UserError
+
 MIN_TEXT_TOKENS = 16
 
 # Text in, hidden states out, and no chat template, whatever the tokenizer brings: sentence-transformers
@@ -22,13 +24,13 @@ TEXT_ONLY: dict[str, Any] = {"text": {"method": "forward", "method_output_name":
 
 
 def refuse_other_containers(module: nn.Module, model: Any) -> None:
-    """Raise ValueError when `model` would save `module` under its own class name.
+    """Raise UserError when `model` would save `module` under its own class name.
 
     A module of ours has this as its `on_model_ready`, which sentence-transformers calls once its model is
     complete.
     """
     if not getattr(model, "saves_stock_classes", False):
-        raise ValueError(
+        raise UserError(
             f"{type(module).__name__} was put into a {type(model).__name__}, which would save the class name "
             "'codequarry…', so that the folder loads only with trust_remote_code. "
             "Use codequarry.modules.embedder.CodeEmbedder(modules=[...]) instead."
@@ -36,11 +38,11 @@ def refuse_other_containers(module: nn.Module, model: Any) -> None:
 
 
 class InstructionPrefix(Transformer):
-    """`Transformer` that keeps prefix and end-of-sequence whole, or raises ValueError.
+    """`Transformer` that keeps prefix and end-of-sequence whole, or raises UserError.
 
         tokens = prefix + text[: max_seq_length - |prefix| - |special|] + end of sequence
 
-    `preprocess` raises ValueError for a task without its prefix, a prefix that leaves fewer than 16 tokens
+    `preprocess` raises UserError for a task without its prefix, a prefix that leaves fewer than 16 tokens
     for the text, an empty text, an active chat template, a tokenizer that appends no end-of-sequence, and
     truncation on the left (which would cut the prefix first). The stock class accepts all six in silence.
 
@@ -67,7 +69,7 @@ class InstructionPrefix(Transformer):
         Returns `input_ids` and `attention_mask`, both `(batch, tokens)`.
         """
         if task is not None and prompt is None:
-            raise ValueError(
+            raise UserError(
                 f"task {task!r} came without its prefix, which the model has and this module has not: call "
                 "preprocess of the model, or pass prompt= with the prefix."
             )
@@ -75,12 +77,12 @@ class InstructionPrefix(Transformer):
         self._check_room_for_text(prompt or "")
         for position, text in enumerate(inputs):
             if not isinstance(text, str):
-                raise ValueError(
+                raise UserError(
                     f"text {position + 1} of {len(inputs)} is {type(text).__name__}, not a string: "
                     "this model embeds text only."
                 )
             if not text.strip():
-                raise ValueError(
+                raise UserError(
                     f"text {position + 1} of {len(inputs)} is empty: its vector would be the prefix's own. "
                     "Leave it out."
                 )
@@ -89,20 +91,20 @@ class InstructionPrefix(Transformer):
 
     def _check_tokenizer(self) -> None:
         if "message" in self.modality_config:
-            raise ValueError(
+            raise UserError(
                 "a chat template is active: every text would be rendered as a conversation. Build the model "
                 "with codequarry.modules.build.build_model, or drop the tokenizer's chat_template."
             )
         tokenizer: Any = self.tokenizer
         if tokenizer.truncation_side != "right":
-            raise ValueError(
+            raise UserError(
                 f"truncation_side is {tokenizer.truncation_side!r}: a long text would lose its prefix. "
                 "Set tokenizer.truncation_side = 'right'."
             )
         last = tokenizer("x")["input_ids"][-1]
         ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
         if last not in ends:
-            raise ValueError(
+            raise UserError(
                 f"the tokenizer appends no end-of-sequence: 'x' ends with id {last}, not with one of "
                 f"{sorted(ends)}. Load it with add_eos_token=True, or build the model with build_model."
             )
@@ -114,7 +116,7 @@ class InstructionPrefix(Transformer):
         taken = len(self.processor(prompt, truncation=False, verbose=False)["input_ids"])
         room = self.max_seq_length - taken
         if room < MIN_TEXT_TOKENS:
-            raise ValueError(
+            raise UserError(
                 f"the prefix {prompt!r} and the special tokens take {taken} of max_seq_length "
                 f"{self.max_seq_length} tokens and leave {max(room, 0)} for the text; at least "
                 f"{MIN_TEXT_TOKENS} are needed. Raise max_seq_length to {taken + MIN_TEXT_TOKENS} or more."

@@ -11,6 +11,8 @@ from sentence_transformers.base.modules.module import Module
 from torch import Tensor, nn
 from torch.nn import functional
 
+from codequarry.common.errors import UserError
+
 
 class LatentAttentionPooling(Module):
     """Cross-attention from tokens to latents, a feed-forward block, then the mean over a text's tokens.
@@ -35,7 +37,7 @@ class LatentAttentionPooling(Module):
     Shapes: `token_embeddings (batch, tokens, dim)` and `attention_mask (batch, tokens)`, or packed
     `(1, all tokens, dim)` and `cu_seq_lens_q (batch + 1,)`, to `sentence_embedding (batch, dim)`.
 
-    Raises ValueError when the heads do not divide the size of a hidden state.
+    Raises UserError when the heads do not divide the size of a hidden state.
 
     >>> model = build_model("Qwen/Qwen2.5-Coder-0.5B", pooling="latentattention")
     """
@@ -47,7 +49,7 @@ class LatentAttentionPooling(Module):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if embedding_dimension % heads:
-            raise ValueError(
+            raise UserError(
                 f"{heads} heads do not divide a hidden state of {embedding_dimension} numbers: pass heads "
                 "that do, such as 4."
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codequarry.common.environment import has_fast_bf16
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_rows
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ FLOAT16_OVERFLOWS = read_rows(Path(__file__).with_name("float16_overflows.toml")
 
 
 def check_float16(architecture: str) -> None:
-    """Raise ValueError for an architecture (`config.model_type`) that is known to overflow in float16."""
+    """Raise UserError for an architecture (`config.model_type`) that is known to overflow in float16."""
     for row in FLOAT16_OVERFLOWS:
         if row.architecture == architecture:
-            raise ValueError(
+            raise UserError(
                 f"precision = 'fp16' with a {architecture} backbone: {row.seen} ({row.source}). "
                 "Pass precision = 'bf16', or 'fp32' where the hardware has no bf16."
             )
@@ -56,7 +57,7 @@ def chosen_precision(precision: Precision, *, device: str, architecture: str) ->
         device: `cpu`, `cuda`, …
         architecture: `model_type` of the backbone's configuration.
 
-    Raises ValueError for fp16 on anything but a CUDA device or with an architecture that overflows in it,
+    Raises UserError for fp16 on anything but a CUDA device or with an architecture that overflows in it,
     and for bf16 on a CUDA device that only emulates it. bf16 on any CPU is allowed: without the instructions
     it is slow and correct.
 
@@ -67,13 +68,13 @@ def chosen_precision(precision: Precision, *, device: str, architecture: str) ->
     if precision == "fp16":
         check_float16(architecture)
         if not device.startswith("cuda"):
-            raise ValueError(
+            raise UserError(
                 f"precision = 'fp16' on {device}: float16 trains on CUDA devices only. Pass 'bf16' or 'fp32'."
             )
     if precision == "bf16" and device.startswith("cuda") and not has_fast_bf16(device):
         safe = all(row.architecture != architecture for row in FLOAT16_OVERFLOWS)
         instead = "'fp32' or 'fp16'" if safe else "'fp32'"
-        raise ValueError(f"precision = 'bf16', which this GPU only emulates: pass {instead}.")
+        raise UserError(f"precision = 'bf16', which this GPU only emulates: pass {instead}.")
     return precision
 
 
@@ -94,7 +95,7 @@ def stored_weights(
 
 
 def check_weights(weights: WeightsDtype, precision: Precision) -> None:
-    """Raise ValueError for weights in bf16 under a precision that they cannot be computed in.
+    """Raise UserError for weights in bf16 under a precision that they cannot be computed in.
 
     AdamW's two moments have the type of the weights: 6 bytes per weight in bf16, 12 in float32. But bf16 has
     eight bits, and a step of 1e-5 is often less than half the last of them: of 10⁶ weights drawn from
@@ -103,7 +104,7 @@ def check_weights(weights: WeightsDtype, precision: Precision) -> None:
     weights are float32.
     """
     if weights == "bfloat16" and precision in ("fp16", "fp32"):
-        raise ValueError(
+        raise UserError(
             f"weights = 'bfloat16' with precision = {precision!r}: weights in bf16 compute in bf16. Pass "
             "precision = 'bf16', or weights = 'float32'."
         )

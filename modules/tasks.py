@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.common.files import read_rows
 
 Side = Literal["query", "document"]
@@ -48,20 +48,20 @@ DEFAULT_TASK = "nl2code"
 def get_task(name: str) -> Task:
     """The task called `name`.
 
-    Raises ValueError for any other name, with the nearest right one and the whole list.
+    Raises UserError for any other name, with the nearest right one and the whole list.
     """
     if name in TASKS:
         return TASKS[name]
-    raise ValueError(f"{name!r} is not a task.{did_you_mean(name, TASKS)} The tasks are {', '.join(TASKS)}.")
+    raise UserError(f"{name!r} is not a task.{did_you_mean(name, TASKS)} The tasks are {', '.join(TASKS)}.")
 
 
 def prompt_name(task: str, side: Side) -> str:
     """The name of a task's prompt on one side, the same in every family, e.g. `nl2code_query`.
 
-    Raises ValueError for an unknown task or side.
+    Raises UserError for an unknown task or side.
     """
     if side not in SIDES:
-        raise ValueError(f"{side!r} is not a side of a task: pass one of {', '.join(SIDES)}.")
+        raise UserError(f"{side!r} is not a side of a task: pass one of {', '.join(SIDES)}.")
     return f"{get_task(task).name}_{side}"
 
 
@@ -75,7 +75,7 @@ class PromptFamily:
         default_task: whose prefixes the plain prompts `query` and `document` are, so that callers which know
             only those names (`encode_query`, txtai, MTEB's wrapper) put the right prefix on the right side.
 
-    Raises ValueError unless every task has its two prefixes.
+    Raises UserError unless every task has its two prefixes.
 
     >>> family = PromptFamily("plain", {task: ("query: ", "passage: ") for task in TASKS})
     >>> family.prefix("qa", "document")
@@ -88,7 +88,7 @@ class PromptFamily:
 
     def __post_init__(self) -> None:
         if set(self.prefixes) != set(TASKS):
-            raise ValueError(
+            raise UserError(
                 f"prompt family {self.name!r} has prefixes for {', '.join(self.prefixes) or 'no task'}: "
                 f"give two for each of {', '.join(TASKS)}."
             )
@@ -100,7 +100,7 @@ class PromptFamily:
         return tuple(self.prefixes)
 
     def prefix(self, task: str, side: Side) -> str:
-        """The prefix of one side of a task. Raises ValueError for an unknown task or side."""
+        """The prefix of one side of a task. Raises UserError for an unknown task or side."""
         return self.prompts()[prompt_name(task, side)]
 
     def prompts(self) -> dict[str, str]:
@@ -125,10 +125,10 @@ CODE = FAMILIES[DEFAULT_FAMILY]
 
 
 def get_family(name: str) -> PromptFamily:
-    """The registered family called `name`. Raises ValueError for any other name, with the list."""
+    """The registered family called `name`. Raises UserError for any other name, with the list."""
     if name in FAMILIES:
         return FAMILIES[name]
-    raise ValueError(f"{name!r} is not a prompt family: the families are {', '.join(FAMILIES)}.")
+    raise UserError(f"{name!r} is not a prompt family: the families are {', '.join(FAMILIES)}.")
 
 
 def family_of(saved: Mapping[str, str | None]) -> PromptFamily:
@@ -137,13 +137,13 @@ def family_of(saved: Mapping[str, str | None]) -> PromptFamily:
     It is the registered family with these texts, else one of the texts themselves, without a name. Prompts
     under other names are ignored.
 
-    Raises ValueError where `wrong_prompts` names something.
+    Raises UserError where `wrong_prompts` names something.
 
     >>> family_of(codequarry.load("mini").prompts).name
     'code'
     """
     if wrong := wrong_prompts(saved):
-        raise ValueError(
+        raise UserError(
             f"the prompts are no whole family: {', '.join(wrong)} missing or different. A family has "
             f"<task>_query and <task>_document for each of {', '.join(TASKS)}, and plain query and document "
             "with the texts of one of them; a registered family has every text as registered."

@@ -9,14 +9,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.recipes.schema import Recipe
 
 
 def recipe_path(name_or_path: str) -> Path:
     """The file of a recipe given by path, or by the name of one that comes with the package.
 
-    Raises ValueError when there is neither.
+    Raises UserError when there is neither.
     """
     path = Path(name_or_path)
     if path.is_file():
@@ -25,7 +25,7 @@ def recipe_path(name_or_path: str) -> Path:
     if (shipped / f"{name_or_path}.toml").is_file():
         return shipped / f"{name_or_path}.toml"
     names = sorted(file.stem for file in shipped.glob("*.toml"))
-    raise ValueError(f"{name_or_path!r} is neither a recipe file nor one of {', '.join(names)}.")
+    raise UserError(f"{name_or_path!r} is neither a recipe file nor one of {', '.join(names)}.")
 
 
 def offer_settings(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         settings: `field=value` each, nested ones with a dot, values as TOML writes them; a bare word is a
             string, and `none` leaves out a table or number that may be left out (`validation=none`).
 
-    Raises ValueError for TOML that does not parse, an unknown or missing field (with the nearest right
+    Raises UserError for TOML that does not parse, an unknown or missing field (with the nearest right
     name) and a value of the wrong type.
 
     >>> read_recipe(Path("recipes/mini.toml"), ["max_steps=20", "backbone.weights=random"])
@@ -56,7 +56,7 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a TOML file: {error}") from error
+        raise UserError(f"{path} is not a TOML file: {error}") from error
     for setting in settings:
         _apply(table, setting)
     recipe: Recipe = _build(Recipe, table, where=str(path))
@@ -72,7 +72,7 @@ def recipe_from_record(record: dict[str, Any]) -> Recipe:
 def _apply(table: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     if not equals:
-        raise ValueError(f"--set {setting!r} has no '=': write --set max_steps=20.")
+        raise UserError(f"--set {setting!r} has no '=': write --set max_steps=20.")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -89,14 +89,14 @@ def _build(schema: type[Any], table: dict[str, Any], where: str) -> Any:
     for name in table:
         if name not in known:
             hint = did_you_mean(name, known) or f" The fields are {', '.join(known)}."
-            raise ValueError(f"{where}: {name!r} is not a field.{hint}")
+            raise UserError(f"{where}: {name!r} is not a field.{hint}")
     missing = [
         name
         for name, field in known.items()
         if field.default is dataclasses.MISSING is field.default_factory and name not in table
     ]
     if missing:
-        raise ValueError(f"{where} says nothing about {', '.join(missing)}.")
+        raise UserError(f"{where} says nothing about {', '.join(missing)}.")
     return schema(**{name: _value(hints[name], value, f"{where}: {name}") for name, value in table.items()})
 
 
@@ -111,18 +111,18 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return _build(kind, value, where)  # type: ignore[arg-type]
     if origin is Literal:
         if value not in arguments:
-            raise ValueError(f"{where} = {value!r}: pass one of {', '.join(map(repr, arguments))}.")
+            raise UserError(f"{where} = {value!r}: pass one of {', '.join(map(repr, arguments))}.")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} = {value!r}: pass a list such as [384, 256].")
+            raise UserError(f"{where} = {value!r}: pass a list such as [384, 256].")
         return tuple(_value(arguments[0], item, where) for item in value)
     if origin is Mapping:
         if not isinstance(value, dict):
-            raise ValueError(f"{where} = {value!r}: write a table of names and numbers.")
+            raise UserError(f"{where} = {value!r}: write a table of names and numbers.")
         return {name: _value(arguments[1], item, f"{where}: {name}") for name, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise ValueError(f"{where} = {value!r} is {type(value).__name__}; {kind.__name__} is expected.")
+        raise UserError(f"{where} = {value!r} is {type(value).__name__}; {kind.__name__} is expected.")
     return value

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.losses import Direction, Hardness, Partition
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
@@ -12,9 +12,9 @@ from codequarry.modules.tasks import DEFAULT_FAMILY, TASKS, get_family
 
 
 def _require(condition: bool, message: str) -> None:
-    """Raise ValueError with the message unless the condition holds."""
+    """Raise UserError with the message unless the condition holds."""
     if not condition:
-        raise ValueError(message)
+        raise UserError(message)
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,12 @@ class Validation:
         names = score_names(self.dims)
         if self.metric not in names:
             hint = did_you_mean(self.metric, names) or f" The scores are {', '.join(names)}."
-            raise ValueError(
+            raise UserError(
                 f"validation: metric = {self.metric!r} is not a score with dims = {list(self.dims)}.{hint}"
             )
 
     def check(self, *, save_steps: int, matryoshka_dims: tuple[int, ...]) -> None:
-        """Raise ValueError where the rest of the recipe does not go with this.
+        """Raise UserError where the rest of the recipe does not go with this.
 
         Arguments: `save_steps`, optimiser steps between checkpoints; `matryoshka_dims`, those that train.
         """
@@ -300,8 +300,8 @@ class Recipe:
         _require(not (self.average_with_base and random), nothing)
         try:
             get_family(self.prompts)
-        except ValueError as error:
-            raise ValueError(f"prompts = {self.prompts!r} {inside}: {error}") from error
+        except UserError as error:
+            raise UserError(f"prompts = {self.prompts!r} {inside}: {error}") from error
         check_weights(self.weights, self.precision)
         sizes, dims = list(self.projections), list(self.matryoshka_dims)
         _require(bool(dims), f"matryoshka_dims is empty {inside}: name at least the size of a vector.")

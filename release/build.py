@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import codequarry
+from codequarry.common.errors import UserError
 from codequarry.common.files import in_one_step, write_json, write_text
 from codequarry.model_card.render import render, render_adapter
 from codequarry.modules.adapter_folder import (
@@ -56,7 +57,7 @@ def build(
         replace: replace an older release in `out`, in one step at the end.
         progress: say on stderr what is being done.
 
-    Raises ValueError for a run that is not finished or cannot be released (see `RunFolder`), an `out` that
+    Raises UserError for a run that is not finished or cannot be released (see `RunFolder`), an `out` that
     exists, and an `out` to be replaced that is not a release.
 
     >>> build(Path("runs/mini"), Path("releases/mini"), results=Path("benchmarks/results/mini.json"))
@@ -107,7 +108,7 @@ def pack_adapter(
         load_as: what a user passes to `codequarry.load`.
         results, decontamination: as in `card_of`.
 
-    Raises ValueError for a run without an adapter, and for a folder that holds something else.
+    Raises UserError for a run without an adapter, and for a folder that holds something else.
 
     >>> pack_adapter(Path("runs/0.5b"), Path("models/0.5b-lora"), load_as="0.5b")
     """
@@ -116,9 +117,9 @@ def pack_adapter(
 
     adapter = run / "adapter"
     if not (adapter / BASE).is_file():
-        raise ValueError(f"{run} holds no adapter ({adapter / BASE} is missing): pass a finished LoRA run.")
+        raise UserError(f"{run} holds no adapter ({adapter / BASE} is missing): pass a finished LoRA run.")
     if out.exists() and not (out / BASE).is_file():
-        raise ValueError(f"{out} exists and holds no adapter: choose another folder.")
+        raise UserError(f"{out} exists and holds no adapter: choose another folder.")
     finished = RunFolder.read(run)
     card = card_of(
         finished,
@@ -162,7 +163,7 @@ def licence_file() -> Path:
     for file in listed:
         if file.name == "LICENSE" and (found := Path(str(file.locate()))).is_file():
             return found
-    raise ValueError("codequarry is installed without its LICENSE, which a release carries: reinstall it.")
+    raise UserError("codequarry is installed without its LICENSE, which a release carries: reinstall it.")
 
 
 def _say(progress: bool, what: str) -> None:

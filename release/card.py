@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import codequarry
+from codequarry.common.errors import UserError
 from codequarry.common.files import file_sha256, read_json, write_text
 from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
@@ -45,7 +46,7 @@ def card_of(
     decontamination: the report that `codequarry data clean` wrote of the run's training data; None for none.
     verification: a file that `codequarry release verify --out` wrote; None where no runtime was checked.
 
-    Raises ValueError for a file that is not of its kind, and for a report of other training data.
+    Raises UserError for a file that is not of its kind, and for a report of other training data.
     """
     recipe, record = run.recipe, run.training
     backbone: dict[str, Any] = recipe.get("backbone") or {}
@@ -109,7 +110,7 @@ def _read(path: Path | None, written_by: str) -> dict[str, Any] | None:
     found = _json(path)
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} has no rows: pass a file that `{written_by}` wrote.")
+        raise UserError(f"{path} has no rows: pass a file that `{written_by}` wrote.")
     return public_record(found)
 
 
@@ -117,7 +118,7 @@ def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The report of cleaning in `path`, if it can be that of the training data in `record`."""
     report = _json(path)
     if not isinstance(report, dict) or not {"in", "out", "why", "eval_sets", "sources"} <= report.keys():
-        raise ValueError(f"{path} is no report of cleaning: pass one that `codequarry data clean` wrote.")
+        raise UserError(f"{path} is no report of cleaning: pass one that `codequarry data clean` wrote.")
     used, left = Counter[str](), Counter[str]()
     for row in record.get("data", ()):
         used[row["source"]] += int(row["pairs"])
@@ -126,7 +127,7 @@ def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
         left[public_name] += int(found["out"])
     for source, pairs in used.items():
         if pairs > left[source]:
-            raise ValueError(
+            raise UserError(
                 f"{path} is the report of other data: the run was trained on {pairs:,} pairs of {source}, "
                 f"and cleaning left {left[source]:,}. Pass the report that was written with this run's data."
             )
@@ -137,7 +138,7 @@ def _json(path: Path) -> Any:
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
 
 
 CARD = "README.md"
@@ -157,18 +158,18 @@ def renew_card(
         load_as: what users pass to `SentenceTransformer`, a Hub name; None: the folder's.
         results, decontamination, verification: as in `card_of`; what is None becomes "not measured".
 
-    Raises ValueError for a folder that is not a release as it was built, and for the verification of another.
+    Raises UserError for a folder that is not a release as it was built, and for the verification of another.
 
     >>> renew_card(Path("releases/mini"), verification=Path("verification.json"))
     """
     # The card itself may have been changed, or written in part.
     problems = [problem for problem in check_manifest(folder) if not problem.startswith((CARD, f"{FOLDER}/"))]
     if problems:
-        raise ValueError(f"{folder} is not a release as it was built: {problems[0]}")
+        raise UserError(f"{folder} is not a release as it was built: {problems[0]}")
     checked = _json(verification) if verification is not None else None
     of_release = checked.get("golden_vectors") if isinstance(checked, dict) else None
     if verification is not None and of_release != file_sha256(folder / GOLDEN):
-        raise ValueError(
+        raise UserError(
             f"{verification} is of another release: its golden vectors are not those of {folder}. Give "
             f"`codequarry release verify {folder} --out {verification}` first."
         )
@@ -199,7 +200,7 @@ def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
     Only rows with a `dataset`, the Hub name of the set that was scored, are written: the Hub shows a score on
     the page of its set. nDCG@10 is the value, between 0 and 1.
 
-    Raises ValueError for a `dataset` that is no Hub name, and for two scores of one set.
+    Raises UserError for a `dataset` that is no Hub name, and for two scores of one set.
 
     >>> write_eval_results(Path("releases/mini"), results)
     [PosixPath('releases/mini/.eval_results/CosQA.yaml')]
@@ -212,10 +213,10 @@ def write_eval_results(folder: Path, results: Mapping[str, Any]) -> list[Path]:
         if not row.get("dataset") or row.get("ndcg@10") is None:
             continue
         if not _DATASET.fullmatch(row["dataset"]):
-            raise ValueError(f"{row['dataset']!r} is no name of a data set on the Hub, as 'owner/name' is.")
+            raise UserError(f"{row['dataset']!r} is no name of a data set on the Hub, as 'owner/name' is.")
         name = re.sub(r"[^\w.-]", "_", row["set"])
         if name in rows:
-            raise ValueError(f"The results hold two scores of {row['set']}: one file can hold only one.")
+            raise UserError(f"The results hold two scores of {row['set']}: one file can hold only one.")
         rows[name] = row
     files = {folder / FOLDER / f"{name}.yaml": row for name, row in rows.items()}
     for file, row in files.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codequarry.common.errors import some
+from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json
 from codequarry.modules.attention import Attention
 from codequarry.release.layout import HANDLER, check_file_names, handler_source
@@ -148,7 +148,7 @@ def _prompts(files: dict[str, Fields]) -> list[str]:
     saved = files[_PROMPTS]["prompts"]
     try:
         trained = family_trained_with(files["training.json"]).prompts()
-    except ValueError as error:
+    except UserError as error:
         return [f"The recipe in training.json: {error}"]
     return [
         f"{_PROMPTS}: prompt {key} is {json.dumps(saved.get(key))}, the task's is "

@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import in_one_step, read_json, write_text
 from codequarry.model_card.render import render_gguf_card
 from codequarry.modules.attention import Attention
@@ -43,7 +44,7 @@ def export_gguf(
 
     replace: replace an older GGUF folder in `out`, in one step at the end.
 
-    Raises ValueError for an unknown type, a missing package, an `out` that exists, a model that is no causal
+    Raises UserError for an unknown type, a missing package, an `out` that exists, a model that is no causal
     Qwen2 decoder or has Dense layers, a tokenizer that llama.cpp does not have, and weights that float16
     cannot hold.
 
@@ -76,16 +77,16 @@ def export_gguf(
 
 
 def refuse_missing_gguf(types: Sequence[GgufType]) -> None:
-    """Raise ValueError when `types` cannot be written here, before any time is spent."""
+    """Raise UserError when `types` cannot be written here, before any time is spent."""
     if unknown := [name for name in types if name not in TYPES]:
-        raise ValueError(f"GGUF type {unknown[0]!r} is not one that is written: pass {', '.join(TYPES)}.")
+        raise UserError(f"GGUF type {unknown[0]!r} is not one that is written: pass {', '.join(TYPES)}.")
     needed = ["gguf", *(["llama_cpp"] if set(types) - {"f16"} else [])]
     if types and (missing := [name for name in needed if find_spec(name) is None]):
-        raise ValueError(f"GGUF export needs {', '.join(missing)}: pip install 'codequarry[gguf]'")
+        raise UserError(f"GGUF export needs {', '.join(missing)}: pip install 'codequarry[gguf]'")
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raise ValueError when the model in `folder` is no causal Qwen2 decoder or has Dense layers."""
+    """Raise UserError when the model in `folder` is no causal Qwen2 decoder or has Dense layers."""
     config = read_json(folder / "config.json")
     if config["model_type"] != "qwen2":
         reason = f"is a {config['model_type']} model; GGUF is written of Qwen2 decoders only"
@@ -98,7 +99,7 @@ def refuse_unwritable(folder: Path) -> None:
         )
     else:
         return
-    raise ValueError(f"{folder} {reason}. Leave --gguf out; ONNX (--onnx) is there for every model.")
+    raise UserError(f"{folder} {reason}. Leave --gguf out; ONNX (--onnx) is there for every model.")
 
 
 def _write_half(run: RunFolder, prompts: Mapping[str, str], path: Path) -> None:
@@ -143,7 +144,7 @@ def _write_tensors(writer: Any, run: RunFolder) -> None:
         # A release holds the decoder without the language model's head and prefix.
         found: str | None = names.get_name(f"model.{name}", try_suffixes=(".weight", ".bias"))
         if found is None:
-            raise ValueError(f"{name} is a tensor that a Qwen2 decoder in GGUF does not have.")
+            raise UserError(f"{name} is a tensor that a Qwen2 decoder in GGUF does not have.")
         writer.add_tensor_info(found, shape, kind, kind.itemsize * prod(shape))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -151,7 +152,7 @@ def _write_tensors(writer: Any, run: RunFolder) -> None:
     for shard, name in held:
         tensor = shard.get_tensor(name).float()
         if len(tensor.shape) > 1 and not bool((tensor.abs() <= _LARGEST_HALF).all()):
-            raise ValueError(
+            raise UserError(
                 f"{name} holds {float(tensor.abs().max()):.3g}; float16, of which GGUF files are made, ends "
                 f"at {_LARGEST_HALF:,}. These weights are most likely broken: look at the training."
             )
@@ -173,9 +174,7 @@ def _quantize(half: Path, path: Path, name: GgufType) -> None:
     with _llama_cpp_log() as lines:
         failed = llama_cpp.llama_model_quantize(str(half).encode(), str(path).encode(), parameters)
     if failed:
-        raise ValueError(
-            f"llama.cpp could not make {path.name} of {half.name}: {''.join(lines[-3:]).strip()}"
-        )
+        raise UserError(f"llama.cpp could not make {path.name} of {half.name}: {''.join(lines[-3:]).strip()}")
 
 
 @contextmanager
@@ -209,7 +208,7 @@ def write_tokenizer(writer: Any, release: Path, config: dict[str, Any]) -> None:
     Texts end with the end-of-sequence and begin without a special token. The same tokens are special. GGUF
     has no place for Unicode normalisation: callers of llama.cpp compose letters (NFC) first.
 
-    Raises ValueError for a tokenizer that is not byte-level BPE with a split that llama.cpp has.
+    Raises UserError for a tokenizer that is not byte-level BPE with a split that llama.cpp has.
     """
     import gguf
 
@@ -241,7 +240,7 @@ def _split(pipeline: dict[str, Any]) -> str:
     steps = (pipeline["pre_tokenizer"] or {}).get("pretokenizers", [])
     pattern = next((step["pattern"].get("Regex") for step in steps if step["type"] == "Split"), None)
     if pipeline["model"]["type"] != "BPE" or pattern not in _SPLITS:
-        raise ValueError(
+        raise UserError(
             f"tokenizer.json is {pipeline['model']['type']} split by {pattern!r}, and llama.cpp has the "
             f"splits of {', '.join(_SPLITS.values())} only: a GGUF of it would read other tokens."
         )
@@ -256,12 +255,12 @@ def is_gguf(folder: Path) -> bool:
 def check_gguf(folder: Path) -> list[str]:
     """One sentence for each thing in a file's metadata that would make llama.cpp embed otherwise.
 
-    Raises ValueError when the package gguf, which reads them, is missing.
+    Raises UserError when the package gguf, which reads them, is missing.
     """
     try:
         import gguf
     except ImportError as error:
-        raise ValueError("Reading GGUF files needs gguf: pip install 'codequarry[gguf]'") from error
+        raise UserError("Reading GGUF files needs gguf: pip install 'codequarry[gguf]'") from error
     try:
         dims = read_json(folder / GOLDEN)["dims"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codequarry.common.errors import some
+from codequarry.common.errors import UserError, some
 from codequarry.common.files import file_sha256, read_json
 from codequarry.release.hub_errors import DISCUSS, WRITE, hub_sentences, log_without_secrets
 from codequarry.release.manifest import MANIFEST
@@ -201,7 +201,7 @@ class Repository:
                 parent_commit=head,
             )
         if made.pr_num is None:
-            raise ValueError(
+            raise UserError(
                 f"The Hub took the files for {self.name} without opening a pull request. Look at it there."
             )
         self.say(f"pull request {made.pr_num} is open")
@@ -210,7 +210,7 @@ class Repository:
     def merge(self, pull: PullRequest) -> str:
         """Merge `pull`, whose commit was verified; the commit of main that is returned has exactly its files.
 
-        Raises ValueError when main or the pull request got another commit before or during the merge.
+        Raises UserError when main or the pull request got another commit before or during the merge.
         """
         with self.asking(f"reading pull request {pull.num}", DISCUSS):
             head = self.main_and_tags()[0]
@@ -218,7 +218,7 @@ class Repository:
             status = self.api.get_discussion_details(self.name, pull.num).status
         if head != pull.base or now.commit != pull.commit:
             what = "main" if head != pull.base else f"pull request {pull.num}"
-            raise ValueError(
+            raise UserError(
                 f"{what} of {self.name} got another commit while the release was being verified, so nothing "
                 "was merged or tagged. Give the same command again: it plans anew, with that commit."
             )
@@ -232,7 +232,7 @@ class Repository:
             verified, there = self.tree(pull.commit), self.tree(merged)
         paths = sorted(verified.keys() | there.keys())
         if wrong := [path for path in paths if verified.get(path) != there.get(path)]:
-            raise ValueError(
+            raise UserError(
                 f"main of {self.name} is not the verified tree after the merge: {some(wrong)} differ, from a "
                 "commit that came in between. Nothing was tagged. Look at it, then give the same command "
                 "again."
@@ -249,7 +249,7 @@ def local_copy(name: str, *, endpoint: str | None = None) -> Iterator[Path]:
 
     endpoint: of the Hub; None: as huggingface_hub has it (HF_ENDPOINT).
 
-    Raises ValueError for anything else, and where the Hub does not give the files.
+    Raises UserError for anything else, and where the Hub does not give the files.
 
     >>> with local_copy("org/name@v0.1.0") as folder:
     ...     verify(folder)
@@ -259,7 +259,7 @@ def local_copy(name: str, *, endpoint: str | None = None) -> Iterator[Path]:
         return
     match = _AT_REVISION.fullmatch(name)
     if match is None:
-        raise ValueError(
+        raise UserError(
             f"{name!r} is neither a folder here nor a release on the Hub: pass what `codequarry release "
             "build` wrote, or ORG/NAME@REVISION with a tag, a branch or a commit."
         )
@@ -286,7 +286,7 @@ def downloaded(repo_id: str, revision: str, *, endpoint: str | None = None) -> I
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise ValueError(
+            raise UserError(
                 f"There is not enough room in {tempfile.gettempdir()} for {doing}: set TMPDIR to a folder "
                 "with room for the whole release, and give the same command again."
             ) from None

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.errors import UserError
+
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -35,7 +37,7 @@ def without_secrets(text: str) -> str:
 
 @contextmanager
 def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None]:
-    """Turn whatever the Hub client raises while `doing` something with `repo_id` into a ValueError.
+    """Turn whatever the Hub client raises while `doing` something with `repo_id` into a UserError.
 
     doing: such as "merging pull request 3". needs: `WRITE` or `DISCUSS`, "" for reading.
 
@@ -59,12 +61,12 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
     try:
         yield
     except LocalTokenNotFoundError:
-        raise ValueError(
+        raise UserError(
             f"{begun} needs a Hub token, and there is none. Make one with {needs or 'read access'} "
             f"at {_token_page()}, then run `hf auth login` or set HF_TOKEN."
         ) from None
     except OfflineModeIsEnabled:
-        raise ValueError(
+        raise UserError(
             f"{begun} needs the Hub, and HF_HUB_OFFLINE is set: unset it for this command."
         ) from None
     except (transport, LocalEntryNotFoundError, RuntimeError) as error:
@@ -76,8 +78,8 @@ def hub_sentences(doing: str, repo_id: str, *, needs: str = "") -> Iterator[None
             raise
         # `from None`: the client's own message may show a signed address.
         if isinstance(cause, HfHubHTTPError):
-            raise ValueError(_refused(cause, begun, repo_id, needs)) from None
-        raise ValueError(
+            raise UserError(_refused(cause, begun, repo_id, needs)) from None
+        raise UserError(
             f"{begun} did not end: {without_secrets(str(cause)) or type(cause).__name__}. "
             "Give the same command again: it resumes where it stopped."
         ) from None

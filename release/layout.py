@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import codequarry
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import add_legacy_fields
@@ -41,7 +42,7 @@ def write_layout(
     in_memory: of the weights once loaded, where the reader asks for nothing else; None: as on disk.
     largest_shard: bytes of a file of weights, at most.
 
-    Raises ValueError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
+    Raises UserError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
     weights that would be larger on disk than in memory.
     """
     import sentence_transformers
@@ -51,9 +52,9 @@ def write_layout(
     in_memory = in_memory or dtype
     for name in (dtype, in_memory):
         if name not in TORCH_NAMES:
-            raise ValueError(f"dtype {name!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
+            raise UserError(f"dtype {name!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
     if dtype == "fp32" and in_memory == "bf16":
-        raise ValueError("fp32 on disk and bf16 in memory is half the file for nothing: pass dtype 'bf16'.")
+        raise UserError("fp32 on disk and bf16 in memory is half the file for nothing: pass dtype 'bf16'.")
     write_weights(run.weight_files, out, dtype, largest_shard)
     _write_config(run, out / "config.json", in_memory)
     write_tokenizer(run.folder, out, max_length=run.max_length)

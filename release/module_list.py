@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 
 LEGACY_PREFIX = "sentence_transformers.models."
@@ -99,7 +100,7 @@ def saved_modules(folder: Path) -> list[tuple[str, str]]:
 def dense_layers(folder: Path) -> list[DenseLayer]:
     """The Dense layers of a model's folder, in order.
 
-    Raises ValueError for one that computes what a release cannot hold, or whose weights are missing.
+    Raises UserError for one that computes what a release cannot hold, or whose weights are missing.
     """
     return [_dense_layer(folder, path) for name, path in saved_modules(folder) if name == "Dense"]
 
@@ -111,7 +112,7 @@ def _dense_layer(folder: Path, path: str) -> DenseLayer:
     own["bias"] = True if own["bias"] is None else own["bias"]  # as sentence-transformers reads it
     activation = fields.pop("activation_function", "torch.nn.modules.activation.Tanh")
     if activation not in ACTIVATIONS:
-        raise ValueError(
+        raise UserError(
             f"{file} has activation_function {activation!r}; servers know {' and '.join(ACTIVATIONS)}: a "
             "release holds no other. Train with one of these."
         )
@@ -122,12 +123,12 @@ def _dense_layer(folder: Path, path: str) -> DenseLayer:
     }
     for name, value in fields.items():
         if name not in as_usual or value != as_usual[name]:
-            raise ValueError(
+            raise UserError(
                 f"{file} has {name} {value!r}, which older versions of sentence-transformers and servers do "
                 "not know: a release holds plain Dense layers on the embedding."
             )
     if not (folder / path / DENSE_WEIGHTS).is_file():
-        raise ValueError(
+        raise UserError(
             f"{folder / path} holds no {DENSE_WEIGHTS}: save the model through codequarry's CodeEmbedder."
         )
     return DenseLayer(path, activation_function=activation, **own)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
 
@@ -29,7 +30,7 @@ def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -
     and gives `token_embeddings` (batch, tokens, dim) and `sentence_embedding` (batch, dim), of length 1.
     `int8` has its matrices rounded to 8 bits, a quarter of the size.
 
-    Raises ValueError for an unknown precision, and when onnx, onnxscript or onnxruntime is missing.
+    Raises UserError for an unknown precision, and when onnx, onnxscript or onnxruntime is missing.
 
     >>> export_onnx(Path("releases/mini"), ["fp32", "int8"])
     """
@@ -48,11 +49,11 @@ def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -
 
 
 def refuse_missing(precisions: Sequence[OnnxPrecision]) -> None:
-    """Raise ValueError when `precisions` cannot be exported here, before any time is spent."""
+    """Raise UserError when `precisions` cannot be exported here, before any time is spent."""
     if unknown := [name for name in precisions if name not in FILES]:
-        raise ValueError(f"ONNX precision {unknown[0]!r} is not one there is: pass 'fp32' or 'int8'.")
+        raise UserError(f"ONNX precision {unknown[0]!r} is not one there is: pass 'fp32' or 'int8'.")
     if precisions and (missing := missing_packages()):
-        raise ValueError(f"ONNX export needs {', '.join(missing)}: pip install 'codequarry[onnx]'")
+        raise UserError(f"ONNX export needs {', '.join(missing)}: pip install 'codequarry[onnx]'")
 
 
 def missing_packages() -> list[str]:

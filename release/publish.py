@@ -20,7 +20,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from codequarry.common.environment import is_loopback
-from codequarry.common.errors import some
+from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json
 from codequarry.release.hub import OF_THE_HUB, Plan, Repository, compare, downloaded, release_files
 from codequarry.release.hub_errors import WRITE, log_without_secrets, without_secrets
@@ -76,15 +76,15 @@ def publish(
         endpoint: of the Hub; None: as huggingface_hub has it (HF_ENDPOINT). So is the token, always.
         progress: say on stderr what is being done.
 
-    Raises ValueError with what prevents it. Nothing is tagged then, and what was sent stays in an open pull
+    Raises UserError with what prevents it. Nothing is tagged then, and what was sent stays in an open pull
     request; the same command resumes.
     """
     from huggingface_hub import HfApi
 
     if not _REPOSITORY.fullmatch(repo_id):
-        raise ValueError(f"{repo_id!r} is not a repository: pass ORG/NAME.")
+        raise UserError(f"{repo_id!r} is not a repository: pass ORG/NAME.")
     if not _TAG.fullmatch(tag):
-        raise ValueError(f"{tag!r} is not a tag: pass a version such as v0.1.0.")
+        raise UserError(f"{tag!r} is not a tag: pass a version such as v0.1.0.")
     hub = Repository(HfApi(endpoint=endpoint), repo_id, partial(_say, progress))
     _refuse_folder(folder, repo_id, hub.api.endpoint)
     local = release_files(folder)
@@ -96,7 +96,7 @@ def publish(
         if tag in tags:
             if not plan.is_empty:
                 different = [*plan.new, *plan.changed, *plan.stale]
-                raise ValueError(
+                raise UserError(
                     f"{repo_id} has a tag {tag} already, and it holds another release ({some(different)} "
                     "differ). A tag never moves: somebody may rely on it. Choose the next version."
                 )
@@ -104,7 +104,7 @@ def publish(
         if not really:
             return Publication(repo_id, tag, "planned", plan)
         if plan.stale and not delete_stale:
-            raise ValueError(
+            raise UserError(
                 f"{repo_id} holds {len(plan.stale)} files that this release does not have: "
                 f"{', '.join(plan.stale)}. Left there, they would be part of what users load. Pass "
                 "--delete-stale to delete them in the same commit, or publish to another repository."
@@ -129,22 +129,22 @@ def publish(
 
 def _refuse_folder(folder: Path, repo_id: str, endpoint: str) -> None:
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
+        raise UserError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
     if problems := check_manifest(folder):
-        raise ValueError(f"{folder} is not as it was built: {' '.join(problems)} Build it again.")
+        raise UserError(f"{folder} is not as it was built: {' '.join(problems)} Build it again.")
     try:
         steps = read_json(folder / "training.json").get("steps")
     except (OSError, ValueError, AttributeError):
         steps = None
     trained = isinstance(steps, int) and steps > 0  # else its weights are random, or those of another model
     if not trained and not is_loopback(urlsplit(endpoint).hostname or ""):
-        raise ValueError(
+        raise UserError(
             f"{folder}/training.json records no step of training, so these are random weights or another's: "
             "they are published nowhere but on a Hub of this machine (HF_ENDPOINT=http://127.0.0.1:…)."
         )
     definition = definition_of(repo_id)
     if definition is not None and (problems := check_definition(folder, definition)):
-        raise ValueError(
+        raise UserError(
             f"{folder} is not what release/models.toml defines {repo_id} to be: {' '.join(problems)}"
         )
 
@@ -155,7 +155,7 @@ def _make_repository(hub: Repository) -> str:
         hub.api.create_repo(hub.name, exist_ok=True)
         head = hub.main_and_tags()[0]
     if head is None:
-        raise ValueError(
+        raise UserError(
             f"{hub.name} is there and has no branch main that the token can see: look at it on the Hub."
         )
     return head
@@ -172,20 +172,20 @@ def _prove(
         found = hub.api.verify_repo_checksums(hub.name, revision=commit, local_dir=folder)
     missing = [path for path in found.missing_paths if path != OF_THE_HUB]
     if wrong := sorted([row["path"] for row in found.mismatches] + missing + list(found.extra_paths)):
-        raise ValueError(f"{at} is not what was sent: {some(wrong)} differ. {stays}")
+        raise UserError(f"{at} is not what was sent: {some(wrong)} differ. {stays}")
     hub.say(f"downloading {at} into an empty cache")
     with downloaded(hub.name, commit, endpoint=hub.api.endpoint) as (copy, cache):
         with hub.asking(f"checking {at}"):
             arrived = hub.api.verify_repo_checksums(hub.name, revision=commit, cache_dir=cache)
         if wrong := sorted(row["path"] for row in arrived.mismatches):
-            raise ValueError(
+            raise UserError(
                 f"{some(wrong)} of {at} arrived with other bytes than the Hub's own checksum names: stored "
                 f"or transferred wrongly. {stays}"
             )
         hub.say("verifying the download")
         verification = verify(copy)
     if not verification.ok:
-        raise ValueError(f"{at} did not pass, downloaded anew: {' '.join(verification.problems)} {stays}")
+        raise UserError(f"{at} did not pass, downloaded anew: {' '.join(verification.problems)} {stays}")
     return verification
 
 
@@ -195,9 +195,7 @@ def _tag(hub: Repository, tag: str, commit: str) -> None:
         hub.api.create_tag(hub.name, tag=tag, revision=commit)
         tagged = hub.api.model_info(hub.name, revision=tag).sha
     if tagged != commit:
-        raise ValueError(
-            f"{tag} of {hub.name} points at {tagged}, not at {commit}: delete the tag, and look."
-        )
+        raise UserError(f"{tag} of {hub.name} points at {tagged}, not at {commit}: delete the tag, and look.")
 
 
 def _say(progress: bool, what: str) -> None:

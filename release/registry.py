@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.modules.backbone import MINI
 from codequarry.release.module_list import saved_modules
@@ -109,7 +110,7 @@ def check_definition(folder: Path, definition: Definition) -> list[str]:
     for path in weights:
         try:
             tensors = stored_tensors(path).values()
-        except ValueError as error:
+        except UserError as error:
             problems.append(str(error))
             continue
         size, most = sum(tensor.size for tensor in tensors), definition.max_shard_bytes

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, read_rows
 from codequarry.inference.encoder import unit_vectors
 
@@ -168,7 +169,7 @@ def _installed(python: Path) -> set[str]:
     with tempfile.TemporaryDirectory() as alone:
         done = _run([python, "-c", ask, *packages], alone)
     if done.returncode != 0:
-        raise ValueError(_ending(done))
+        raise UserError(_ending(done))
     return set(done.stdout.split())
 
 
@@ -206,7 +207,7 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
         golden: what `golden_vectors.json` holds.
         passes: arrays (texts, dim) by `precision padding batch dim`, as `runner.py` writes them.
 
-    Raises ValueError for a pass that has not one vector per text.
+    Raises UserError for a pass that has not one vector per text.
 
     >>> worst = max(distances(golden, np.load("out.npz")), key=lambda found: found.absolute_difference)
     """
@@ -219,7 +220,7 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
     for name, vectors in passes.items():
         precision, padding, batch, width = name.split()
         if vectors.shape != (len(rows), int(width)):
-            raise ValueError(
+            raise UserError(
                 f"pass {name!r} has the shape {vectors.shape}; there are {len(rows)} golden texts."
             )
         # As a client does that wants fewer dimensions than the runtime gives: cut, back to length 1.

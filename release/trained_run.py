@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 from codequarry.release.module_list import (
@@ -29,7 +30,7 @@ _NEEDED = (
 def family_trained_with(training: Mapping[str, Any]) -> PromptFamily:
     """The registered prompt family that the recipe in a `training.json` names, which its model must carry.
 
-    Records from before there were families name none: theirs is `code`. Raises ValueError for a name that is
+    Records from before there were families name none: theirs is `code`. Raises UserError for a name that is
     not registered.
     """
     recipe = training.get("recipe")
@@ -52,7 +53,7 @@ class RunFolder:
     def read(cls, folder: Path) -> "RunFolder":
         """The run in `folder`.
 
-        Raises ValueError when the run is not finished, is built of anything but sentence-transformers' own
+        Raises UserError when the run is not finished, is built of anything but sentence-transformers' own
         Transformer, Pooling, Dense and Normalize, carries other prompts than the family its recipe names,
         renders texts through a chat template, wants code of its own, or contradicts itself about its length,
         pooling or projections.
@@ -74,7 +75,7 @@ class RunFolder:
         """The recipe in `training.json`, as a table."""
         recipe: dict[str, Any] | None = self.training.get("recipe")
         if not isinstance(recipe, dict):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}/training.json should hold the whole recipe and holds {recipe!r}, as older "
                 "runs did: train it again."
             )
@@ -129,7 +130,7 @@ class RunFolder:
             return str(saved["pooling_mode"])
         modes = pooling_modes(saved)
         if len(modes) != 1:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}/{where}/config.json switches on {', '.join(modes) or 'no mode'}: "
                 "a release pools in exactly one way."
             )
@@ -150,7 +151,7 @@ class RunFolder:
         if not self.weight_files:
             missing.append("model.safetensors")
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} is not a finished run: {', '.join(missing)} missing. "
                 "Give its training command again, same recipe and --out: it continues where it stopped."
             )
@@ -158,7 +159,7 @@ class RunFolder:
     def _refuse_foreign_code(self) -> None:
         types = [str(row["type"]) for row in read_json(self.folder / "modules.json")]
         if foreign := [name for name in types if not name.startswith("sentence_transformers.")]:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}/modules.json names {foreign[0]}, not a class of sentence-transformers: "
                 "stock libraries and servers would refuse it. "
                 + (
@@ -168,16 +169,16 @@ class RunFolder:
                 )
             )
         if not is_releasable([name for name, _ in self.modules]):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}/modules.json holds {', '.join(types)}; a release holds {IN_WORDS}."
             )
         for name in ("config.json", "tokenizer_config.json"):
             if "auto_map" in self._json(name):
-                raise ValueError(
+                raise UserError(
                     f"{self.folder}/{name} has auto_map, code to be run on loading: a release has none."
                 )
         if "message" in self._json("sentence_bert_config.json").get("modality_config", {}):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} renders texts through a chat template (modality_config has 'message'), which "
                 "the release layout has no place for. Build it with codequarry.modules.build.build_model."
             )
@@ -187,37 +188,37 @@ class RunFolder:
         family, prompts = self.prompt_family.name, self.prompt_family.prompts()
         wrong = sorted(name for name in saved.keys() | prompts if saved.get(name) != prompts.get(name))
         if wrong:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} was trained with other prompts than the family {family!r} of codequarry has "
                 f"now, at {', '.join(wrong)}: its vectors would answer to the wrong words. Train it again."
             )
 
     def _refuse_contradictions(self) -> None:
         if self.max_length < 1 or self.max_length > 10**6:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder} has no maximum length (found {self.max_length}): set model_max_length in "
                 "tokenizer_config.json to the tokens it was trained with."
             )
         for name, found in (("max_length", self.max_length), ("pooling", self.pooling)):
             if self.recipe.get(name) not in (None, found):
-                raise ValueError(
+                raise UserError(
                     f"{self.folder}: the recipe says {name} {self.recipe[name]!r}, the model {found!r}. "
                     "Which one was trained cannot be told from here; train it again."
                 )
         sizes = [layer.out_features for layer in self.dense]
         if self.recipe.get("projections") and list(self.recipe["projections"]) != sizes:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}: the recipe says projections {self.recipe['projections']}, the model has "
                 f"Dense layers to {sizes}. Which one was trained cannot be told from here; train it again."
             )
         rope = self.config.get("rope_parameters") or {}
         if layered := [key for key, value in rope.items() if isinstance(value, dict)]:
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}/config.json has rope_parameters per kind of layer ({', '.join(layered)}), "
                 "which transformers 4 spells another way in each family: such a model cannot be released."
             )
         if not all(str(name).endswith("Model") for name in self.config.get("architectures") or [""]):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}/config.json has architectures {self.config.get('architectures')}: a release "
                 "holds the bare backbone, a class whose name ends in Model."
             )

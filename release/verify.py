@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.environment import describe_machine, int8_kernels, processor
+from codequarry.common.errors import UserError
 from codequarry.common.files import file_sha256
 from codequarry.common.tables import text_table
 from codequarry.release.config_checks import check_backbone, check_fields
@@ -98,13 +99,13 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
     A folder whose files, fields, tokenizer or tensors are wrong is not loaded. Of a folder of GGUF files the
     metadata is checked instead, and llama.cpp reads it.
 
-    Raises ValueError when `folder` is not a folder.
+    Raises UserError when `folder` is not a folder.
 
     >>> verify(Path("releases/mini")).ok
     True
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
+        raise UserError(f"{folder} is not a folder: pass what `codequarry release build` wrote.")
     _say(progress, "files and fields")
     in_gguf = is_gguf(folder)
     problems, exceptions = check_manifest(folder), list[str]()

@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 
 Dtype = Literal["fp32", "bf16"]
@@ -46,7 +47,7 @@ class StoredTensor:
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     """Every tensor of a safetensors file by name; no weight is read.
 
-    Raises ValueError for a file that cannot be read as one, and for a type that no release holds.
+    Raises UserError for a file that cannot be read as one, and for a type that no release holds.
 
     >>> sum(tensor.numbers for tensor in stored_tensors(Path("runs/mini/model.safetensors")).values())
     22713216
@@ -60,9 +61,9 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
                 name: StoredTensor(part.get_dtype(), prod(part.get_shape())) for name, part in parts.items()
             }
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path.name} cannot be read: {error}.") from error
+        raise UserError(f"{path.name} cannot be read: {error}.") from error
     if unknown := sorted({tensor.kind for tensor in found.values()} - _SIZES.keys()):
-        raise ValueError(f"{path.name} holds {', '.join(unknown)}, types that no release is written from.")
+        raise UserError(f"{path.name} holds {', '.join(unknown)}, types that no release is written from.")
     return found
 
 
@@ -130,7 +131,7 @@ def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
     for file in found:
         try:
             tensors = stored_tensors(folder / file)
-        except ValueError as error:
+        except UserError as error:
             problems.append(str(error))
             continue
         held = tensors.keys()

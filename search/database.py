@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import cache_folder
 
 logger = logging.getLogger(__name__)
@@ -62,13 +63,13 @@ def open_database(path: Path, root: Path) -> Iterator[sqlite3.Connection]:
 
     Tables of another version, or of another root, are dropped and made again, with a warning in the log.
     Raises DamagedIndex for a file that is not a whole database, also from statements inside the `with`;
-    ValueError where the disk refuses or another process writes for more than a minute.
+    UserError where the disk refuses or another process writes for more than a minute.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
-        raise ValueError(_cannot_write(path, error)) from error
+        raise UserError(_cannot_write(path, error)) from error
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         _make_tables(connection, path, os.fsencode(root.resolve()))
@@ -111,7 +112,7 @@ def set_aside(path: Path) -> Path:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise ValueError(_cannot_write(path, error)) from error
+            raise UserError(_cannot_write(path, error)) from error
     logger.warning("the index was damaged: it is kept as %s (yours to delete), and a new one is made.", aside)
     return aside
 
@@ -151,12 +152,12 @@ def _as_user_error(error: sqlite3.Error, path: Path) -> Exception:
     if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or str(error).startswith("no such table"):
         return DamagedIndex(f"{path}: {error}")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return ValueError(
+        return UserError(
             f"another process has been writing the index {path} for more than {WAIT:.0f} seconds: "
             "wait for it, or give this one another folder with CODEQUARRY_CACHE."
         )
     on_disk = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
-    return ValueError(_cannot_write(path, error)) if primary in on_disk else error
+    return UserError(_cannot_write(path, error)) if primary in on_disk else error
 
 
 def _cannot_write(path: Path, error: Exception) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codequarry.common.errors import UserError
 from codequarry.inference.encoder import Encoder, TaskModel, Vectors
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
 from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
@@ -86,19 +87,19 @@ def search(
         cache: folder of the indexes; None for CODEQUARRY_CACHE, or else the user's cache folder.
         progress: show bars on standard error while reading and embedding.
 
-    Raises ValueError for a blank query, an unknown task, a root that is not a folder or holds nothing this
+    Raises UserError for a blank query, an unknown task, a root that is not a folder or holds nothing this
     task searches, and a cache folder that cannot be written.
 
     >>> search("parse a date", Path("."), codequarry.load("mini")).hits[0].path
     """
     get_task(task)
     if not query.strip():
-        raise ValueError("the query is blank: say in words, or in code, what you are looking for.")
+        raise UserError("the query is blank: say in words, or in code, what you are looking for.")
     if top < 1:
-        raise ValueError(f"top is {top}: ask for at least 1 answer.")
+        raise UserError(f"top is {top}: ask for at least 1 answer.")
     if not root.is_dir():
         kind = "a file" if root.exists() else "not there"
-        raise ValueError(f"{root} is {kind}: pass the folder that holds the code.")
+        raise UserError(f"{root} is {kind}: pass the folder that holds the code.")
     path = database_path(root, cache)
     run = partial(_search, path, query, root, model, task, top, progress)
     try:
@@ -143,12 +144,12 @@ def _check_found(root: Path, task: str, files: int, chunks: int, skipped: dict[s
         return
     passed_over = ", ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
     if not files:
-        raise ValueError(
+        raise UserError(
             f"{root} holds no file that can be read as code or text"
             + (f" (passed over: {passed_over})." if passed_over else ".")
             + " Pass the folder of a checkout."
         )
-    raise ValueError(
+    raise UserError(
         f"task {task!r} searches {IN_WORDS[KIND_OF_TASK[task]]}, and the {files} files read in {root} "
         "have none. Try another task."
     )

@@ -42,7 +42,7 @@ def read_changes(connection: sqlite3.Connection, root: Path, progress: bool) -> 
 
     A file counts as unchanged when its size and modification time are those on record, or else its content
     is. Vectors of texts that no chunk holds any more are deleted last, so that a renamed file keeps its own.
-    Raises ValueError when `root` is not a folder.
+    Raises UserError when `root` is not a folder.
     """
     report = SourceReport()
     paths = list_sources(root, report)

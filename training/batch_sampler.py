@@ -12,6 +12,7 @@ from sentence_transformers.base.sampler import MultiDatasetDefaultBatchSampler
 from torch.utils.data import BatchSampler, ConcatDataset, SubsetRandomSampler
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import text_ids
 
 ROWS_A_CHUNK = 10_000  # of a dataset in memory at once
@@ -140,7 +141,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
             resumed on several ranks keeps its order (transformers does not reach this sampler with the
             epoch then, and would begin each resumed epoch as the first one).
 
-    Raises ValueError, when drawn from, where no source fills a batch.
+    Raises UserError, when drawn from, where no source fills a batch.
     """
 
     def __init__(
@@ -213,7 +214,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
             batch = next(batches[source], None) if self.turns[source] else None
             if batch is not None:
                 return source, batch
-        raise ValueError(
+        raise UserError(
             f"no source has {self.batch_size * self.ranks} pairs without a text in common, so not one batch "
             "can be filled: lower batch_size."
         )

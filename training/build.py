@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.data.mixture import column_prompts
 from codequarry.recipes.schema import Recipe
 from codequarry.training.run_folder import pin_setting
@@ -31,19 +31,17 @@ RUN_LOGS = (*_MODULES, "none")
 def chosen_logs(named: Sequence[str] = ()) -> tuple[str, ...]:
     """The logs to write: those named; with no name TensorBoard where it is installed; () for `none`.
 
-    Raises ValueError for a name that is not one of `RUN_LOGS`, for `none` together with another, and for one
+    Raises UserError for a name that is not one of `RUN_LOGS`, for `none` together with another, and for one
     whose package is missing.
     """
     for name in named:
         if name not in RUN_LOGS:
             hint = did_you_mean(name, RUN_LOGS)
-            raise ValueError(f"{name!r} is not a log.{hint} Pass some of {', '.join(RUN_LOGS)}.")
+            raise UserError(f"{name!r} is not a log.{hint} Pass some of {', '.join(RUN_LOGS)}.")
         if name != "none" and not _installed(name):
-            raise ValueError(f"{name} was asked for and is not installed: pip install {name}")
+            raise UserError(f"{name} was asked for and is not installed: pip install {name}")
     if "none" in named and len(set(named)) > 1:
-        raise ValueError(
-            f"none and {', '.join(set(named) - {'none'})} were both asked for: pass one of them."
-        )
+        raise UserError(f"none and {', '.join(set(named) - {'none'})} were both asked for: pass one of them.")
     if not named:
         return ("tensorboard",) if _installed("tensorboard") else ()
     return tuple(name for name in _MODULES if name in named)
@@ -54,20 +52,20 @@ def _installed(name: str) -> bool:
 
 
 def check_installed(recipe: Recipe) -> None:
-    """Raise ValueError, with the command to install it, when a package that the recipe needs is missing."""
+    """Raise UserError, with the command to install it, when a package that the recipe needs is missing."""
     needed = ["accelerate", "datasets"]
     if recipe.objective.matching is not None:
         needed.append("pyarrow")
     if recipe.lora is not None:
         needed.append("peft")
     if missing := [name for name in needed if find_spec(name) is None]:
-        raise ValueError(f"training needs {' and '.join(missing)}: pip install 'codequarry[train]'")
+        raise UserError(f"training needs {' and '.join(missing)}: pip install 'codequarry[train]'")
 
 
 def check_ranks(recipe: Recipe, ranks: int) -> None:
-    """Raise ValueError, with a batch size that fits, when the batch cannot be split evenly over the ranks."""
+    """Raise UserError, with a batch size that fits, when the batch cannot be split evenly over the ranks."""
     if recipe.batch_size % ranks:
-        raise ValueError(
+        raise UserError(
             f"batch_size {recipe.batch_size} cannot be dealt out to {ranks} ranks: "
             f"pass --set batch_size={recipe.batch_size // ranks * ranks}."
         )
@@ -83,7 +81,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
         texts: what a tokenizer is trained on, where random weights come without one.
         device: as in `SentenceTransformer`.
 
-    Raises ValueError when the backbone cannot be found or does not go with the recipe, and for an adapter
+    Raises UserError when the backbone cannot be found or does not go with the recipe, and for an adapter
     on a model with projections.
     """
     from sentence_transformers.sentence_transformer.modules import Dense
@@ -113,7 +111,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
         device=device,
     )
     if recipe.lora is not None and any(isinstance(module, Dense) for module in model.children()):
-        raise ValueError(
+        raise UserError(
             f"recipe {recipe.name} has [lora], and its model has Dense layers after the pooling: they are "
             "trained, and the adapter's folder has no place for them. Leave [lora] or the projections out."
         )
@@ -304,11 +302,11 @@ def average(model: "nn.Module", base: "Weights", share: float) -> None:
 
     Arguments: `base`, of `float_copy`; `share`, of the base, from 0 (nothing changes) to 1.
 
-    Raises ValueError when the two have other weights.
+    Raises UserError when the two have other weights.
     """
     state = _float_weights(model)
     if state.keys() != base.keys():
-        raise ValueError(
+        raise UserError(
             f"the model and its base differ in {len(state.keys() ^ base.keys())} of their weights, such as "
             f"{min(state.keys() ^ base.keys())}: average a model with the one it was trained from."
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import text_ids
 from codequarry.modules.packing import packed, padded
 from codequarry.training.distillation import TeacherVectors
@@ -44,7 +45,7 @@ class PairCollator:
         `{column}_teacher`: float32, `(batch, teacher's dim)`, in the order of the rows; with a teacher only.
     A loss takes the last three out before it calls the model.
 
-    Raises ValueError for rows of several sources, a source or column without a prompt, an empty text, and a
+    Raises UserError for rows of several sources, a source or column without a prompt, an empty text, and a
     text that the teacher has no vector of.
     """
 
@@ -60,7 +61,7 @@ class PairCollator:
         """The batch of these rows."""
         names = {row[_DATASET_NAME] for row in rows}
         if len(names) != 1:
-            raise ValueError(f"a batch holds rows of {len(names)} sources, {sorted(names)}: pass one's.")
+            raise UserError(f"a batch holds rows of {len(names)} sources, {sorted(names)}: pass one's.")
         name = names.pop()
         columns = [column for column in rows[0] if column != _DATASET_NAME]
         texts = {column: [row[column] for row in rows] for column in columns}
@@ -81,10 +82,10 @@ class PairCollator:
         try:
             prompt = self.prompts[name][column]
         except KeyError:
-            raise ValueError(
+            raise UserError(
                 f"no prompt is known for column {column!r} of {name!r}: pass one, or '' for none."
             ) from None
         try:
             return self.tokens.token_ids(texts, prompt)
-        except ValueError as error:
-            raise ValueError(f"column {column!r} of {name!r}: {error}") from error
+        except UserError as error:
+            raise UserError(f"column {column!r} of {name!r}: {error}") from error

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast
+from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path, cache_folder, read_json, text_sha256, write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
@@ -24,7 +25,7 @@ class TeacherVectors:
 
     fingerprint, dim: of the teacher.
 
-    Raises ValueError for a folder without vectors, and for a damaged file.
+    Raises UserError for a folder without vectors, and for a damaged file.
 
     >>> TeacherVectors(Path("runs/teacher")).of(["def f(): ..."]).shape
     (1, 384)
@@ -33,7 +34,7 @@ class TeacherVectors:
     def __init__(self, folder: Path) -> None:
         record, files = _record(folder), _files(folder)
         if record is None or not files:
-            raise ValueError(f"{folder} holds no teacher's vectors: write_teacher_vectors makes them.")
+            raise UserError(f"{folder} holds no teacher's vectors: write_teacher_vectors makes them.")
         self.folder = folder
         self.fingerprint: str = record["teacher"]
         self.dim: int = record["dim"]
@@ -51,12 +52,12 @@ class TeacherVectors:
         return len(self._digests)
 
     def of(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of these texts, `(texts, dim)`. Raises ValueError where one is missing."""
+        """The vectors of these texts, `(texts, dim)`. Raises UserError where one is missing."""
         wanted = np.array([text_sha256(text) for text in texts], dtype=f"S{_HASH}")
         found = np.minimum(np.searchsorted(self._digests, wanted), len(self._digests) - 1)
         missing = np.flatnonzero(self._digests[found] != wanted)
         if len(missing):
-            raise ValueError(
+            raise UserError(
                 f"{len(missing)} of {len(texts)} texts have no vector in {self.folder}, the first is "
                 f"{texts[missing[0]][:60]!r}: write_teacher_vectors adds them."
             )
@@ -66,7 +67,7 @@ class TeacherVectors:
 def vectors_of(name: str, texts: Sequence[str], device: str) -> TeacherVectors:
     """The teacher's vectors of these texts, without prefixes; computed once for all runs of this machine.
 
-    Arguments: `name`, a folder, a packaged model or a Hub name. Raises ValueError when it cannot be found.
+    Arguments: `name`, a folder, a packaged model or a Hub name. Raises UserError when it cannot be found.
     """
     teacher = CodeEmbedder(str(resolve_backbone(name)), device=device)
 
@@ -102,13 +103,13 @@ def write_teacher_vectors(
         teacher_fingerprint: identifies the teacher, e.g. `CodeEmbedder.fingerprint`.
         progress: show a bar with the time left once it has taken two seconds.
 
-    Raises ValueError where the folder holds another teacher's vectors, or the teacher gives something else
+    Raises UserError where the folder holds another teacher's vectors, or the teacher gives something else
     than one row of finite numbers below 65,504 per text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _record(folder)
     if record is not None and record["teacher"] != teacher_fingerprint:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds the vectors of teacher {record['teacher']}, not of {teacher_fingerprint}: "
             "delete it, or name another folder."
         )
@@ -140,11 +141,11 @@ def _checked(vectors: Any, texts: int, record: dict[str, Any] | None) -> npt.NDA
     given = np.asarray(vectors, dtype=np.float32)
     dim = record["dim"] if record else given.shape[-1]
     if given.shape != (texts, dim):
-        raise ValueError(f"the teacher gave numbers of shape {given.shape} for {texts} texts of dim {dim}.")
+        raise UserError(f"the teacher gave numbers of shape {given.shape} for {texts} texts of dim {dim}.")
     with np.errstate(over="ignore"):
         stored = given.astype(np.float16)
     if not np.isfinite(stored).all():
-        raise ValueError("the teacher gave a number that is not finite, or past 65,504, as float16 ends.")
+        raise UserError("the teacher gave a number that is not finite, or past 65,504, as float16 ends.")
     return stored
 
 
@@ -178,7 +179,7 @@ def _read(file: Path) -> tuple[list[bytes], npt.NDArray[np.float16]]:
         numbers = vector.flatten().to_numpy(zero_copy_only=False)
         return table["sha256"].to_pylist(), numbers.reshape(len(table), -1)
     except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{file} is damaged ({error}): delete it, and its texts are embedded again."
         ) from error
 
@@ -188,5 +189,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise ValueError("a teacher's vectors need pyarrow: pip install 'codequarry[train]'") from None
+        raise UserError("a teacher's vectors need pyarrow: pip install 'codequarry[train]'") from None
     return pyarrow, parquet

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.recipes.schema import MEAN, score_name
 
 _CUT = 10  # documents that count, as in all our scores
@@ -30,7 +31,7 @@ class ValidationScores(SentenceEvaluator):
     Returns, when called, the scores by name, between 0 and 1, and leaves the model in the mode it was in.
     The same model gives the same scores.
 
-    Raises ValueError for no pairs, and for a metric that these pairs and dims do not give.
+    Raises UserError for no pairs, and for a metric that these pairs and dims do not give.
 
     >>> ValidationScores({"nl2code": [("parse a date", "def parse(s): ...")]})(model)
     {'mean_ndcg@10': 1.0, 'nl2code_ndcg@10': 1.0}
@@ -51,12 +52,12 @@ class ValidationScores(SentenceEvaluator):
         self.primary_metric = metric
         self.names = [score_name(of, size) for size in self.sizes for of in (MEAN, *self.collections)]
         if not self.collections:
-            raise ValueError(
+            raise UserError(
                 "there is no pair to validate on: every source is too small for validation.share to hold one "
                 "out. Raise it, mine more code, or leave the [validation] table out."
             )
         if metric not in self.names:
-            raise ValueError(
+            raise UserError(
                 f"validation.metric is {metric!r}, and the held-out pairs give {', '.join(self.names)}: pass "
                 "one of these."
             )

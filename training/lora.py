@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, file_of, read_base
 from codequarry.modules.backbone import ADAPTERS
@@ -42,14 +43,14 @@ def add_adapter(
         targets: names of linear layers (`q_proj`) or the ends of their paths (`mlp.up_proj`);
             `("all-linear",)` for all.
 
-    Raises ValueError when peft is missing, the model has an adapter, or no layer has a target's name.
+    Raises UserError when peft is missing, the model has an adapter, or no layer has a target's name.
 
     >>> add_adapter(model, rank=16, alpha=32.0, targets=("q_proj", "v_proj"))
     """
     if find_spec("peft") is None:
-        raise ValueError("LoRA needs peft: pip install 'codequarry[train]'")
+        raise UserError("LoRA needs peft: pip install 'codequarry[train]'")
     if has_adapter(model):
-        raise ValueError("this model has an adapter already: merge it first, or build the model anew.")
+        raise UserError("this model has an adapter already: merge it first, or build the model anew.")
     from peft import LoraConfig, inject_adapter_in_model
 
     backbone: Any = model.transformers_model
@@ -94,7 +95,7 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
     sentence-transformers would load the backbone a second time, in its number format on disk, and an adapter
     on a backbone stored in bf16 would be rounded to bf16.
 
-    Raises ValueError when the checkpoint holds the adapter of another model or another `[lora]` table.
+    Raises UserError when the checkpoint holds the adapter of another model or another `[lora]` table.
     """
     _copy_weights(model, folder)
     rows = read_json(folder / "modules.json")
@@ -109,12 +110,12 @@ def start_from(model: CodeEmbedder, name: str) -> None:
 
     Arguments: `name` as in a recipe's `lora.start`.
 
-    Raises ValueError when it is not an adapter, was trained on another backbone file, or has another shape.
+    Raises UserError when it is not an adapter, was trained on another backbone file, or has another shape.
     """
     folder = ADAPTERS.get(name, Path(name))
     base = read_base(folder)
     if base.sha256 != (here := file_of(model)):
-        raise ValueError(
+        raise UserError(
             f"lora.start: the adapter in {folder} was trained on the file with sha256 {base.sha256}, and the "
             f"backbone's has {here}. Pass the backbone of that adapter, or leave lora.start out."
         )
@@ -125,13 +126,13 @@ def _copy_weights(model: CodeEmbedder, folder: Path) -> None:
     from safetensors.torch import load_file
 
     if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise ValueError(f"{folder} holds no adapter: {ADAPTER_WEIGHTS} is missing.")
+        raise UserError(f"{folder} holds no adapter: {ADAPTER_WEIGHTS} is missing.")
     saved = load_file(folder / ADAPTER_WEIGHTS)
     own = _weights(model.transformers_model)
     for name in sorted({*saved, *own}):
         there, here = (tuple(found[name].shape) if name in found else None for found in (saved, own))
         if there != here:
-            raise ValueError(
+            raise UserError(
                 f"{folder} holds another adapter: {name} is {there or 'missing'} there and "
                 f"{here or 'missing'} in this model. Give the recipe whose [lora] table wrote it."
             )
@@ -143,12 +144,12 @@ def _copy_weights(model: CodeEmbedder, folder: Path) -> None:
 def merge_adapter(model: CodeEmbedder) -> CodeEmbedder:
     """Add the adapter of `model` into plain weights, in place and in float32; returns `model`.
 
-    A sum in bf16 would round most of the adapter away. Raises ValueError when there is no adapter.
+    A sum in bf16 would round most of the adapter away. Raises UserError when there is no adapter.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not has_adapter(model):
-        raise ValueError("this model has no adapter to merge.")
+        raise UserError("this model has no adapter to merge.")
     backbone: Any = model.transformers_model
     model.float()
     for name, layer in list(backbone.named_modules()):
@@ -206,7 +207,7 @@ def _layers(backbone: Any, targets: Sequence[str]) -> list[str]:
         found = {name for name in linear if name == target or name.endswith(f".{target}")}
         if not found:
             known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear))
-            raise ValueError(
+            raise UserError(
                 f"lora: no linear layer of this backbone is called {target!r}: it has {known}. "
                 f'Name some of these, or write targets = ["{ALL_LINEAR}"].'
             )

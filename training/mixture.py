@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codequarry.common.errors import UserError
 from codequarry.data.catalog.registry import known_licences
 from codequarry.data.catalog.schema import Licence
 from codequarry.data.mixture import batch_shares, datasets_of, select, source_of, task_of
@@ -64,7 +65,7 @@ def read_selected(recipe: Recipe, *, skip_bad: bool = False) -> SelectedPairs:
 
     Arguments: `skip_bad`, count malformed pairs instead of stopping at the first.
 
-    Raises ValueError for data that cannot be read.
+    Raises UserError for data that cannot be read.
     """
     data = Path(recipe.data)
     found = read_pair_folders(data, subfolders=recipe.subfolders, skip_bad=skip_bad)
@@ -91,7 +92,7 @@ def load_mixture(
         ranks: the processes that train together; the first one prints and writes.
         device: where the model that finds negatives runs.
 
-    Raises ValueError when no source fills a batch, with a batch size that works.
+    Raises UserError when no source fills a batch, with a batch size that works.
     """
     pairs, selected.pairs = selected.pairs, []
     if selected.skipped:
@@ -110,7 +111,7 @@ def load_mixture(
     for name, reason in left_out.items():
         ranks.print(f"left out: {name}: {reason}.")
     if not datasets:
-        raise ValueError(
+        raise UserError(
             f"no source in {recipe.data} fills one batch of {recipe.batch_size} pairs: mine more code"
             + (f", or pass --set batch_size={max(2, max(small.values()) // 2)}." if small else ".")
         )

@@ -163,7 +163,7 @@ CURVES = "curves.svg"
 def write_curves(folder: Path, history: History, name: str, metric: str | None = None) -> Path:
     """Write `curves.svg` into `folder`, as `draw_curves` draws it; returns its path.
 
-    Raises ValueError where matplotlib is not installed.
+    Raises UserError where matplotlib is not installed.
     """
     write_picture(folder / CURVES, draw_curves(history, name, metric))
     return folder / CURVES

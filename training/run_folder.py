@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codequarry.common.errors import full_disk_as_user_error
+from codequarry.common.errors import UserError, full_disk_as_user_error
 from codequarry.common.files import read_json, write_json
 from codequarry.recipes.read import recipe_from_record
 from codequarry.recipes.schema import Recipe
@@ -32,7 +32,7 @@ def open_run(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -
     Arguments: `data_fingerprint` identifies the pairs; `fresh` removes what the folder holds of an earlier
     run.
 
-    Raises ValueError when the folder belongs to another recipe or other pairs (both are named), or holds
+    Raises UserError when the folder belongs to another recipe or other pairs (both are named), or holds
     files that no run wrote.
     """
     mine = {"recipe": dataclasses.asdict(recipe), "data_sha256": data_fingerprint}
@@ -43,7 +43,7 @@ def open_run(out: Path, recipe: Recipe, data_fingerprint: str, *, fresh: bool) -
         elif _same(out, recipe, mine):
             return
     elif out.is_dir() and any(not file.name.startswith(f".{_RUN}.") for file in out.iterdir()):
-        raise ValueError(f"{out} is not empty and holds no {_RUN}, so no run wrote it: choose another --out.")
+        raise UserError(f"{out} is not empty and holds no {_RUN}, so no run wrote it: choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     for begun in out.glob(f".{_RUN}.*"):  # a kill came while it was being written
         begun.unlink()
@@ -65,9 +65,9 @@ def pin_setting(out: Path, name: str, choice: int) -> int:
 
 
 def recipe_of(out: Path) -> Recipe:
-    """The recipe of the run in `out`. Raises ValueError for a folder that no run wrote."""
+    """The recipe of the run in `out`. Raises UserError for a folder that no run wrote."""
     if not (out / _RUN).is_file():
-        raise ValueError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
+        raise UserError(f"{out} holds no {_RUN}, so no run wrote it: pass a run's folder.")
     return recipe_from_record(read_json(out / _RUN)["recipe"])
 
 
@@ -78,28 +78,28 @@ def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
 
     Arguments: `start`, a run's folder, whose newest checkpoint is taken, or one of its checkpoints.
 
-    Raises ValueError for a folder that is neither, a run of another recipe, and a checkpoint that lies in the
+    Raises UserError for a folder that is neither, a run of another recipe, and a checkpoint that lies in the
     warm-up or in a decay.
     """
     in_run = start.parent.name == _CHECKPOINTS
     run = start.parent.parent if in_run else start
     checkpoint = start if in_run else newest_complete(start / _CHECKPOINTS, check=False)
     if checkpoint is None or not (checkpoint / "trainer_state.json").is_file():
-        raise ValueError(
+        raise UserError(
             f"{start} holds no checkpoint: pass a run's folder or RUN/{_CHECKPOINTS}/checkpoint-N."
         )
     if recipe_of(run) != recipe:
-        raise ValueError(
+        raise UserError(
             f"{run} is a run of another recipe: give the recipe and --set options that it was started with."
         )
     done, warm = step_of(checkpoint), recipe.warmup_steps
     if recipe.scheduler not in ("warmup_stable_decay", "constant_with_warmup"):
-        raise ValueError(
+        raise UserError(
             f"the rate of {run} changes at every step (scheduler = {recipe.scheduler!r}): only runs with "
             "'warmup_stable_decay' or 'constant_with_warmup' can be ended anywhere."
         )
     if not warm <= done <= recipe.max_steps - (recipe.decay_steps or 0):
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} lies in the warm-up or the decay of its run: pass one between the two."
         )
     ended = dataclasses.replace(
@@ -116,7 +116,7 @@ def adopt(out: Path, checkpoint: Path) -> None:
     """Let the run in `out` begin at a checkpoint of another run, unless it already has a checkpoint."""
     run = checkpoint.parent.parent
     if read_json(run / _RUN)["data_sha256"] != read_json(out / _RUN)["data_sha256"]:
-        raise ValueError(f"{run} was trained on other pairs than the recipe's data folder holds now.")
+        raise UserError(f"{run} was trained on other pairs than the recipe's data folder holds now.")
     if newest_complete(out / _CHECKPOINTS, check=False) is not None:
         return
     for name in (_CHOICES, *_MADE_ONCE):
@@ -145,7 +145,7 @@ def finish(
 
     Arguments: `model`, with a method `save`; `prompts`, those that it was trained with; None: without any.
 
-    Raises ValueError when the disk is full, and when the model saves other prompts: the run is then left
+    Raises UserError when the disk is full, and when the model saves other prompts: the run is then left
     unfinished.
     """
     saving = out / _SAVING
@@ -167,7 +167,7 @@ def finish(
 def _check_prompts(out: Path, saved: Mapping[str, str] | None, trained: Mapping[str, str]) -> None:
     saved = saved or {}
     if wrong := sorted(name for name in saved.keys() | trained if saved.get(name) != trained.get(name)):
-        raise ValueError(
+        raise UserError(
             f"the model of {out} was trained with other prompts than it saves, at {', '.join(wrong)}: its "
             f"vectors would be looked up with the wrong words. {out} is left unfinished, its checkpoints as "
             "they are; undo what changed model.prompts, and the same command writes the model."
@@ -190,7 +190,7 @@ def _empty(out: Path) -> None:
 def _same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> bool:
     """Whether the folder's record equals `mine`; False where only `_MAY_CHANGE` differs.
 
-    Raises ValueError for another recipe or other pairs.
+    Raises UserError for another recipe or other pairs.
     """
     theirs = read_json(out / _RUN)
     other = recipe_from_record(theirs["recipe"])
@@ -203,10 +203,10 @@ def _same(out: Path, recipe: Recipe, mine: dict[str, Any]) -> bool:
             for name in now
             if name != "name" and before[name] != now[name]
         )
-        raise ValueError(
+        raise UserError(
             f"{out} belongs to recipe {other.name!r}; this is recipe {recipe.name!r}: "
             f"{changed or 'only the name differs'}. {advice}"
         )
     if theirs["data_sha256"] != mine["data_sha256"]:
-        raise ValueError(f"{out} was started on other pairs than {recipe.data} holds now. {advice}")
+        raise UserError(f"{out} was started on other pairs than {recipe.data} holds now. {advice}")
     return other == recipe

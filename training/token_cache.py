@@ -62,7 +62,7 @@ class TokenCache:
     def token_ids(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
         """The ids of each text behind `prompt`, special tokens included, without padding.
 
-        Raises ValueError as `InstructionPrefix.preprocess` does: for an empty text, a prompt that leaves no
+        Raises UserError as `InstructionPrefix.preprocess` does: for an empty text, a prompt that leaves no
         room, a tokenizer that is not set right.
         """
         if prompt not in self._checked:

@@ -18,7 +18,7 @@ from sentence_transformers import SentenceTransformerTrainer
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset
 
-from codequarry.common.errors import full_disk_as_user_error, is_out_of_memory
+from codequarry.common.errors import UserError, full_disk_as_user_error, is_out_of_memory
 from codequarry.common.files import read_json, write_json
 from codequarry.training.batch_sampler import NoTextTwice, OneTaskPerBatch
 from codequarry.training.callbacks import SafeStop, Stopped
@@ -61,7 +61,7 @@ class PairTrainer(SentenceTransformerTrainer):
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train; counts continue from those of the checkpoint.
 
-        Raises Stopped after Ctrl-C or SIGTERM, and ValueError, with what to do, when a step is not a number,
+        Raises Stopped after Ctrl-C or SIGTERM, and UserError, with what to do, when a step is not a number,
         memory runs out or the disk is full. The last checkpoint is whole in each case.
         """
         self._set_counts(self._counted_in(resume_from_checkpoint))
@@ -69,14 +69,14 @@ class PairTrainer(SentenceTransformerTrainer):
             with self.stop:
                 result = super().train(resume_from_checkpoint, *args, **kwargs)
         except NotFiniteError as error:
-            raise ValueError(
+            raise UserError(
                 f"{error}, and none of it was kept. {self._kept()} The same command would come here again: "
                 f"lower learning_rate (it is {self.args.learning_rate:g}), with --fresh or another --out."
             ) from error
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise ValueError(
+            raise UserError(
                 f"out of memory in step {self.state.global_step + 1}: {str(error).splitlines()[0]} "
                 f"{self._kept()} Set grad_cache=on or lower mini_batch_tokens: a step computes the same in "
                 "smaller parts, and the run resumes in its folder. Or lower batch_size or "
@@ -294,7 +294,7 @@ def _counts_file(rank: int) -> str:
     return f"counts_{rank}.json"
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(UserError):
     """A loss, a gradient or a weight is infinite or not a number."""
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from tqdm import tqdm
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.common.files import write_text
 from codequarry.common.tables import text_table
 from codequarry.data.catalog.fetch import LOCK, UnreachableError, files_of, records_of
@@ -76,7 +76,7 @@ def build_eval(
         mirrors, index: where the sources are looked for before the network, as in `files_of`.
         progress: show a bar once it has taken two seconds.
 
-    Raises ValueError for an unknown name and for a source that cannot be read; the sets made until then stay.
+    Raises UserError for an unknown name and for a source that cannot be read; the sets made until then stay.
     """
     rows = [get_eval_source(name) for name in (names if names is not None else EVAL_SOURCES)]
     out.mkdir(parents=True, exist_ok=True)
@@ -181,13 +181,13 @@ def build_train(
         skip_unreachable: leave out a set on the Hub that cannot be read, and say so.
         progress: show a bar once it has taken two seconds.
 
-    Raises ValueError before anything is done for an unknown name and for a repository that is never mined,
+    Raises UserError before anything is done for an unknown name and for a repository that is never mined,
     and later for a source that cannot be read; the files made until then stay.
     """
     if licences not in get_args(LicenceChoice):
-        raise ValueError(f"{licences!r} is no choice of licences: pass {', '.join(get_args(LicenceChoice))}.")
+        raise UserError(f"{licences!r} is no choice of licences: pass {', '.join(get_args(LicenceChoice))}.")
     if max_pairs_per_repository < len(KINDS):
-        raise ValueError(
+        raise UserError(
             f"max_pairs_per_repository is {max_pairs_per_repository}, and there are {len(KINDS)} kinds of "
             "pair: pass one for each at least."
         )
@@ -258,7 +258,7 @@ def _chosen(names: Sequence[str] | None, mined: bool) -> tuple[list[TrainSource]
     repositories = {row.name: row for row in mined_repositories()}
     unknown = [name for name in names if name not in known and name not in repositories]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"{unknown[0]!r} is no source of training pairs: pass some of {', '.join(known)}, or one of the "
             f"{len(repositories)} repositories in data/catalog/repositories.toml."
             f"{did_you_mean(unknown[0], [*known, *repositories])}"
@@ -307,7 +307,7 @@ def _lot(pair: Pair) -> bytes:
 
 def _write(out: Path, file: str, pairs: Sequence[Pair], row: TrainSource | Repository) -> dict[str, Any]:
     if not pairs:
-        raise ValueError(f"{row.name} gave no pair: its places hold none of the files that are read.")
+        raise UserError(f"{row.name} gave no pair: its places hold none of the files that are read.")
     once = list({(pair.task, pair.query, pair.document): pair for pair in reversed(pairs)}.values())[::-1]
     write_pairs(out / file, once)
     if isinstance(row, Repository):
@@ -370,7 +370,7 @@ def _layout_errors(row: EvalSource | TrainSource) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(
+        raise UserError(
             f"The source of {row.name} is not laid out as expected ({type(error).__name__}: {error}). Is "
             "the mirror whole?"
         ) from error

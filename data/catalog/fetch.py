@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path, cache_folder, write_text
 from codequarry.data.catalog.schema import Distribution, Git, Hub, Records, Where
 from codequarry.data.git import open_repository
@@ -25,7 +26,7 @@ LOCK = "data_sources.lock.json"
 PLACE = "_config"  # the key of every record for the configuration that it is from
 
 
-class UnreachableError(ValueError):
+class UnreachableError(UserError):
     """The Hub, or a data set on it, could not be read; the message says what to do."""
 
 
@@ -39,13 +40,13 @@ def records_of(places: Iterable[Hub], lock: Path) -> Iterator[Mapping[str, Any]]
     Arguments:
         lock: a JSON file, data set → revision; made where it is not there.
 
-    Raises UnreachableError where the Hub does not answer or has no such data set, ValueError where the
+    Raises UnreachableError where the Hub does not answer or has no such data set, UserError where the
     package `datasets` is missing or the lock file is broken.
     """
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "Data sets on the Hub need the package datasets: pip install 'codequarry[train]'."
         ) from error
     for place in places:
@@ -118,11 +119,9 @@ def _locked(lock: Path) -> dict[str, str]:
     try:
         found = json.loads(lock.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{lock} is not readable as JSON: restore it, or delete it to lock anew.") from error
+        raise UserError(f"{lock} is not readable as JSON: restore it, or delete it to lock anew.") from error
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise ValueError(
-            f"{lock} does not map data sets to revisions: restore it, or delete it to lock anew."
-        )
+        raise UserError(f"{lock} does not map data sets to revisions: restore it, or delete it to lock anew.")
     return found
 
 
@@ -138,7 +137,7 @@ def read_distribution(place: Distribution, index: str | None = None) -> Iterator
         pip is configured for.
 
     An archive is kept in the user's cache (`CODEQUARRY_CACHE`), so the second time needs no network. Nothing
-    is unpacked to disk. Raises ValueError where the file is not found or is not the one the row means.
+    is unpacked to disk. Raises UserError where the file is not found or is not the one the row means.
     """
     with tarfile.open(fileobj=io.BytesIO(_archive(place, index)), mode="r:gz") as archive:
         files = {member.name: member for member in archive.getmembers() if member.isfile()}
@@ -153,7 +152,7 @@ def _archive(place: Distribution, index: str | None) -> bytes:
     name = f"{place.package}-{place.version}.tar.gz"
     if index is not None and (folder := Path(index)).is_dir():
         if not (folder / name).is_file():
-            raise ValueError(f"{folder} has no {name}: put the source distribution there.")
+            raise UserError(f"{folder} has no {name}: put the source distribution there.")
         return _checked(place, (folder / name).read_bytes(), str(folder / name))
     cache = cache_folder("distributions")
     kept = cache / f"{place.sha256[:12]}-{name}"
@@ -170,7 +169,7 @@ def _archive(place: Distribution, index: str | None) -> bytes:
 def _checked(place: Distribution, content: bytes, where: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != place.sha256:
-        raise ValueError(
+        raise UserError(
             f"{where} is not the file the row of {place.package} {place.version} means: its sha256 is "
             f"{found[:12]}…, expected {place.sha256[:12]}…. Remove it, and look where it came from."
         )
@@ -194,7 +193,7 @@ def _link(index: str, package: str, name: str) -> str:
         address = urllib.parse.urldefrag(urllib.parse.urljoin(page, html.unescape(link))).url
         if urllib.parse.unquote(address).endswith(f"/{name}"):
             return address
-    raise ValueError(f"The package index has no {name}: pass --index with a folder that holds it.")
+    raise UserError(f"The package index has no {name}: pass --index with a folder that holds it.")
 
 
 def _fetch(address: str, accept: str = "*/*") -> bytes:
@@ -209,7 +208,7 @@ def _fetch(address: str, accept: str = "*/*") -> bytes:
             content: bytes = answer.read()
             return content
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{shown} could not be read ({error}): is there a network? A folder with the source "
             "distributions does as well: pass --index FOLDER."
         ) from error
@@ -225,7 +224,7 @@ def files_of(
         mirrors: a folder of bare clones or checkouts, tried before the network, as in `open_repository`.
         index: a package index or a folder of source distributions, as in `read_distribution`.
 
-    Raises ValueError for a place on the Hub, which has records and no files, and for what cannot be read.
+    Raises UserError for a place on the Hub, which has records and no files, and for what cannot be read.
     """
     for place in where:
         if isinstance(place, Git):
@@ -236,4 +235,4 @@ def files_of(
         elif isinstance(place, Distribution):
             yield from read_distribution(place, index)
         else:
-            raise ValueError(f"{place.dataset} is a data set on the Hub: it has records, not files.")
+            raise UserError(f"{place.dataset} is a data set on the Hub: it has records, not files.")

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.data.catalog.datasets import (
     code_translation,
     completion,
@@ -93,12 +93,12 @@ def known_licences() -> dict[str, Licence]:
 def get_eval_source(name: str) -> EvalSource:
     """The row of the evaluation set called `name`.
 
-    Raises ValueError for any other name, with the whole list.
+    Raises UserError for any other name, with the whole list.
     """
     if name in EVAL_SOURCES:
         return EVAL_SOURCES[name]
     hint = did_you_mean(name, EVAL_SOURCES)
-    raise ValueError(f"{name!r} is no evaluation set: the sets are {', '.join(EVAL_SOURCES)}.{hint}")
+    raise UserError(f"{name!r} is no evaluation set: the sets are {', '.join(EVAL_SOURCES)}.{hint}")
 
 
 @cache
@@ -108,7 +108,7 @@ def held_out() -> tuple[HeldOut, ...]:
 
 
 def refuse(repository: str, *, parts: bool = False) -> None:
-    """Raise ValueError where a repository, or a fork of it, is kept away from training.
+    """Raise UserError where a repository, or a fork of it, is kept away from training.
 
     Arguments:
         repository: `owner/name`, a URL, or a folder; case and `.git` are ignored.
@@ -116,13 +116,13 @@ def refuse(repository: str, *, parts: bool = False) -> None:
 
     >>> refuse("https://github.com/someone/Tornado.git")
     Traceback (most recent call last):
-    ValueError: https://github.com/someone/Tornado.git is never mined, as it is or shares its name with \
+    UserError: https://github.com/someone/Tornado.git is never mined, as it is or shares its name with \
 tornadoweb/tornado (held out: an evaluation set shares its code or its authors): take it off the list.
     """
     found = _kept(repository)
     if found is None or (parts and found.parts):
         return
-    raise ValueError(
+    raise UserError(
         f"{repository} is never mined, as it is or shares its name with {found.repository} "
         f"({found.reason}): take it off the list."
     )

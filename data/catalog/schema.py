@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codequarry.common import files
+from codequarry.common.errors import UserError
 from codequarry.data.eval_set import EvalSet
 from codequarry.data.pair import Pair
 
@@ -190,11 +191,11 @@ LICENCES: Mapping[str, Licence] = MappingProxyType(
 def get_licence(spdx: str) -> Licence:
     """The licence with this SPDX identifier.
 
-    Raises ValueError for one without a row.
+    Raises UserError for one without a row.
     """
     if spdx in LICENCES:
         return LICENCES[spdx]
-    raise ValueError(
+    raise UserError(
         f"{spdx!r} is no licence known here: pass one of {', '.join(LICENCES)}, or give it a row in "
         "data/catalog/licences.toml."
     )

@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.data.cleaning.decontamination import EvaluationTexts
 from codequarry.data.cleaning.report import LONG, REASONS, SHORT, Removal, count_file, examples_of, join
@@ -73,7 +74,7 @@ def clean(
 
     Returns the report. The same files, sets and limits give the same bytes, and find `out` finished.
 
-    Raises ValueError for what cannot be read, and for an `out` that holds files of another origin.
+    Raises UserError for what cannot be read, and for an `out` that holds files of another origin.
     """
     files = [file for path in paths for file in pair_files(path)]
     names = names_in_one_folder(files)
@@ -170,7 +171,7 @@ _CLAIM = "claim.json"
 def names_in_one_folder(files: Sequence[Path]) -> dict[Path, str]:
     """A name for each file: its own, with its folders' names in front where files are called alike.
 
-    Raises ValueError when a file was given twice.
+    Raises UserError when a file was given twice.
     """
     repeated = {name for name, count in Counter(file.name for file in files).items() if count > 1}
     top = Path(os.path.commonpath([file.resolve().parent for file in files]))
@@ -180,7 +181,7 @@ def names_in_one_folder(files: Sequence[Path]) -> dict[Path, str]:
     }
     if len(names) < len(files) or len(set(names.values())) < len(files):
         twice = Counter(file.name for file in files).most_common(1)[0][0]
-        raise ValueError(f"{twice} was given twice, or two files come to one name: give each file once.")
+        raise UserError(f"{twice} was given twice, or two files come to one name: give each file once.")
     return names
 
 
@@ -189,7 +190,7 @@ def claim(out: Path, key: str, names: Sequence[str]) -> None:
 
     What the same cleaning left there is kept; what another one wrote is removed.
 
-    Raises ValueError where it holds files that no cleaning wrote.
+    Raises UserError where it holds files that no cleaning wrote.
     """
     held = out / RECORDS / _CLAIM
     if held.is_file():
@@ -202,7 +203,7 @@ def claim(out: Path, key: str, names: Sequence[str]) -> None:
             (out / RECORDS / f"{name}.json").unlink(missing_ok=True)
             (out / name).unlink(missing_ok=True)
     if out.is_dir() and (strange := [file for file in sorted(out.iterdir()) if file.name != RECORDS]):
-        raise ValueError(f"{out} holds {strange[0].name}, which no cleaning wrote: choose another --out.")
+        raise UserError(f"{out} holds {strange[0].name}, which no cleaning wrote: choose another --out.")
     (out / RECORDS).mkdir(parents=True, exist_ok=True)
     write_json(held, {"key": key, "files": list(names)})
 
@@ -212,20 +213,18 @@ def token_counter(tokenizer: Path | None = None) -> TokenCounter:
 
     tokenizer: a folder that transformers reads one from; None for `estimated_tokens`.
 
-    Raises ValueError where there is no tokenizer.
+    Raises UserError where there is no tokenizer.
     """
     if tokenizer is None:
         return lambda texts: [estimated_tokens(text) for text in texts]
     if not tokenizer.is_dir():
-        raise ValueError(
-            f"{tokenizer} is not a folder: expected one with tokenizer.json or vocab.json in it."
-        )
+        raise UserError(f"{tokenizer} is not a folder: expected one with tokenizer.json or vocab.json in it.")
     from transformers import AutoTokenizer
 
     try:
         real: Any = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True).backend_tokenizer
     except Exception as error:  # each kind of damage raises its own, the Rust side a bare Exception
-        raise ValueError(f"{tokenizer} holds no tokenizer that can be read: {error}") from error
+        raise UserError(f"{tokenizer} holds no tokenizer that can be read: {error}") from error
     real.no_truncation()
     real.no_padding()
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from codequarry.common.errors import UserError
 from codequarry.data.git import GitRepository, is_bare, open_repository
 from codequarry.data.mining.commits import MINED_LANGUAGES
 
@@ -56,12 +57,12 @@ def open_tree(
 
     Arguments: as in `open_repository`; `history` says whether commits are wanted.
 
-    Raises ValueError where there is nothing, no commit, or a remote that does not answer.
+    Raises UserError where there is nothing, no commit, or a remote that does not answer.
     """
     name = tree_name(where)
     folder = Path(where)
     if isinstance(where, Path) and not folder.is_dir():
-        raise ValueError(f"{where} {'is a file: pass a folder' if folder.exists() else _NOT_FOUND}.")
+        raise UserError(f"{where} {'is a file: pass a folder' if folder.exists() else _NOT_FOUND}.")
     if folder.is_dir() and commit is None and not is_bare(folder):
         yield Tree(name, folder, None, 0, _history(folder) if history else None)
         return
@@ -74,7 +75,7 @@ def open_tree(
             absent = _write_files(repository, at, patterns, Path(temporary))
         except OSError as failed:
             why = failed.strerror or failed
-            raise ValueError(f"The files of {name} could not be written to {temporary}: {why}.") from failed
+            raise UserError(f"The files of {name} could not be written to {temporary}: {why}.") from failed
         yield Tree(name, Path(temporary), at, absent, (repository, at) if history else None)
 
 
@@ -94,7 +95,7 @@ def _write_files(repository: GitRepository, commit: str, patterns: Sequence[str]
                 place.write_bytes(content)
                 written += 1
             break
-        except ValueError:  # the file after the last one is absent
+        except UserError:  # the file after the last one is absent
             absent += 1
             wanted = wanted[written + 1 :]
     return absent
@@ -113,5 +114,5 @@ def _history(folder: Path) -> tuple[GitRepository, str] | None:
     try:
         repository = open_repository(str(folder))
         return repository, repository.resolve()
-    except ValueError:
+    except UserError:
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.data.git import GitRepository, read_log
 from codequarry.data.mining.filters import is_english
 from codequarry.data.mining.schema import KINDS, Filter, MinedPair, Reason, first_reason
@@ -231,7 +232,7 @@ def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iter
 
     None stands for a commit whose files are not all there, as happens in a partial clone.
 
-    Raises ValueError when git can read none of twenty in a row.
+    Raises UserError when git can read none of twenty in a row.
     """
     waiting = list(hashes)
     failures = 0
@@ -250,7 +251,7 @@ def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iter
         # git stopped in the middle of the last one, or before it began the next.
         failures += 1
         if failures == _GIVE_UP:
-            raise ValueError(f"git could not read the history of {repository.name}: {stream.failed}")
+            raise UserError(f"git could not read the history of {repository.name}: {stream.failed}")
         yield None
         waiting = waiting[waiting.index(last.hash) + 1 if last is not None else 1 :]
 

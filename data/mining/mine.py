@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codequarry.common.errors import UserError
 from codequarry.data.git import last_changes
 from codequarry.data.mining.checkout import Tree, open_tree, tree_name
 from codequarry.data.mining.commits import (
@@ -115,7 +116,7 @@ def mine(
             that name a copyleft licence in their first lines.
         progress: show bars for what takes over two seconds.
 
-    Raises ValueError when a tree is not there or holds nothing to mine, when two have the same name, and
+    Raises UserError when a tree is not there or holds nothing to mine, when two have the same name, and
     when history is needed that a folder does not have.
     """
     started = time.perf_counter()
@@ -128,9 +129,9 @@ def mine(
     for one in where:
         with open_tree(one, commit=commit, mirrors=mirrors, history=with_history) as tree:
             if tree.history is None and split == "time":
-                raise ValueError(f"{tree.name} has no commits: split by file, or pass a git repository.")
+                raise UserError(f"{tree.name} has no commits: split by file, or pass a git repository.")
             if tree.history is None and kinds is not None and "commit" in wanted:
-                raise ValueError(
+                raise UserError(
                     f"{tree.name} has no commits to make pairs of: leave the kind commit out, or pass a git "
                     f"repository."
                 )
@@ -159,13 +160,13 @@ def _check_sources(
     names = Counter(tree_name(one) for one in where)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        raise ValueError(f"Two sources are called {twice[0]!r}, and a pair says its source: rename a folder.")
+        raise UserError(f"Two sources are called {twice[0]!r}, and a pair says its source: rename a folder.")
     if commit is not None and len(where) != 1:
-        raise ValueError(f"A commit belongs to one repository, and {len(where)} were passed: pass one.")
+        raise UserError(f"A commit belongs to one repository, and {len(where)} were passed: pass one.")
     if workers < 1:
-        raise ValueError(f"workers is {workers}: pass the number of processes, 1 or more.")
+        raise UserError(f"workers is {workers}: pass the number of processes, 1 or more.")
     if max_pairs is not None and max_pairs < 1:
-        raise ValueError(f"max_pairs is {max_pairs}: pass a number of pairs from 1, or None for no limit.")
+        raise UserError(f"max_pairs is {max_pairs}: pass a number of pairs from 1, or None for no limit.")
 
 
 def _read_tree(
@@ -181,7 +182,7 @@ def _read_tree(
             whole.report.skipped["not in the clone"] += tree.absent
         if not whole.report.read:
             passed = ", ".join(f"{count:,} {why}" for why, count in sorted(whole.report.skipped.items()))
-            raise ValueError(
+            raise UserError(
                 f"{tree.name} holds no source file to mine ({passed or 'it is empty'}): expected files in "
                 f"one of {', '.join(language.name for language in MINED_LANGUAGES)}."
             )
@@ -262,7 +263,7 @@ def read_files(
         own_licence: pass over files that are not under the repository's own licence.
         progress: show a bar after two seconds.
 
-    Raises ValueError when `folder` is none, and when the processes cannot start.
+    Raises UserError when `folder` is none, and when the processes cannot start.
     """
     whole = Findings()
     listed = list_sources(folder, whole.report)
@@ -291,7 +292,7 @@ def _in_processes(batches: Sequence[_Batch], workers: int) -> Iterator[Findings]
     try:
         yield from pool.map(_read_batch, batches)
     except BrokenProcessPool as broken:
-        raise ValueError(
+        raise UserError(
             "A process that reads files ended early. In a script of your own, call mine() below "
             '`if __name__ == "__main__":`, or pass workers=1.'
         ) from broken

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.common.tables import count_table
 from codequarry.data.mining.mine import MinedPairs
@@ -18,14 +19,14 @@ _SUFFIX: Mapping[Format, str] = {"jsonl": ".jsonl.gz", "parquet": ".parquet"}
 
 
 def check_out(out: Path) -> None:
-    """Raise ValueError for a file, and for a folder with pairs that mining did not write."""
+    """Raise UserError for a file, and for a folder with pairs that mining did not write."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: pass a folder to write the pairs to.")
+        raise UserError(f"{out} is a file: pass a folder to write the pairs to.")
     ours = {f"{kind}{suffix}" for kind in KINDS for suffix in _SUFFIX.values()}
     for side in SIDES:
         for file in sorted((out / side).glob("*")):
             if file.name.endswith(SUFFIXES) and file.name not in ours and not file.name.startswith("."):
-                raise ValueError(
+                raise UserError(
                     f"{file} was not written by mining and would be read as if it were: move it away, or "
                     f"pass an empty folder."
                 )
@@ -41,13 +42,13 @@ def write_mined(out: Path, mined: MinedPairs, form: Format = "jsonl") -> None:
 
     form: `jsonl` for JSON Lines under gzip, `parquet`.
 
-    Raises ValueError when `out` holds other pairs, and when the disk takes no more.
+    Raises UserError when `out` holds other pairs, and when the disk takes no more.
     """
     check_out(out)
     try:
         _write(out, mined, form)
     except OSError as failed:
-        raise ValueError(f"The pairs could not be written to {out}: {failed.strerror or failed}.") from failed
+        raise UserError(f"The pairs could not be written to {out}: {failed.strerror or failed}.") from failed
 
 
 def _write(out: Path, mined: MinedPairs, form: Format) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from codequarry.common.errors import did_you_mean
+from codequarry.common.errors import UserError, did_you_mean
 from codequarry.data.pair import Pair
 
 
@@ -39,14 +39,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _ROWS}
 def checked_kinds(names: Sequence[str]) -> tuple[str, ...]:
     """The names in the table's order, each once.
 
-    Raises ValueError for another name, with the nearest right one, and for no name at all.
+    Raises UserError for another name, with the nearest right one, and for no name at all.
     """
     for name in names:
         if name not in KINDS:
             hint = did_you_mean(name, KINDS)
-            raise ValueError(f"{name!r} is not a kind of pair.{hint} The kinds are {', '.join(KINDS)}.")
+            raise UserError(f"{name!r} is not a kind of pair.{hint} The kinds are {', '.join(KINDS)}.")
     if not names:
-        raise ValueError(f"No kind of pair was named: pass some of {', '.join(KINDS)}.")
+        raise UserError(f"No kind of pair was named: pass some of {', '.join(KINDS)}.")
     return tuple(name for name in KINDS if name in names)
 
 

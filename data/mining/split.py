@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Literal, get_args
 
+from codequarry.common.errors import UserError
 from codequarry.data.deduplication import first_alike
 from codequarry.data.mining.schema import MinedPair, Reason
 
@@ -27,7 +28,7 @@ def split_pairs(
     Where one side would be empty, one file goes there: the one with the lowest or highest hash, the newest
     or the oldest.
 
-    Raises ValueError for a share outside its range and for another way to split.
+    Raises UserError for a share outside its range and for another way to split.
     """
     check_split(holdout, by)
     if by == "file":
@@ -42,11 +43,11 @@ def split_pairs(
 
 
 def check_split(holdout: float, by: str) -> None:
-    """Raise ValueError for a share outside its range, or a way to split that is none."""
+    """Raise UserError for a share outside its range, or a way to split that is none."""
     if not 0 <= holdout < 1:
-        raise ValueError(f"holdout is {holdout}: pass a share of the files from 0 to below 1, such as 0.2.")
+        raise UserError(f"holdout is {holdout}: pass a share of the files from 0 to below 1, such as 0.2.")
     if by not in SPLITS:
-        raise ValueError(f"{by!r} is no way to split: pass one of {', '.join(SPLITS)}.")
+        raise UserError(f"{by!r} is no way to split: pass one of {', '.join(SPLITS)}.")
 
 
 def held_out_files(paths: Iterable[str], holdout: float) -> set[str]:

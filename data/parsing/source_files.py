@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from codequarry.common.errors import UserError
 from codequarry.data.parsing.definitions import unix_lines
 from codequarry.data.parsing.languages import language_of
 
@@ -52,11 +53,11 @@ def list_sources(root: Path, report: SourceReport) -> list[str]:
     `.gitignore` files at and below the root are respected as git does. Vendored and build folders are left
     out below the root; the root itself may be in one, such as an installed package in `site-packages`.
 
-    Raises ValueError when `root` is not a folder.
+    Raises UserError when `root` is not a folder.
     """
     if not root.is_dir():
         kind = "a file" if root.exists() else "not there"
-        raise ValueError(f"{root} is {kind}: pass the folder that holds the source code.")
+        raise UserError(f"{root} is {kind}: pass the folder that holds the source code.")
     found: list[str] = []
     waiting: list[tuple[str, tuple[tuple[str, GitIgnoreSpec], ...]]] = [("", ())]
     while waiting:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from codequarry.common.errors import MissingPackageError
 from codequarry.data.parsing.definitions import Definition, Kind, dedent, plain_comment, unix_lines
 from codequarry.data.parsing.languages import Grammar
 
@@ -23,14 +24,14 @@ _DOC_OPENINGS = ("/**", "///", "//!", "/*!")
 def grammar_parser(package: str, factory: str) -> "Parser":
     """The parser of one grammar package.
 
-    Raises ImportError with the install command where the package is missing.
+    Raises MissingPackageError with the install command where the package is missing.
     """
     try:
         from tree_sitter import Language, Parser
 
         module = importlib.import_module(package.replace("-", "_"))
     except ImportError as missing:
-        raise ImportError(
+        raise MissingPackageError(
             f"Reading this language needs the package {package}, which is not installed: "
             f"run `pip install tree-sitter {package}`."
         ) from missing

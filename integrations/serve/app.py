@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import codequarry
+from codequarry.common.errors import UserError
 from codequarry.inference.encoder import Encoder, Served, unit_vectors
 from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded
@@ -53,7 +54,7 @@ class Service:
         default_prompt: of requests that name none; None refuses them.
         key: that clients must show as `Authorization: Bearer KEY`, except at `/health`; None for none.
 
-    Raises ValueError for a default prompt that the model does not have.
+    Raises UserError for a default prompt that the model does not have.
 
     >>> service = Service(Encoder(model), served(model, "mini"))
     """
@@ -68,7 +69,7 @@ class Service:
         key: str | None = None,
     ) -> None:
         if default_prompt is not None and default_prompt not in served.prompts:
-            raise ValueError(
+            raise UserError(
                 f"{default_prompt!r} is not a prompt of {served.name}. "
                 f"The prompts are {', '.join(served.prompts)}."
             )

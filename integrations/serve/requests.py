@@ -6,6 +6,8 @@ Imports no pydantic, so that `codequarry serve --help` works without it.
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from codequarry.common.errors import UserError
+
 if TYPE_CHECKING:
     from codequarry.inference.encoder import Served
 
@@ -21,7 +23,7 @@ class Limits:
     batch_texts: that share a forward pass.
     finish_seconds: for waiting requests once the server is stopping.
 
-    Raises ValueError for a number below 1, and for a request that would be larger than the queue.
+    Raises UserError for a number below 1, and for a request that would be larger than the queue.
     """
 
     body_bytes: int = 4 * 2**20
@@ -37,11 +39,11 @@ class Limits:
         for field in fields(self):
             value = getattr(self, field.name)
             if not value > 0:
-                raise ValueError(
+                raise UserError(
                     f"{field.name} {value} is no limit that a server could work with: pass 1 or more."
                 )
         if self.texts > self.queue_texts:
-            raise ValueError(
+            raise UserError(
                 f"a request may hold {self.texts} texts, but only {self.queue_texts} may wait: such a "
                 "request would never be taken. Raise the queue, or lower the texts of a request."
             )

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 
+from codequarry.common.errors import UserError
 from codequarry.inference.encoder import Served, Vectors
 from codequarry.integrations.serve.requests import EmbeddingRequest, RequestContext, RequestError
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
@@ -285,7 +286,7 @@ def _prompt_of(task: str | None, side: str | None) -> str | None:
         )
     try:
         return prompt_name(task, "query" if side == "query" else "document")
-    except ValueError as error:
+    except UserError as error:
         raise RequestError(422, str(error), field="task") from error
 
 

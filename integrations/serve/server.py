@@ -6,6 +6,7 @@ import sys
 
 import uvicorn
 
+from codequarry.common.errors import UserError
 from codequarry.integrations.serve.app import Service
 from codequarry.integrations.serve.requests import Limits
 
@@ -36,7 +37,7 @@ class _Server(uvicorn.Server):
 def bind(host: str, port: int) -> socket.socket:
     """A socket bound to `host` and `port`, 0 for any that is free, and not listening yet.
 
-    Raises ValueError where it cannot be bound.
+    Raises UserError where it cannot be bound.
     """
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,7 +47,7 @@ def bind(host: str, port: int) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        raise ValueError(
+        raise UserError(
             f"{host} port {port} cannot be listened on ({error.strerror or error}). "
             "Pass another --port or --host."
         ) from error

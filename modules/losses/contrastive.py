@@ -12,6 +12,7 @@ from sentence_transformers.sentence_transformer.losses.matryoshka import shrink
 from sentence_transformers.util import all_gather, get_world_size
 from torch import Tensor, nn
 
+from codequarry.common.errors import UserError
 from codequarry.modules.losses import Direction, Hardness, Partition
 from codequarry.modules.losses.grad_cache import Features, MiniBatchLoss
 from codequarry.modules.losses.info_nce import InfoNCE, false_negative_mask
@@ -52,7 +53,7 @@ class Objective(MiniBatchLoss):
     or packed. As well as the model's input a column holds `text_id (pairs,)`, equal for equal texts, where a
     `same_…` is on, and `teacher (pairs, dim)` where matching is. Returns a scalar.
 
-    Raises ValueError for a single column, and where one of the two is missing or does not fit.
+    Raises UserError for a single column, and where one of the two is missing or does not fit.
 
     >>> loss = Objective(model, temperature=0.05, dims=(384, 128), mini_batch_tokens=8192)
     """
@@ -102,7 +103,7 @@ class Objective(MiniBatchLoss):
         """The loss of one batch; `labels` is what sentence-transformers' trainer passes, and not used."""
         features = list(sentence_features)
         if len(features) < 2:
-            raise ValueError(f"{len(features)} column of texts: at least a query and a document are needed.")
+            raise UserError(f"{len(features)} column of texts: at least a query and a document are needed.")
         text_ids = teachers = None
         if self.same_query or self.same_document:
             why = "same_query and same_document compare texts by it: use PairCollator, or switch both off"
@@ -129,7 +130,7 @@ class Objective(MiniBatchLoss):
             if self.matching is not None and self.final_matching is not None and teachers is not None:
                 size, theirs = embeddings[0].shape[-1], teachers[0].shape[-1]
                 if theirs != size:
-                    raise ValueError(
+                    raise UserError(
                         f"the teacher's vectors have {theirs} dimensions and the model's {size}: "
                         "choose a teacher whose vectors are as long."
                     )
@@ -160,9 +161,9 @@ class Objective(MiniBatchLoss):
 
 
 def _values(features: list[Features], name: str, why: str) -> list[Tensor]:
-    """`name` of every column. Raises ValueError, with `why` it is needed, where one has none."""
+    """`name` of every column. Raises UserError, with `why` it is needed, where one has none."""
     if without := [str(number) for number, column in enumerate(features) if name not in column]:
-        raise ValueError(f"column {', '.join(without)} of the batch brings no {name!r}; {why}.")
+        raise UserError(f"column {', '.join(without)} of the batch brings no {name!r}; {why}.")
     return [column[name] for column in features]
 
 

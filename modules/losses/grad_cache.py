@@ -18,6 +18,7 @@ from sentence_transformers.util import get_world_size
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from codequarry.common.errors import UserError
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.packing import packed, padded, position_offset, to_device, training_mode
 from codequarry.modules.precision import Compute
@@ -68,7 +69,7 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
     def __init__(self, model: nn.Module, *, mini_batch_tokens: int, grad_cache_threshold: int | None) -> None:
         super().__init__()
         if mini_batch_tokens < 1:
-            raise ValueError(f"mini_batch_tokens = {mini_batch_tokens}: at least 1.")
+            raise UserError(f"mini_batch_tokens = {mini_batch_tokens}: at least 1.")
         self.model = model
         self.mini_batch_tokens = mini_batch_tokens
         self.grad_cache_threshold = grad_cache_threshold

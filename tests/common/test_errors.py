@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from codequarry.common.errors import (
+    UserError,
     did_you_mean,
     disk_is_full,
     exit_on_user_error,
@@ -31,7 +32,7 @@ def ended(error: BaseException) -> object:
 
 
 def test_a_mistake_of_the_users_is_its_sentence() -> None:
-    assert ended(ValueError("batch_size 7 is odd.")) == "error: batch_size 7 is odd."
+    assert ended(UserError("batch_size 7 is odd.")) == "error: batch_size 7 is odd."
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
@@ -48,6 +49,15 @@ def test_a_stopped_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("error", [ValueError("zip()"), RuntimeError("shapes"), KeyError("x")])
+def test_any_other_exception_is_a_fault_of_the_program_and_asks_for_a_report(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(type(error)), exit_on_user_error():
+        raise error
+    assert capsys.readouterr().err.startswith("This is a fault of codequarry")
+
+
 def test_our_own_mistakes_keep_their_traceback() -> None:
     with pytest.raises(OSError, match="odd"), exit_on_user_error():
         raise OSError(errno.EIO, "odd")
@@ -59,7 +69,7 @@ def test_a_program_reads_its_options_and_ends_with_its_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(arguments: argparse.Namespace) -> None:
-        raise ValueError(f"{arguments.steps} steps are too many.")
+        raise UserError(f"{arguments.steps} steps are too many.")
 
     monkeypatch.setattr(sys, "argv", ["program", "--steps", "9"])
     with pytest.raises(SystemExit) as end:

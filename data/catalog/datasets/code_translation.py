@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
+from codequarry.common.errors import UserError
 from codequarry.data.catalog.datasets import CODEXGLUE
 from codequarry.data.catalog.schema import EvalSource, Files, Git, TrainSource
 from codequarry.data.eval_set import EvalSet, set_of_pairs
@@ -52,12 +53,12 @@ def read_transcoder(files: Files) -> Iterator[Pair]:
 def read_codexglue_java_cs(files: Files) -> EvalSet:
     """The test split; each line is a whole method.
 
-    Raises ValueError where the two files have not the same number of lines.
+    Raises UserError where the two files have not the same number of lines.
     """
     by_ending = {path.rpartition(".")[2]: content.decode().split("\n") for path, content in files}
     java, csharp = by_ending["java"], by_ending["cs"]
     if len(java) != len(csharp):
-        raise ValueError(f"The Java file has {len(java)} lines and the C# file {len(csharp)}: not a pair.")
+        raise UserError(f"The Java file has {len(java)} lines and the C# file {len(csharp)}: not a pair.")
     pairs = ((a.strip(), b.strip(), "java") for a, b in zip(java, csharp, strict=True) if a.strip())
     return set_of_pairs("codexglue_java_cs", "code2code", pairs)
 
