@@ -216,19 +216,15 @@ def write_results(
 
 
 def write_summary(
-    out: Path,
+    path: Path,
     model: BenchmarkModel,
     measured: Measured,
     *,
     benchmark: str,
     command: str,
     comparisons: Sequence[Comparison] = (),
-) -> Path:
-    """Write one model's summary to `out`; `rows` holds those of the whole run, the model's own among them.
-
-    Returns the file's path.
-    """
-    path = out / summary_name(model.label)
+) -> None:
+    """Write one model's summary; `rows` holds those of the whole run, the model's own among them."""
     write_results(
         path,
         measured.rows,
@@ -245,7 +241,6 @@ def write_summary(
             ],
         },
     )
-    return path
 
 
 def sections(label: str, measured: Measured) -> dict[str, Any]:
@@ -259,13 +254,16 @@ def sections(label: str, measured: Measured) -> dict[str, Any]:
     return found | {"languages": [line for line in measured.languages if line["model"] == label]}
 
 
-def summary_name(label: str) -> str:
-    """The file name of a model's summary: `runs/mini` gives `runs__mini.json`.
+def summary_name(label: str, sample: int | None = None) -> str:
+    """The file name of a model's summary, on whole sets or on a sample of so many queries.
 
     >>> summary_name("runs/mini")
     'runs__mini.json'
+    >>> summary_name("mini", 300)
+    'mini__sample300.json'
     """
-    return f"{label.strip('/.').replace('/', '__').replace(' ', '_')}.json"
+    name = label.strip("/.").replace("/", "__").replace(" ", "_")
+    return f"{name}.json" if sample is None else f"{name}__sample{sample}.json"
 
 
 def _rounded(value: Any) -> Any:

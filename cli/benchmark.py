@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"only these sets, or sets of these tasks ({', '.join(TASKS)}), with commas between",
     )
     parser.add_argument(
+        "--sample", type=int, metavar="N",
+        help="of each set of --data only N fixed queries, their documents and 1,500 others: for models that "
+        "this machine cannot run on whole sets",
+    )  # fmt: skip
+    parser.add_argument(
         "--dims", type=_numbers, default=(), help="also cut vectors to so many numbers, e.g. 256,128,64"
     )
     parser.add_argument(
@@ -133,7 +138,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     from codequarry.benchmarks.evaluate import measure
-    from codequarry.benchmarks.results import comparisons_of, language_table, score_table, write_summary
+    from codequarry.benchmarks.results import (
+        comparisons_of,
+        language_table,
+        score_table,
+        summary_name,
+        write_summary,
+    )
     from codequarry.benchmarks.significance import comparison_table
 
     out = _out_folder(arguments)
@@ -145,7 +156,7 @@ def _score(arguments: argparse.Namespace) -> None:
         dims=arguments.dims,
         precisions=arguments.precision,
         wrong_prompts=arguments.prompts_cost,
-        out=out,
+        out=out if arguments.sample is None else None,  # MTEB's tree has a place for whole sets only
         **_kept(arguments),
     )
     comparisons = comparisons_of(measured.rows, *arguments.compare) if arguments.compare else []
@@ -171,9 +182,8 @@ def _score(arguments: argparse.Namespace) -> None:
         )
     command = written_command()
     for model in models:
-        path = write_summary(
-            out, model, measured, benchmark=benchmark, command=command, comparisons=comparisons
-        )
+        path = out / summary_name(model.label, arguments.sample)
+        write_summary(path, model, measured, benchmark=benchmark, command=command, comparisons=comparisons)
         print(f"wrote {path}")
 
 
@@ -275,7 +285,10 @@ def _kept(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]":
     from codequarry.benchmarks.mteb_tasks import local_sets, sets_of_pairs, suite
+    from codequarry.data.eval_set import OTHERS, sample_of
 
+    if arguments.sample is not None and arguments.data is None:
+        raise UserError("--sample takes queries of the sets at --data DIR: pass both.")
     only = [name.strip() for name in (arguments.tasks or "").split(",") if name.strip()]
     if arguments.pairs is not None:
         return sets_of_pairs(arguments.pairs, only), f"held-out pairs of {arguments.pairs.name}"
@@ -287,7 +300,14 @@ def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]
             "--pairs PATH with pairs that `codequarry mine` held out, --repo PATH, --agentic, or --suite "
             "mteb-code."
         )
-    return local_sets(arguments.data, only), f"evaluation sets of {arguments.data.name}"
+    found, benchmark = local_sets(arguments.data, only), f"evaluation sets of {arguments.data.name}"
+    if arguments.sample is None:
+        return found, benchmark
+    samples = [sample_of(one, arguments.sample) for one in found]
+    return (
+        samples,
+        f"{benchmark}, at most {arguments.sample:,} queries of each and {OTHERS:,} other documents",
+    )
 
 
 def _models(arguments: argparse.Namespace) -> "list[BenchmarkModel]":

@@ -6,6 +6,7 @@ SET/qrels/test.tsv   query-id <tab> corpus-id <tab> score, with these names in t
 SET/set.json         {"task": "nl2code", …}: which of our five tasks it is, and where it comes from
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -114,6 +115,41 @@ def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
     if not by_task:
         raise UserError("there is no pair to score: pass a file or folder of pairs that is not empty.")
     return [set_of_pairs(task, task, by_task[task]) for task in TASKS if task in by_task]
+
+
+OTHERS = 1_500  # documents of a sample that answer none of its queries
+
+
+def sample_of(found: EvalSet, queries: int, others: int = OTHERS) -> EvalSet:
+    """A fixed sample of a set: the same for every model, machine and order of the files.
+
+    Texts are chosen by the hash of their ids, so a sample of more queries holds those of fewer.
+
+    Arguments:
+        queries: at most this many.
+        others: documents at most, besides those that answer one of the queries.
+
+    Raises UserError for less than one query, a negative number of others, and a set with candidates.
+    """
+    if queries < 1 or others < 0:
+        raise UserError(f"a sample of {queries} queries and {others} other documents: pass 1 and 0 or more.")
+    if found.candidates:
+        raise UserError(f"The set {found.name} names candidates for its queries: it is scored whole.")
+
+    def lot(name: str) -> bytes:
+        return hashlib.sha256(name.encode()).digest()
+
+    chosen = set(sorted(found.queries, key=lot)[:queries])
+    answers = {document for query in chosen for document in found.relevant[query]}
+    kept = answers | set(sorted(set(found.documents) - answers, key=lot)[:others])
+    return EvalSet(
+        found.name,
+        found.task,
+        {name: text for name, text in found.queries.items() if name in chosen},
+        {name: text for name, text in found.documents.items() if name in kept},
+        {name: gains for name, gains in found.relevant.items() if name in chosen},
+        {name: language for name, language in found.languages.items() if name in chosen},
+    )
 
 
 def eval_set_folders(path: Path) -> list[Path]:

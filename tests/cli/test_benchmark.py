@@ -72,6 +72,18 @@ def test_only_the_sets_or_tasks_named_are_scored(sets: Path, places: list[object
         benchmark("all-MiniLM-L6-v2", "--data", sets, "--tasks", "twni,nl2code", *places)
 
 
+def test_a_sample_is_scored_alike_for_every_model_and_says_that_it_is_one(
+    sets: Path, places: list[object], tmp_path: Path
+) -> None:
+    benchmark("all-MiniLM-L6-v2", "--data", sets, "--sample", "1", *places)
+    record = json.loads((tmp_path / "out/all-MiniLM-L6-v2__sample1.json").read_text())
+    assert {row["queries"] for row in record["rows"] if row["set"] != "mean"} == {1}
+    assert record["benchmark"].endswith("at most 1 queries of each and 1,500 other documents")
+    assert not list((tmp_path / "out").glob("*/*/tiny.json"))  # MTEB's tree is of whole sets
+    with pytest.raises(ValueError, match="--sample takes queries of the sets at --data"):
+        benchmark("all-MiniLM-L6-v2", "--pairs", sets, "--sample", "1", *places)
+
+
 def test_pairs_are_scored_by_task(places: list[object], tmp_path: Path) -> None:
     pairs = [Pair("nl2code", TEXTS[f"q{n}"], CODE[f"d{n}"], "s", "python") for n in range(2)]
     write_pairs(tmp_path / "pairs.jsonl", [*pairs, Pair("qa", "why?", "because", "s", "en")])

@@ -9,6 +9,7 @@ from codequarry.data.eval_set import (
     eval_set_folders,
     pair_sets,
     read_eval_set,
+    sample_of,
     set_of_pairs,
     write_eval_set,
 )
@@ -165,3 +166,55 @@ def test_pairs_of_two_tasks_are_two_sets_in_the_order_of_the_tasks() -> None:
 def test_no_pairs_is_a_sentence() -> None:
     with pytest.raises(ValueError, match="there is no pair to score"):
         pair_sets([])
+
+
+def large(queries: int = 40, documents: int = 200) -> EvalSet:
+    return EvalSet(
+        "large",
+        "nl2code",
+        {f"q{number}": f"query {number}" for number in range(queries)},
+        {f"d{number}": f"document {number}" for number in range(documents)},
+        {f"q{number}": {f"d{number}": 1, f"d{number + 1}": 2} for number in range(queries)},
+        {f"q{number}": "python" for number in range(queries)},
+    )
+
+
+def test_a_sample_holds_its_queries_whole_with_their_documents_and_so_many_others() -> None:
+    found, whole = sample_of(large(), 10, 20), large()
+    assert len(found.queries) == len(found.relevant) == len(found.languages) == 10
+    answers = {document for gains in found.relevant.values() for document in gains}
+    assert answers <= found.documents.keys()
+    assert len(found.documents) == len(answers) + 20
+    assert found.relevant.items() <= whole.relevant.items()
+    assert found.documents.items() <= whole.documents.items()
+
+
+def test_a_sample_is_the_same_whatever_the_order_of_the_files_and_a_larger_one_holds_it() -> None:
+    whole = large()
+    reversed_set = EvalSet(
+        whole.name,
+        whole.task,
+        dict(reversed(whole.queries.items())),
+        dict(reversed(whole.documents.items())),
+        whole.relevant,
+    )
+    some = sample_of(whole, 10, 20)
+    assert set(sample_of(reversed_set, 10, 20).documents) == set(some.documents)
+    assert set(some.queries) < set(sample_of(whole, 20, 20).queries)
+
+
+def test_a_sample_larger_than_the_set_is_the_set() -> None:
+    assert sample_of(large(), 1_000, 1_000) == large()
+
+
+@pytest.mark.parametrize(
+    ("found", "queries", "others", "sentence"),
+    [
+        (large(), 0, 1, "a sample of 0 queries"),
+        (large(), 1, -1, "and -1 other documents"),
+        (small(candidates={"q0": ["d0"], "q1": ["d0", "d2"]}), 1, 1, "names candidates"),
+    ],
+)
+def test_what_is_no_sample_is_refused(found: EvalSet, queries: int, others: int, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        sample_of(found, queries, others)

@@ -181,7 +181,7 @@ def test_a_hub_backbone_is_pinned_on_first_download_and_read_at_that_commit_afte
 
 def test_a_model_that_the_hub_does_not_have_is_named(hub: str, tmp_path: Path) -> None:
     result = resolve_in_a_process(hub, tmp_path, "org/absent", tmp_path / "lock.json")
-    assert "ValueError: org/absent at its newest commit could not be fetched" in result.stderr
+    assert "UserError: org/absent at its newest commit could not be fetched" in result.stderr
     assert not (tmp_path / "lock.json").exists()
 
 
