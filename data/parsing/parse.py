@@ -12,14 +12,19 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from codequarry.data.parsing.definitions import Definition
 from codequarry.data.parsing.languages import BY_NAME, Grammar, language_of_text
 from codequarry.data.parsing.python import parse_python, python_definitions
+from codequarry.data.parsing.python_tolerant import tolerant_definitions
 from codequarry.data.parsing.source_files import SourceReport, list_sources, read_text
-from codequarry.data.parsing.tree_sitter import grammar_parser, tree_sitter_definitions
+from codequarry.data.parsing.tree_sitter import Budget, TooCostlyError, tree_sitter_definitions
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +87,15 @@ def read_tree(root: Path, report: SourceReport, progress: bool = True) -> Iterat
 def _definitions(path: str, text: str) -> tuple[Definition, ...] | None:
     """As `parse_source`, with None for what does not parse."""
     language = language_of_text(path, text)
-    if language is not None and language.name == "python":
-        return python_definitions(text)
-    if language is not None and language.grammar is not None:
+    if language is None or language.grammar is None:
+        return ()
+    try:
+        if language.name == "python":
+            found = python_definitions(text)
+            return tolerant_definitions(text) if found is None else found
         return tree_sitter_definitions(text, language.grammar)
-    return ()
+    except TooCostlyError:
+        return None
 
 
 _NEAR = 0.25  # the distance of a cut from the middle, at most, as a share of the lines
@@ -109,19 +118,18 @@ def cut_in_two(code: str, language: str) -> tuple[str, str] | None:
 
 def statement_lines(code: str, language: str) -> list[int]:
     """The lines, counted from 0, whose first word begins a statement inside a function; [] if unknown."""
-    if language == "python":
-        rows = _python_starts(code)
-    else:
+    rows = _python_starts(code) if language == "python" else None
+    if rows is None:
         grammar = BY_NAME[language].grammar
         rows = _grammar_starts(code, grammar) if grammar is not None else []
     lines = code.split("\n")
     return sorted({row for row, column in rows if row and not lines[row][:column].strip()})
 
 
-def _python_starts(code: str) -> list[tuple[int, int]]:
+def _python_starts(code: str) -> list[tuple[int, int]] | None:
     tree = parse_python(code)
     if tree is None:
-        return []
+        return None
     starts: list[tuple[int, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt):
@@ -131,13 +139,15 @@ def _python_starts(code: str) -> list[tuple[int, int]]:
 
 
 def _grammar_starts(code: str, grammar: Grammar) -> list[tuple[int, int]]:
-    parser = grammar_parser(grammar.package, grammar.factory)
-    root = parser.parse(f"{grammar.opening}{code}".encode("utf-8", "replace")).root_node
-    if root.has_error:  # a method alone is no program in most languages
-        wrapped = f"{grammar.opening}class A {{{code}\n}};"
-        root = parser.parse(wrapped.encode("utf-8", "replace")).root_node
-        if root.has_error:
-            return []
+    budget = Budget(len(code))
+    try:
+        root = _tree(f"{grammar.opening}{code}", grammar, budget)
+        if root.has_error:  # a method alone is no program in most languages
+            root = _tree(f"{grammar.opening}class A {{{code}\n}};", grammar, budget)
+    except TooCostlyError:
+        return []
+    if root.has_error:
+        return []
     starts: list[tuple[int, int]] = []
     waiting = [root]
     while waiting:
@@ -146,3 +156,7 @@ def _grammar_starts(code: str, grammar: Grammar) -> list[tuple[int, int]]:
             starts += [(child.start_point.row, child.start_point.column) for child in node.named_children]
         waiting += node.named_children
     return starts
+
+
+def _tree(text: str, grammar: Grammar, budget: Budget) -> "Node":
+    return budget.parse(text.encode("utf-8", "replace"), grammar.package, grammar.factory).root_node

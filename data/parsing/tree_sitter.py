@@ -1,11 +1,13 @@
 """The definitions of a file in a language with a tree-sitter grammar.
 
 Grammars are separate packages, one per language, imported when the first file of that language is met.
+Every file has a budget, counted in steps of the parser and in characters, never in seconds: the same tree
+gives the same definitions on every machine.
 """
 
 import functools
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,10 +16,54 @@ from codequarry.data.parsing.definitions import Definition, Kind, dedent, plain_
 from codequarry.data.parsing.languages import Grammar
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Node, Parser, Point, Tree
 
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
-_DOC_OPENINGS = ("/**", "///", "//!", "/*!")
+_DOC_OPENINGS = (b"/**", b"///", b"//!", b"/*!")
+MAX_STEPS = 100_000  # of 100 operations each; one million characters of dense code take about 60,000
+MAX_DEPTH = 150  # nodes walked through; an `#elif` is one level
+MAX_NAME = 300  # characters
+MAX_COPIES = 30  # times the text, that all definitions together may hold: a nested one holds its lines again
+MAX_LINE = 5_000  # characters; what shares such a line with others was not written by hand
+_AT_ONCE = 1 << 16  # bytes that the parser is handed
+
+
+class TooCostlyError(Exception):
+    """A text used up its budget: it is read by lines."""
+
+
+class Budget:
+    """What is left for one file, over all parses of it or of its parts."""
+
+    def __init__(self, characters: int) -> None:
+        self.steps = MAX_STEPS
+        self.copies = MAX_COPIES * characters + MAX_LINE
+
+    def parse(self, data: bytes, package: str, factory: str = "language") -> "Tree":
+        """The syntax tree of UTF-8 bytes.
+
+        Raises TooCostlyError when the steps are used up, and MissingPackageError without the grammar.
+        """
+
+        def read(offset: int, point: "Point") -> bytes:
+            return data[offset : offset + _AT_ONCE]
+
+        def is_over(offset: int, has_error: bool) -> bool:
+            self.steps -= 1
+            return self.steps < 0
+
+        parser = grammar_parser(package, factory)
+        try:
+            return parser.parse(read, progress_callback=is_over)
+        except ValueError:
+            parser.reset()  # or the next parse would continue this one
+            raise TooCostlyError(f"over {MAX_STEPS:,} steps") from None
+
+    def copy(self, characters: int) -> None:
+        """Account for a definition of so many characters."""
+        self.copies -= characters
+        if self.copies < 0:
+            raise TooCostlyError(f"definitions of over {MAX_COPIES} times the text")
 
 
 @functools.cache
@@ -41,15 +87,15 @@ def grammar_parser(package: str, factory: str) -> "Parser":
 def tree_sitter_definitions(text: str, grammar: Grammar) -> tuple[Definition, ...] | None:
     """Functions, methods and classes of one file, by line; None where nothing in it could be used.
 
-    A definition that holds a syntax error is left out, and the whole ones around it are used.
+    A function that holds a syntax error is left out, and the whole ones around it are used.
+    Raises TooCostlyError for a text that is over its budget.
     """
     text = unix_lines(text)
-    root = grammar_parser(grammar.package, grammar.factory).parse(text.encode("utf-8", "replace")).root_node
-    walk = _Walk(grammar, text.split("\n"))
-    try:
-        walk.children(root, "", False)
-    except RecursionError:
-        return None
+    budget = Budget(len(text))
+    data = text.encode("utf-8", "replace")
+    root = budget.parse(data, grammar.package, grammar.factory).root_node
+    walk = _Walk(grammar, text.split("\n"), data, budget)
+    walk.children(root, "", False)
     if root.has_error and not walk.found:
         return None
     return tuple(sorted(walk.found, key=lambda one: (one.start_line, -one.end_line)))
@@ -59,9 +105,21 @@ def tree_sitter_definitions(text: str, grammar: Grammar) -> tuple[Definition, ..
 class _Walk:
     grammar: Grammar
     lines: list[str]
+    data: bytes
+    budget: Budget
     found: list[Definition] = field(default_factory=list)
+    depth: int = 0
+
+    def text_of(self, node: "Node | None") -> str:
+        """The text of a node, with question marks for what is not Unicode."""
+        return (
+            self.data[node.start_byte : node.end_byte].decode("utf-8", "replace") if node is not None else ""
+        )
 
     def children(self, parent: "Node", scope: str, in_class: bool, before: "Sequence[Node]" = ()) -> None:
+        if self.depth == MAX_DEPTH:  # what is nested deeper costs itself, and not the file
+            return
+        self.depth += 1
         leading = list(before)  # comments and attributes since the last other node
         for node in parent.children:
             if node.type in _COMMENTS or node.type in self.grammar.attached:
@@ -69,6 +127,7 @@ class _Walk:
             else:
                 self.visit(node, node, leading, scope, in_class)
                 leading = []
+        self.depth -= 1
 
     def visit(
         self, node: "Node", outer: "Node", leading: "Sequence[Node]", scope: str, in_class: bool
@@ -80,29 +139,29 @@ class _Walk:
             # A macro such as BEGIN_NAMESPACE makes one broken function of a whole file: look inside.
             self.children(node.child_by_field_name("body") or node, scope, in_class)
         elif is_function:
-            name = name_of(node)
+            name = name_of(node, self.text_of)
             is_method = in_class or kind in grammar.methods or "." in name
             self.add(name, "method" if is_method else "function", node, outer, leading, scope)
         elif kind in grammar.classes:
             body = node.child_by_field_name("body")
-            name = name_of(node) or name_of(outer)
+            name = name_of(node, self.text_of) or name_of(outer, self.text_of)
             if body is not None or kind == "struct_item":
                 self.add(name, "class", node, outer, leading, scope)
             if body is not None:
-                self.children(body, f"{scope}{name}." if name else scope, True, _comments_before(body))
+                self.children(body, f"{scope}{name}." if name else scope, True, _comments_before(node, body))
         elif kind in grammar.bindings:
-            for body in module_bodies(node):
+            for body in module_bodies(node, self.text_of):
                 self.children(body, scope, in_class)
-            for name, value, line_node in bound_values(node):
+            for name, value, line_node in bound_values(node, self.text_of):
                 self.bound(name, value, outer if line_node is node else line_node, leading, scope, in_class)
             for child in node.named_children:
                 if child.type in grammar.scopes:
                     self.visit(child, outer, leading, scope, in_class)
         elif kind in grammar.scopes:
-            body, name = node.child_by_field_name("body"), name_of(node)
+            body, name = node.child_by_field_name("body"), name_of(node, self.text_of)
             if body is not None:
                 inside, in_impl = f"{scope}{name}." if name else scope, kind == "impl_item"
-                self.children(body, inside, in_impl, _comments_before(body))
+                self.children(body, inside, in_impl, _comments_before(node, body))
         elif kind in grammar.wrappers and any(child.type == "(" for child in node.children):
             self.children(node, scope, in_class)  # a Go group, `type ( … )`: each type is on its own
         elif kind in grammar.wrappers:
@@ -128,6 +187,9 @@ class _Walk:
         if outer.has_error or not name:
             return
         start, end = outer.start_point[0], _last_row(outer)
+        if len(self.lines[start]) > MAX_LINE or len(self.lines[end]) > MAX_LINE:
+            return
+        self.budget.copy(outer.end_byte - outer.start_byte + len(self.lines[start]) + len(scope))
         block: list[Node] = []
         for above in reversed(leading):
             if _last_row(above) < min(start, block[-1].start_point[0] if block else start) - 1:
@@ -170,14 +232,18 @@ class _Walk:
         body = node.child_by_field_name("body")
         if body is None:
             return 0
-        within = body.named_children if text_of(body).startswith("{") else [body]
+        within = body.named_children[: len(inner) + 1] if self.opens_with(body, b"{") else [body]
         first = next((child for child in within if child not in inner), None)
         if first is None or first.start_point[0] <= start or not self.owns_its_lines(first):
             return 0
         return first.start_point[0] + 1
 
     def is_block(self, comment: "Node") -> bool:
-        return text_of(comment).startswith("/*")
+        return self.opens_with(comment, b"/*")
+
+    def opens_with(self, node: "Node", opening: bytes | tuple[bytes, ...]) -> bool:
+        """Whether the text of a node begins so, without a copy of it."""
+        return self.data.startswith(opening, node.start_byte)
 
     def owns_its_lines(self, node: "Node") -> bool:
         """Whether only indentation is before it: a comment after code belongs to that code."""
@@ -185,7 +251,7 @@ class _Walk:
         return not self.lines[row][:column].strip()
 
     def comment_of(self, block: "Sequence[Node]") -> tuple[str, int, int]:
-        raw = "\n".join(text_of(node).rstrip("\n") for node in block)
+        raw = "\n".join(self.text_of(node).rstrip("\n") for node in block)
         comment = plain_comment(raw)
         return (comment, block[0].start_point[0] + 1, _last_row(block[-1]) + 1) if comment else ("", 0, 0)
 
@@ -194,24 +260,26 @@ class _Walk:
         body = node.child_by_field_name("body")
         opening: list[Node] = []
         for child in body.children[1:] if body is not None else []:
-            text = text_of(child)
-            ends_its_line = text.rstrip().endswith(self.lines[_last_row(child)].strip())
-            if child.type not in _COMMENTS or not text.startswith(_DOC_OPENINGS):
+            if child.type not in _COMMENTS or not self.opens_with(child, _DOC_OPENINGS):
                 break
+            ends_its_line = self.text_of(child).rstrip().endswith(self.lines[_last_row(child)].strip())
             if not (ends_its_line and self.owns_its_lines(child)):
                 break
             opening.append(child)
         return opening
 
 
-def _comments_before(body: "Node") -> "list[Node]":
+def _comments_before(parent: "Node", body: "Node") -> "list[Node]":
     """Ruby's grammar puts the comments that open a body before it."""
     found: list[Node] = []
-    above = body.prev_sibling
-    while above is not None and above.type in _COMMENTS:
-        found.append(above)
-        above = above.prev_sibling
-    return found[::-1]
+    for child in parent.children:
+        if child == body:
+            return found
+        if child.type in _COMMENTS:
+            found.append(child)
+        else:
+            found.clear()
+    return found
 
 
 def _last_row(node: "Node") -> int:
@@ -220,15 +288,11 @@ def _last_row(node: "Node") -> int:
     return row - 1 if column == 0 and row > node.start_point[0] else row
 
 
+TextOf = Callable[["Node | None"], str]
 FUNCTION_VALUES = frozenset({"arrow_function", "function_expression", "generator_function"})
 
 
-def text_of(node: "Node | None") -> str:
-    """The source text of a node; "" for None."""
-    return (node.text or b"").decode("utf-8", "replace") if node is not None else ""
-
-
-def bound_values(node: "Node") -> "Iterator[tuple[str, Node, Node]]":
+def bound_values(node: "Node", text_of: TextOf) -> "Iterator[tuple[str, Node, Node]]":
     """Names that a statement gives to function and class expressions: name, value, node whose lines count."""
     if node.type == "type_spec":  # Go
         value = node.child_by_field_name("type")
@@ -252,10 +316,10 @@ def bound_values(node: "Node") -> "Iterator[tuple[str, Node, Node]]":
                 ),
                 "",
             )
-            yield name, value, node if len(owners) == 1 else owner
+            yield name[:MAX_NAME], value, node if len(owners) == 1 else owner
 
 
-def module_bodies(statement: "Node") -> "Iterator[Node]":
+def module_bodies(statement: "Node", text_of: TextOf) -> "Iterator[Node]":
     """Bodies of the functions that wrap a JavaScript module: called on the spot, or handed to `define`.
 
     `(function () { … })()`, `var a = (function () { … })()`, `define(["b"], function (b) { … })`.
@@ -286,14 +350,14 @@ def _unwrapped(node: "Node | None") -> "Node | None":
     return node
 
 
-def name_of(node: "Node") -> str:
+def name_of(node: "Node", text_of: TextOf) -> str:
     """The name a definition carries, without type parameters, with dots between its parts; "" if none."""
     if node.type == "impl_item":
         name = text_of(node.child_by_field_name("type"))
     elif node.type in ("export_statement", "type_definition"):
         name = text_of(node.child_by_field_name("declarator"))
     elif node.type in ("method", "singleton_method"):  # Ruby, where `<=>` is a name as well
-        return text_of(node.child_by_field_name("name"))
+        return text_of(node.child_by_field_name("name"))[:MAX_NAME]
     elif node.type == "function_definition" and node.child_by_field_name("declarator") is not None:
         inner: Node | None = node
         while inner is not None and (deeper := inner.child_by_field_name("declarator")) is not None:
@@ -308,4 +372,4 @@ def name_of(node: "Node") -> str:
         owner = text_of(receiver).strip("() \n").split()[-1:]
         name = f"{owner[0].lstrip('*').split('[')[0]}.{name}" if owner else name
     name = name.replace("::", ".")
-    return name if "operator" in name else name.split("<")[0].strip()
+    return (name if "operator" in name else name.split("<")[0].strip())[:MAX_NAME]
