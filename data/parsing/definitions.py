@@ -1,5 +1,6 @@
 """A definition in a source file, and how its comment and its code become plain text."""
 
+import bisect
 import inspect
 import re
 from collections.abc import Sequence
@@ -48,6 +49,37 @@ def dedent(lines: Sequence[str]) -> str:
     first = lines[0] if lines else ""
     indent = first[: len(first) - len(first.lstrip())]
     return "\n".join(line.removeprefix(indent).rstrip() for line in lines).rstrip("\n")
+
+
+def size(text: str) -> int:
+    """The length in bytes, as the parsers count it."""
+    return len(text.encode("utf-8", "replace"))
+
+
+def blank(text: "str | re.Match[str]") -> str:
+    """As many spaces as the text, or what was matched, has bytes: what is behind it stays in its column."""
+    return " " * size(text if isinstance(text, str) else text[0])
+
+
+_CONFLICT_MARK = re.compile(r"<{7} |\|{7} |={7}$|>{7} ")
+
+
+def without_conflict_marks(lines: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The lines with blanks for the marks of merge conflicts, and the rows, from 0, of these."""
+    kept, rows = list(lines), []
+    is_open = False
+    for row, line in enumerate(lines):
+        is_open = is_open or line.startswith("<<<<<<< ")
+        if is_open and _CONFLICT_MARK.match(line):
+            is_open = line[0] != ">"
+            rows.append(row)
+            kept[row] = blank(line)
+    return kept, rows
+
+
+def is_between(rows: Sequence[int], start: int, end: int) -> bool:
+    """Whether one of these sorted rows is from `start` on and before `end`."""
+    return bisect.bisect_left(rows, start) != bisect.bisect_left(rows, end)
 
 
 # A directive is for a tool, not for a reader.

@@ -12,12 +12,21 @@ blanked out. A broken class loses its broken members only.
 import ast
 import bisect
 import contextlib
+import itertools
 import re
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from codequarry.data.parsing.definitions import Definition, Kind, unix_lines
+from codequarry.data.parsing.definitions import (
+    Definition,
+    Kind,
+    blank,
+    is_between,
+    size,
+    unix_lines,
+    without_conflict_marks,
+)
 from codequarry.data.parsing.languages import BY_NAME
 from codequarry.data.parsing.python import MAX_CHARACTERS, Parts, Place, definition_of, in_order
 from codequarry.data.parsing.tree_sitter import MAX_DEPTH, MAX_NAME, Budget, TooCostlyError
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _PACKAGE = "tree-sitter-python"
-_CONFLICT = re.compile(r"<{7} |\|{7} |={7}$|>{7} ")
 # What no Python knows outside a string: NUL, Ctrl-Z, spaces of other scripts or of no width.
 _ODD_SPACE = re.compile("[\0\x1a\u00a0\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]")
 _TAG = re.compile(r"\{%[^\n]{0,500}?%\}|\{#[^\n]{0,500}?#\}")
@@ -43,43 +51,23 @@ def tolerant_definitions(text: str) -> tuple[Definition, ...] | None:
     """
     text = unix_lines(text)
     lines = text.split("\n")
-    known, conflicts = _without_marks(lines)
+    python, conflicts = without_conflict_marks(lines)
+    python = [_ODD_SPACE.sub(blank, line) for line in python]
     budget = Budget(len(text))
-    root = _parse(known, budget)
+    root = _parse(python, budget)
     if root.has_error:
-        inside = _rows_in_strings(known)
-        python = _without_tags_and_magics(known, inside)
+        inside = _rows_in_strings(python)
+        python = _without_defaults(_without_tags_and_magics(python, inside))
         # Too many broken statements to look for: the first tree has at least what is whole in it.
         with contextlib.suppress(TooCostlyError):
             _blank_broken(python, 0, len(python), 0, inside, budget)
             root = _parse(python, budget)
-    found = _definitions(root, lines, text.encode("utf-8", "replace"), budget)
-    whole = [one for one in found if one.kind == "class" or not _holds(conflicts, one)]
-    return None if root.has_error and not whole else in_order(whole)
-
-
-def _holds(rows: Sequence[int], one: Definition) -> bool:
-    """Whether one of these sorted rows, counted from 0, is among the lines of a definition."""
-    return bisect.bisect_left(rows, one.start_line - 1) != bisect.bisect_left(rows, one.end_line)
+    found = _definitions(root, lines, text.encode("utf-8", "replace"), conflicts, budget)
+    return None if root.has_error and not found else in_order(found)
 
 
 def _parse(lines: Sequence[str], budget: Budget) -> "Node":
     return budget.parse("\n".join(lines).encode("utf-8", "replace"), _PACKAGE).root_node
-
-
-def _without_marks(lines: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The lines without odd spaces and the marks of a merge conflict, and the rows of these."""
-    known, conflicts = [], []
-    in_conflict = False
-    for row, line in enumerate(lines):
-        in_conflict = in_conflict or line.startswith("<<<<<<< ")
-        if in_conflict and _CONFLICT.match(line):
-            in_conflict = not line.startswith(">")
-            conflicts.append(row)
-            known.append(_comment(line))
-        else:
-            known.append(_ODD_SPACE.sub(_blank, line))
-    return known, conflicts
 
 
 def _without_tags_and_magics(lines: Sequence[str], inside: set[int]) -> list[str]:
@@ -94,77 +82,109 @@ def _without_tags_and_magics(lines: Sequence[str], inside: set[int]) -> list[str
                 continues = line.endswith("\\")
                 line = _statement(line)
             elif match := _ASSIGNED_MAGIC.match(line):
-                line = match[1] + "0" + _blank(line[match.end(1) + 1 :])
+                line = match[1] + "0" + blank(line[match.end(1) + 1 :])
         python.append(line)
     return python
 
 
 def _without_tags(line: str) -> str:
-    bare = _VALUE.sub(lambda match: "_" * _size(match[0]), _TAG.sub(_blank, line))
+    bare = _VALUE.sub(lambda match: "_" * size(match[0]), _TAG.sub(blank, line))
     return bare if bare.strip() else _comment(line)
 
 
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
+_TYPE_PARAMETERS = re.compile(r"^[ \t]*(?:(?:async[ \t]+)?def|class|type)[ \t]+\w+[ \t]*\[", re.MULTILINE)
+_LONGEST_LIST = 2_000  # characters
 
 
-def _blank(text: "str | re.Match[str]") -> str:
-    return " " * _size(text if isinstance(text, str) else text[0])
+def _without_defaults(lines: Sequence[str]) -> list[str]:
+    """The lines without defaults of type parameters, `class A[T = int]`, which the grammar does not know."""
+    text, parts, position = "\n".join(lines), [], 0
+    for match in _TYPE_PARAMETERS.finditer(text):
+        if match.start() < position:
+            continue
+        depth, is_default = 1, False
+        parts.append(text[position : match.end()])
+        position = match.end()
+        while depth and position < min(len(text), match.end() + _LONGEST_LIST):
+            letter = text[position]
+            depth += (letter in "([{") - (letter in ")]}")
+            is_default = depth > 0 and (is_default or letter == "=") and not (depth == 1 and letter == ",")
+            parts.append(blank(letter) if is_default and letter != "\n" else letter)
+            position += 1
+    return "".join([*parts, text[position:]]).split("\n")
 
 
 def _comment(line: str) -> str:
-    return "#" * _size(line)
+    return "#" * size(line)
 
 
 def _statement(line: str) -> str:
     """A statement in place of a line: a block needs one."""
     body = line.lstrip(" \t")
-    return line[: len(line) - len(body)] + "0".ljust(_size(body)) if body else line
+    return line[: len(line) - len(body)] + "0".ljust(size(body)) if body else line
 
 
 # --- Broken statements ---
 
-_CONTINUES = re.compile(r"[)\]}#]|(else|elif|except|finally)\b")
-_DEFINITION = re.compile(r"(async[ \t]+)?def\b|class\b|@")
+_CONTINUES = re.compile(r"[)\]}#]")
+_CLAUSE = re.compile(r"(else|elif|except|finally)\b")
+_HAS_CLAUSES = re.compile(r"(if|for|while|try|async[ \t]+for)\b")
 _BLOCK = re.compile(r"(class|if|elif|else|try|except|finally|for|while|with|async[ \t]+(for|with))\b")
 _QUOTE = re.compile(r"#[^\n]*|\"{3}|'{3}|\"(?:\\.|[^\"\\\n])*+\"?|'(?:\\.|[^'\\\n])*+'?", re.DOTALL)
-_TOP = re.compile(r"^(async[ \t]+def|def|class)\b", re.MULTILINE)
+_HEAD = re.compile(r"^[ \t]*(async[ \t]+def|def|class)\b", re.MULTILINE)
 _HEADER = "class _:"
 
 
 def _rows_in_strings(lines: Sequence[str]) -> set[int]:
     """The rows, from 0, that begin inside a string of three quotes."""
     text = "\n".join(lines)
-    inside = _in_strings(text, distrust=False)
-    return _in_strings(text, distrust=True) or set() if inside is None else inside
+    inside, endless = _in_strings(text)
+    if endless:
+        inside, _ = _in_strings(text, _never_closed(text, endless))
+    return inside
 
 
-def _in_strings(text: str, distrust: bool) -> set[int] | None:
-    """As `_rows_in_strings`; None where such a string never ends.
-
-    distrust: take a string that holds a definition at the left margin for one that someone forgot to close.
-    """
+def _in_strings(text: str, never_closed: int = -1) -> tuple[set[int], str]:
+    """These rows, and the quotes of a string without an end; at `never_closed` one begins that has none."""
     inside: set[int] = set()
-    tops = [match.start() for match in _TOP.finditer(text)]
-    endless: set[str] = set()
+    endless = ""
     row = counted = position = 0
     while match := _QUOTE.search(text, position):
         position, quote = match.end(), match[0]
-        if quote not in ('"""', "'''"):
+        if quote not in ('"""', "'''") or match.start() == never_closed or quote == endless:
             continue
-        end = -1 if quote in endless else _end_of_string(text, position, quote)
+        end = _end_of_string(text, position, quote)
         if end < 0:
-            if not distrust:
-                return None
-            endless.add(quote)
-        elif distrust and bisect.bisect(tops, position) != bisect.bisect(tops, end):
+            endless = quote
             continue
-        else:
-            row += text.count("\n", counted, position)
-            rows = text.count("\n", position, end)
-            inside.update(range(row + 1, row + rows + 1))
-            row, counted, position = row + rows, end, end
-    return inside
+        row += text.count("\n", counted, position)
+        rows = text.count("\n", position, end)
+        inside.update(range(row + 1, row + rows + 1))
+        row, counted, position = row + rows, end, end
+    return inside, endless
+
+
+def _never_closed(text: str, quote: str) -> int:
+    """Where the quotes are that someone forgot to close.
+
+    From there on strings and code change places. A string seldom holds a definition, so these are the quotes
+    without which the fewest do.
+    """
+    heads = [match.start() for match in _HEAD.finditer(text)]
+    quotes: list[int] = []
+    position = 0
+    while (end := _end_of_string(text, position, quote)) >= 0:
+        quotes.append(end - len(quote))
+        position = end
+    # Whether a definition is between these quotes and the next.
+    between = [bisect.bisect(heads, a) != bisect.bisect(heads, b) for a, b in itertools.pairwise(quotes)]
+    odd = sum(between[1::2])
+    best, found = odd, quotes[0] if quotes else -1
+    for at in range(2, len(quotes), 2):
+        odd += between[at - 2] - between[at - 1]
+        if odd <= best:
+            best, found = odd, quotes[at]
+    return found
 
 
 def _end_of_string(text: str, position: int, quote: str) -> int:
@@ -195,12 +215,12 @@ def _blank_broken(
             _blank_broken(lines, within[0], end, within[1], inside, budget)
             if not _has_error(lines, group, indent, budget):
                 continue
-        filled = [row for row in range(start, end) if lines[row].strip()]
+        filled = [row for row in range(start, end) if lines[row].strip() and lines[row].lstrip()[0] != "#"]
         margin = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
-        for row in range(start, end):
-            size = _size(lines[row])
-            fits = indent and row in (filled[0], filled[-1]) and size > len(margin)
-            lines[row] = (f"{margin}0" if fits else "").ljust(size)
+        for row in range(start, filled[-1] + 1 if filled else end):
+            length = size(lines[row])
+            fits = indent and row in (filled[0], filled[-1]) and length > len(margin)
+            lines[row] = (f"{margin}0" if fits else "").ljust(length)
 
 
 def _has_error(lines: Sequence[str], pieces: Sequence[tuple[int, int]], indent: int, budget: Budget) -> bool:
@@ -219,20 +239,22 @@ def _statements(
     """
     found: list[tuple[int, int]] = []
     start: int | None = None
-    is_decorated = False
+    is_decorated = has_clauses = False
     for row in range(first, last):
         body = lines[row].lstrip()
-        if not body or row in inside:
+        if not body or row in inside or _CONTINUES.match(body):
             continue
         deeper = _indent(lines[row]) - indent
-        ends = deeper < 0 and body[0] != "#" and body[0] not in ")]}"
-        begins = deeper == 0 and not is_decorated and not _CONTINUES.match(body)
-        if start is not None and (ends or begins):
+        if deeper > 0 and start is not None:
+            continue
+        is_clause = has_clauses and deeper == 0 and _CLAUSE.match(body)
+        if start is not None and not is_decorated and not is_clause:
             found.append((start, row))
             start = None
-        if start is None and not ends and body[0] != "#":
+        if start is None and deeper >= 0:
             start = row
-        is_decorated = deeper <= 0 and body.startswith("@")
+            has_clauses = _HAS_CLAUSES.match(body) is not None
+        is_decorated = body.startswith("@")
     return [*found, (start, last)] if start is not None else found
 
 
@@ -245,13 +267,15 @@ def _block_of(
     lines: Sequence[str], start: int, end: int, indent: int, inside: set[int]
 ) -> tuple[int, int] | None:
     """The first row of the block that a statement opens, and its indentation; None where it opens none."""
-    head = next(row for row in range(start, end) if not lines[row].lstrip().startswith(("@", "#")))
+    head = next((row for row in range(start, end) if not lines[row].lstrip().startswith(("@", "#"))), end - 1)
     if not _BLOCK.match(lines[head].lstrip()):
         return None
-    for row in range(head + 1, end):
-        body = lines[row].lstrip()
-        if row not in inside and body and body[0] != "#" and lines[row - 1].rstrip().endswith(":"):
+    is_open = False
+    for row in range(head, end):
+        body = lines[row].strip()
+        if is_open and body and body[0] != "#":
             return (row, _indent(lines[row])) if _indent(lines[row]) > indent else None
+        is_open = is_open or body.partition("#")[0].rstrip().endswith(":")
     return None
 
 
@@ -265,7 +289,9 @@ _COMPOUND = frozenset(
 _NO_DOCSTRING = re.compile(rb"[A-Za-z]*[bftBFT]")
 
 
-def _definitions(root: "Node", lines: Sequence[str], data: bytes, budget: Budget) -> list[Definition]:
+def _definitions(
+    root: "Node", lines: Sequence[str], data: bytes, conflicts: Sequence[int], budget: Budget
+) -> list[Definition]:
     grammar = BY_NAME["python"].grammar
     assert grammar is not None
     found: list[Definition] = []
@@ -284,7 +310,8 @@ def _definitions(root: "Node", lines: Sequence[str], data: bytes, budget: Budget
             parts = _parts(node, outer, scope, kind, data)
             if parts is None:
                 continue
-            if not _is_broken(outer, node, is_class) and _is_whole(parts, lines):
+            is_cut = not is_class and is_between(conflicts, parts.start - 1, parts.end)
+            if not is_cut and not _is_broken(outer, node, is_class) and _is_whole(parts, lines):
                 budget.copy(outer.end_byte - outer.start_byte + len(scope))
                 found.append(definition_of(parts, lines))
             if is_class:
@@ -350,22 +377,22 @@ def _docstring(statement: "Node", data: bytes) -> str | None:
 
 
 def _is_broken(outer: "Node", node: "Node", is_class: bool) -> bool:
-    """Whether a syntax error is in the definition: of a class only in its head, of type parameters nowhere.
-
-    The defaults of type parameters are newer than the grammar.
-    """
+    """Whether a syntax error is in the definition; of a class only in its head."""
     if not outer.has_error:
         return False
-    allowed = [node.child_by_field_name("type_parameters")]
-    allowed += [node.child_by_field_name("body")] if is_class else []
+    allowed = node.child_by_field_name("body") if is_class else None
     around = [child for child in outer.children if child != node] if outer != node else []
-    return any(child.has_error and child not in allowed for child in (*around, *node.children))
+    return any(child.has_error and child != allowed for child in (*around, *node.children))
 
 
 def _is_whole(parts: Parts, lines: Sequence[str]) -> bool:
-    """Whether the next code after a definition is no further indented than the definition itself."""
+    """Whether the code right below a definition, without a blank line between, is no part of it.
+
+    Code that is further indented than `def`, and less than the body above it, cuts the body short.
+    """
     indent = _indent(lines[parts.head - 1])
     for line in lines[parts.end :]:
-        if (body := line.lstrip()) and body[0] != "#":
-            return _indent(line) <= indent
+        body = line.lstrip()
+        if not body or body[0] != "#":
+            return not body or _indent(line) <= indent
     return True

@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codequarry.common.errors import MissingPackageError
-from codequarry.data.parsing.definitions import Definition, Kind, dedent, plain_comment, unix_lines
+from codequarry.data.parsing.definitions import (
+    Definition,
+    Kind,
+    dedent,
+    is_between,
+    plain_comment,
+    unix_lines,
+    without_conflict_marks,
+)
 from codequarry.data.parsing.languages import Grammar
 
 if TYPE_CHECKING:
@@ -87,14 +95,16 @@ def grammar_parser(package: str, factory: str) -> "Parser":
 def tree_sitter_definitions(text: str, grammar: Grammar) -> tuple[Definition, ...] | None:
     """Functions, methods and classes of one file, by line; None where nothing in it could be used.
 
-    A function that holds a syntax error is left out, and the whole ones around it are used.
+    A function that holds a syntax error or a merge conflict is left out; the whole ones around it are used.
     Raises TooCostlyError for a text that is over its budget.
     """
     text = unix_lines(text)
     budget = Budget(len(text))
-    data = text.encode("utf-8", "replace")
+    lines = text.split("\n")
+    known, conflicts = without_conflict_marks(lines)
+    data = "\n".join(known).encode("utf-8", "replace")
     root = budget.parse(data, grammar.package, grammar.factory).root_node
-    walk = _Walk(grammar, text.split("\n"), data, budget)
+    walk = _Walk(grammar, lines, data, conflicts, budget)
     walk.children(root, "", False)
     if root.has_error and not walk.found:
         return None
@@ -106,6 +116,7 @@ class _Walk:
     grammar: Grammar
     lines: list[str]
     data: bytes
+    conflicts: list[int]
     budget: Budget
     found: list[Definition] = field(default_factory=list)
     depth: int = 0
@@ -188,6 +199,8 @@ class _Walk:
             return
         start, end = outer.start_point[0], _last_row(outer)
         if len(self.lines[start]) > MAX_LINE or len(self.lines[end]) > MAX_LINE:
+            return
+        if kind != "class" and is_between(self.conflicts, start, end + 1):
             return
         self.budget.copy(outer.end_byte - outer.start_byte + len(self.lines[start]) + len(scope))
         block: list[Node] = []
