@@ -10,14 +10,16 @@ Mining and search both read code through here, so that both see the same functio
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from codequarry.data.parsing.components import scripts_of
 from codequarry.data.parsing.definitions import Definition
-from codequarry.data.parsing.languages import BY_NAME, Grammar, language_of_text
+from codequarry.data.parsing.languages import BY_NAME, COMPONENTS, Grammar, Language, language_of_text
+from codequarry.data.parsing.notebook import Notebook, read_notebook
 from codequarry.data.parsing.python import parse_python, python_definitions
 from codequarry.data.parsing.python_tolerant import tolerant_definitions
 from codequarry.data.parsing.source_files import SourceReport, list_sources, read_text
@@ -32,15 +34,18 @@ class SourceFile:
     """One file of a source tree.
 
     path: relative to the root, with `/`.
-    language: in lower case, such as `python`, `typescript`, `markdown` or `text`.
-    text: without byte order mark, every line ending a single newline.
+    language: in lower case, such as `python`, `typescript`, `markdown` or `text`; of a notebook or component
+        that of its code.
+    text: without byte order mark, every line ending a single newline; of a notebook the lines of its cells.
     definitions: by first line, a class before its methods; () where the language has no grammar here.
+    prose: first and last line of each passage that is written for people, in a file of code.
     """
 
     path: str
     language: str
     text: str
     definitions: tuple[Definition, ...]
+    prose: tuple[tuple[int, int], ...] = ()
 
 
 def read_source(root: Path, path: str, report: SourceReport) -> SourceFile | None:
@@ -57,10 +62,10 @@ def read_source(root: Path, path: str, report: SourceReport) -> SourceFile | Non
         report.skipped["unknown kind"] += 1
         return None
     report.read += 1
-    definitions = _definitions(path, text)
-    if definitions is None:
+    source, does_parse = _parsed(path, text, language)
+    if not does_parse:
         report.skipped["does not parse"] += 1
-    return SourceFile(path, language.name, text, definitions or ())
+    return source
 
 
 def parse_source(path: str, text: str) -> tuple[Definition, ...]:
@@ -69,7 +74,8 @@ def parse_source(path: str, text: str) -> tuple[Definition, ...]:
     Functions inside functions belong to the outer one. What does not parse, or has no grammar, gives ().
     Raises ImportError where a language's grammar package is missing.
     """
-    return _definitions(path, text) or ()
+    language = language_of_text(path, text)
+    return _parsed(path, text, language)[0].definitions if language is not None else ()
 
 
 def read_tree(root: Path, report: SourceReport, progress: bool = True) -> Iterator[SourceFile]:
@@ -84,10 +90,31 @@ def read_tree(root: Path, report: SourceReport, progress: bool = True) -> Iterat
             yield source
 
 
-def _definitions(path: str, text: str) -> tuple[Definition, ...] | None:
-    """As `parse_source`, with None for what does not parse."""
-    language = language_of_text(path, text)
-    if language is None or language.grammar is None:
+def _parsed(path: str, text: str, language: Language) -> tuple[SourceFile, bool]:
+    """A file of a known language, and whether it parses: one that does not is read by lines."""
+    name, prose = language.name, ()
+    found: tuple[Definition, ...] | None = ()
+    if name == "jupyter":
+        notebook = read_notebook(text)
+        if notebook is None:
+            return SourceFile(path, name, text, ()), False
+        name, text = _LANGUAGES_OF_KERNELS.get(notebook.language, notebook.language), notebook.text
+        name = name if name in BY_NAME else "jupyter"
+        found = _definitions_of_cells(notebook, BY_NAME[name])
+        prose = tuple((cell.start, cell.end) for cell in notebook.cells if not cell.is_code)
+    elif name in COMPONENTS:
+        scripts, script_language = scripts_of(text, name)
+        if script_language:
+            name = script_language
+            found = _definitions(scripts, _component(name))
+    else:
+        found = _definitions(text, language)
+    return SourceFile(path, name, text, found or (), prose), found is not None
+
+
+def _definitions(text: str, language: Language) -> tuple[Definition, ...] | None:
+    """None for what does not parse."""
+    if language.grammar is None:
         return ()
     try:
         if language.name == "python":
@@ -96,6 +123,46 @@ def _definitions(path: str, text: str) -> tuple[Definition, ...] | None:
         return tree_sitter_definitions(text, language.grammar)
     except TooCostlyError:
         return None
+
+
+_LANGUAGES_OF_KERNELS = {
+    **{"": "python", "python3": "python", "python2": "python", "ipython": "python", "sage": "python"},
+    **{"ir": "r", "c#": "csharp", "c++": "cpp", "c++11": "cpp", "c++14": "cpp", "c++17": "cpp"},
+    **{"node": "javascript", "nodejs": "javascript", "bash": "shell", "deno": "typescript"},
+}
+_PYTHON_MAGICS = frozenset({"%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3", "%%memit"})
+
+
+def _definitions_of_cells(notebook: Notebook, language: Language) -> tuple[Definition, ...] | None:
+    """Each cell is parsed alone: what one of them says does not depend on a broken one."""
+    found: list[Definition] = []
+    parsed = True
+    for cell in notebook.cells:
+        magic = cell.lines[0].split(maxsplit=1)[:1]
+        if not cell.is_code or (magic and magic[0].startswith("%%") and magic[0] not in _PYTHON_MAGICS):
+            continue  # a cell of `%%bash` or `%%html`
+        definitions = _definitions("\n".join(cell.lines), language)
+        parsed = parsed and definitions is not None
+        found += [_moved(one, cell.start - 1) for one in definitions or ()]
+    return tuple(found) if found or parsed else None
+
+
+def _moved(one: Definition, lines: int) -> Definition:
+    """A definition so many lines further down."""
+    names = ("start_line", "end_line", "comment_start_line", "comment_end_line", "body_line")
+    return replace(one, **{name: getattr(one, name) + lines for name in names if getattr(one, name)})
+
+
+def _component(script_language: str) -> Language:
+    """A language of scripts whose objects hold methods: `export default { methods: { … } }`."""
+    language = BY_NAME[script_language]
+    assert language.grammar is not None
+    grammar = replace(
+        language.grammar,
+        passages=language.grammar.passages | {"object", "call_expression", "arguments"},
+        bindings=language.grammar.bindings | {"pair"},
+    )
+    return replace(language, grammar=grammar)
 
 
 _NEAR = 0.25  # the distance of a cut from the middle, at most, as a share of the lines

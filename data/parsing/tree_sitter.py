@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
 _DOC_OPENINGS = (b"/**", b"///", b"//!", b"/*!")
-MAX_STEPS = 100_000  # of 100 operations each; one million characters of dense code take about 60,000
+MAX_STEPS = 100_000  # of 100 operations each, for a million characters; dense code takes about 60,000
 MAX_DEPTH = 150  # nodes walked through; an `#elif` is one level
 MAX_NAME = 300  # characters
 MAX_COPIES = 30  # times the text, that all definitions together may hold: a nested one holds its lines again
@@ -44,7 +44,7 @@ class Budget:
     """What is left for one file, over all parses of it or of its parts."""
 
     def __init__(self, characters: int) -> None:
-        self.steps = MAX_STEPS
+        self.steps = MAX_STEPS * max(1, characters // 1_000_000)
         self.copies = MAX_COPIES * characters + MAX_LINE
 
     def parse(self, data: bytes, package: str, factory: str = "language") -> "Tree":
@@ -65,7 +65,7 @@ class Budget:
             return parser.parse(read, progress_callback=is_over)
         except ValueError:
             parser.reset()  # or the next parse would continue this one
-            raise TooCostlyError(f"over {MAX_STEPS:,} steps") from None
+            raise TooCostlyError("over the steps of its size") from None
 
     def copy(self, characters: int) -> None:
         """Account for a definition of so many characters."""
@@ -166,7 +166,7 @@ class _Walk:
             for name, value, line_node in bound_values(node, self.text_of):
                 self.bound(name, value, outer if line_node is node else line_node, leading, scope, in_class)
             for child in node.named_children:
-                if child.type in grammar.scopes:
+                if child.type in grammar.scopes or child.type in grammar.passages:
                     self.visit(child, outer, leading, scope, in_class)
         elif kind in grammar.scopes:
             body, name = node.child_by_field_name("body"), name_of(node, self.text_of)
@@ -312,7 +312,7 @@ def bound_values(node: "Node", text_of: TextOf) -> "Iterator[tuple[str, Node, No
         if value is not None and value.type in ("struct_type", "interface_type"):
             yield text_of(node.child_by_field_name("name")), value, node
         return
-    if node.type in ("field_definition", "public_field_definition"):
+    if node.type in ("field_definition", "public_field_definition", "pair"):
         owners = [node]
     elif node.type == "expression_statement":
         owners = [child for child in node.named_children if child.type == "assignment_expression"]
@@ -324,7 +324,7 @@ def bound_values(node: "Node", text_of: TextOf) -> "Iterator[tuple[str, Node, No
             name = next(
                 (
                     text_of(found)
-                    for label in ("name", "property", "left")
+                    for label in ("name", "property", "left", "key")
                     if (found := owner.child_by_field_name(label)) is not None
                 ),
                 "",
