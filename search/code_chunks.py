@@ -5,6 +5,9 @@ before its first method) and those of its methods; what stands between definitio
 file without definitions becomes overlapping windows of lines. Every line with content is in at least one
 chunk. A piece of imports and comments only is not a chunk: it is similar to every query about what it
 imports, and answers none of them.
+
+A very long line is data, such as an image in base64: a chunk holds its beginning. What a file of code holds
+for people, the Markdown cells of a notebook, is cut as prose.
 """
 
 import re
@@ -20,12 +23,12 @@ LONGEST = 60  # lines; longer pieces are cut where a statement begins. 512 token
 WINDOW = 40  # lines, where no definition is known
 SHORTEST = 10  # lines; a shorter rest stays with the piece before it
 OVERLAP = 8  # lines at most that neighbouring windows share, so that a short function is whole in one
-
+LONGEST_LINE = 1_000  # characters of a line that a chunk holds
 
 # Imports of the languages read here, in one statement or in brackets over several lines; and comments.
 _IMPORT_OR_COMMENT = re.compile(
-    r"^[ \t]*(?:(?:from\s+[\w.]+\s+)?import\b(?:[^\n(]*\([^)]*\)|[^\n]*)|(?:package|using)\s+[\w.]+;?$"
-    r"|(?:pub\s+)?use\s+[^;]*;|#(?:\s|!|include\b)[^\n]*|//[^\n]*)",
+    r"^[ \t]*(?:(?:from\s+[\w.]+\s+)?import\b(?:[^\n(]*\([^)]{0,3000}\)|[^\n]*)|(?:package|using)\s+[\w.]+;?$"
+    r"|(?:pub\s+)?use\s+[^;]{0,3000};|#(?:\s|!|include\b)[^\n]*|//[^\n]*)",
     re.MULTILINE,
 )
 _TRAILING_COMMENT = re.compile(r"(^|\s)(#|//|--).*")
@@ -43,7 +46,9 @@ class _Piece:
 
 def code_chunks(source: SourceFile) -> list[Chunk]:
     """The code chunks of one file, in the order of their lines."""
-    lines = source.text.split("\n")
+    lines = [line[:LONGEST_LINE] for line in source.text.split("\n")]
+    for first, last in source.prose:
+        lines[first - 1 : last] = [""] * (last - first + 1)
     cutter = _Cutter(lines, source.definitions)
     if source.definitions:
         cutter.cover(1, len(lines), source.definitions, "")

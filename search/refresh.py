@@ -138,11 +138,11 @@ def chunk_file(source: SourceFile) -> list[Chunk]:
 
     A file in a programming language gives its code, and each docstring or comment above a definition twice:
     as a comment (what code2nl searches) and as prose (what qa searches; the prefix differs, so the vector
-    does too). Documentation gives prose only.
+    does too); the Markdown cells of a notebook are prose. Documentation gives prose only.
     """
     if source.language in PROSE_LANGUAGES:
         return prose_chunks(source)
-    return code_chunks(source) + [
+    return [*code_chunks(source), *prose_chunks(source)] + [
         Chunk(
             kind,
             source.path,

@@ -13,7 +13,7 @@ from codequarry.data.git import GitRepository, read_log
 from codequarry.data.mining.filters import is_english
 from codequarry.data.mining.schema import KINDS, Filter, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
-from codequarry.data.parsing.languages import LANGUAGES, language_of
+from codequarry.data.parsing.languages import LANGUAGES, SCRIPT_HOLDERS, language_of
 from codequarry.data.parsing.source_files import reason_against_path
 
 MIN_WORDS = 4
@@ -211,8 +211,11 @@ def pairs_of_commits(
 MAX_COMMITS = 5_000  # the newest ones with a source file; git compares that many in seconds
 _CONTEXT = 2  # unchanged lines around a change
 _GIVE_UP = 20  # commits in a row that git cannot read
-MINED_LANGUAGES = tuple(one for one in LANGUAGES if one.grammar is not None or one.name == "python")
-_ENDINGS = frozenset(ending for language in MINED_LANGUAGES for ending in language.extensions)
+MINED_LANGUAGES = tuple(one for one in LANGUAGES if one.grammar is not None or one.name in SCRIPT_HOLDERS)
+# A change of a notebook is one of its JSON, one of a component seldom one of its script.
+_ENDINGS = frozenset(
+    ending for one in MINED_LANGUAGES if one.grammar is not None for ending in one.extensions
+)
 _PATTERNS = tuple(f"*{ending}" for ending in sorted(_ENDINGS))
 
 # The user's own settings of `git diff` change nothing.

@@ -70,6 +70,7 @@ def _read_languages(file: Path) -> tuple[Language, ...]:
 
 LANGUAGES = _read_languages(Path(__file__).with_name("languages.toml"))
 COMPONENTS = frozenset({"vue", "svelte", "astro"})  # hold scripts among other text
+SCRIPT_HOLDERS = COMPONENTS | {"jupyter"}
 BY_NAME = {language.name: language for language in LANGUAGES}
 _BY_EXTENSION = {ending: language for language in LANGUAGES for ending in language.extensions}
 _BY_FILENAME = {filename: language for language in LANGUAGES for filename in language.filenames}
