@@ -55,7 +55,8 @@ def tolerant_definitions(text: str) -> tuple[Definition, ...] | None:
     python = [_ODD_SPACE.sub(blank, line) for line in python]
     budget = Budget(len(text))
     root = _parse(python, budget)
-    if root.has_error:
+    is_broken = root.has_error
+    if is_broken:
         inside = _rows_in_strings(python)
         python = _without_defaults(_without_tags_and_magics(python, inside))
         # Too many broken statements to look for: the first tree has at least what is whole in it.
@@ -63,7 +64,7 @@ def tolerant_definitions(text: str) -> tuple[Definition, ...] | None:
             _blank_broken(python, 0, len(python), 0, inside, budget)
             root = _parse(python, budget)
     found = _definitions(root, lines, text.encode("utf-8", "replace"), conflicts, budget)
-    return None if root.has_error and not found else in_order(found)
+    return None if is_broken and not found else in_order(found)
 
 
 def _parse(lines: Sequence[str], budget: Budget) -> "Node":

@@ -1,12 +1,14 @@
 """The definitions of a file in a language with a tree-sitter grammar.
 
 Grammars are separate packages, one per language, imported when the first file of that language is met.
-Every file has a budget, counted in steps of the parser and in characters, never in seconds: the same tree
-gives the same definitions on every machine.
+Every file has a budget, counted in steps of the parser and in characters, so that the same tree gives the
+same definitions on every machine. Seconds count only where a step takes several times as long as in code:
+recovering from errors in what is no code of this language at all.
 """
 
 import functools
 import importlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _COMMENTS = frozenset({"comment", "line_comment", "block_comment"})
 _DOC_OPENINGS = (b"/**", b"///", b"//!", b"/*!")
 MAX_STEPS = 100_000  # of 100 operations each, for a million characters; dense code takes about 60,000
+MAX_SECONDS = 3.0  # of the processor, for a million characters; MAX_STEPS take about one and a half
 MAX_DEPTH = 150  # nodes walked through; an `#elif` is one level
 MAX_NAME = 300  # characters
 MAX_COPIES = 30  # times the text, that all definitions together may hold: a nested one holds its lines again
@@ -44,7 +47,9 @@ class Budget:
     """What is left for one file, over all parses of it or of its parts."""
 
     def __init__(self, characters: int) -> None:
-        self.steps = MAX_STEPS * max(1, characters // 1_000_000)
+        size = max(1.0, characters / 1_000_000)
+        self.steps = int(MAX_STEPS * size)
+        self.ends = time.thread_time() + MAX_SECONDS * size
         self.copies = MAX_COPIES * characters + MAX_LINE
 
     def parse(self, data: bytes, package: str, factory: str = "language") -> "Tree":
@@ -58,14 +63,14 @@ class Budget:
 
         def is_over(offset: int, has_error: bool) -> bool:
             self.steps -= 1
-            return self.steps < 0
+            return self.steps < 0 or time.thread_time() > self.ends
 
         parser = grammar_parser(package, factory)
         try:
             return parser.parse(read, progress_callback=is_over)
         except ValueError:
             parser.reset()  # or the next parse would continue this one
-            raise TooCostlyError("over the steps of its size") from None
+            raise TooCostlyError("over the steps or seconds of its size") from None
 
     def copy(self, characters: int) -> None:
         """Account for a definition of so many characters."""

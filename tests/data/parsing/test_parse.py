@@ -69,7 +69,7 @@ def test_a_bad_escape_in_someones_string_warns_nobody(recwarn):
 
 
 def test_a_file_that_does_not_parse_is_read_counted_and_without_definitions(tmp_path):
-    (tmp_path / "old.py").write_text("print 'hello'\n")
+    (tmp_path / "old.py").write_text("print ((\n")
     (tmp_path / "bad.c").write_text("}} int f( {")
     report = SourceReport()
     read = list(read_tree(tmp_path, report, progress=False))
