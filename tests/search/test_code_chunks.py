@@ -9,7 +9,7 @@ from codequarry.data.parsing.definitions import Definition
 from codequarry.data.parsing.parse import SourceFile, parse_source, read_source
 from codequarry.data.parsing.source_files import SourceReport, list_sources
 from codequarry.search.chunk import Chunk
-from codequarry.search.code_chunks import LONGEST, OVERLAP, WINDOW, code_chunks, has_content
+from codequarry.search.code_chunks import LONGEST, LONGEST_LINE, OVERLAP, WINDOW, code_chunks, has_content
 from codequarry.search.prose_chunks import PROSE_LANGUAGES
 
 
@@ -168,3 +168,19 @@ def test_every_line_that_has_content_is_in_a_chunk_wherever_definitions_stand() 
             covered.update(range(chunk.start_line, chunk.end_line + 1))
         missing = [line for n, line in enumerate(lines, start=1) if n not in covered]
         assert not has_content("\n".join(missing))
+
+
+def test_a_chunk_holds_the_beginning_of_a_very_long_line_and_the_functions_around_it() -> None:
+    data = f'const logo = "{"iVBOR" * 10_000}";'
+    text = f"function one() {{\n  return 1;\n}}\n\n{data}\n\nfunction two() {{\n  return 2;\n}}\n"
+    chunks = chunks_of("a.js", text)
+    assert lines_of(chunks) == [(1, 3, "one"), (5, 5, ""), (7, 9, "two")]
+    assert chunks[1].text == data[:LONGEST_LINE]
+
+
+@pytest.mark.parametrize("path", ["a.js", "a.py", "a.sh", "a.lua"])
+def test_no_chunk_of_any_language_holds_a_longer_line(path: str) -> None:
+    text = "\n".join(["x = 1", "y = " + "1 + " * 20_000 + "1", "z(" + "a, " * 20_000 + ")"])
+    lines = [line for chunk in chunks_of(path, text) for line in chunk.text.split("\n")]
+    assert max(map(len, lines)) == LONGEST_LINE
+    assert "x = 1" in lines

@@ -80,3 +80,25 @@ def test_every_filled_line_with_a_word_is_in_a_chunk() -> None:
     text = "# A\n\none\n\n## B\n\n---\n\n```\ncode\n```\n\n## C\n\ntwo\n"
     covered = {line for chunk in chunks_of(text) for line in range(chunk.start_line, chunk.end_line + 1)}
     assert covered >= {1, 3, 5, 9, 10, 11, 13, 15}
+
+
+@pytest.mark.parametrize("language", ["markdown", "rst", "text"])
+def test_a_text_of_one_long_line_is_cut_at_spaces_and_nothing_of_it_is_lost(language: str) -> None:
+    words = [f"word{number}" for number in range(5_000)]
+    chunks = chunks_of(" ".join(words), language)
+    assert " ".join(chunk.text for chunk in chunks).split() == words
+    assert {(chunk.start_line, chunk.end_line) for chunk in chunks} == {(1, 1)}
+    assert all(LONGEST // 2 < len(chunk.text) <= LONGEST for chunk in chunks[:-1])
+
+
+def test_a_line_without_a_space_is_cut_all_the_same() -> None:
+    chunks = chunks_of("x" * 10_000, "text")
+    assert "".join(chunk.text for chunk in chunks) == "x" * 10_000
+    assert max(len(chunk.text) for chunk in chunks) == LONGEST
+
+
+def test_a_heading_of_endless_spaces_or_words_is_cut() -> None:
+    for heading in ("# " + " " * 100_000 + "x", "# " + "# " * 50_000 + "x", "# " + "word " * 20_000):
+        chunks = chunks_of(f"{heading}\n\nText.\n", "markdown")
+        assert chunks
+        assert max(len(chunk.title) for chunk in chunks) <= 200
