@@ -91,7 +91,8 @@ _DIRECTIVE = re.compile(
 )
 _LINE_MARKER = re.compile(r"\s*(///?!?|//!|//+|#+)")
 _BLOCK_OPENING = re.compile(r"/\*+!?")
-_BLOCK_LINE = re.compile(r"\s*\*+(?=\s|$)")
+# Only from the first of a run of blanks or stars: from each of them, a long run takes quadratic time.
+_BLOCK_LINE = re.compile(r"(?:(?<!\s)\s++|(?<![\s*]))\*++(?=\s|$)")
 
 
 def plain_comment(raw: str) -> str:
@@ -107,7 +108,9 @@ def plain_comment(raw: str) -> str:
         lines = _BLOCK_OPENING.sub("", raw, count=1).removesuffix("*/").rstrip("*").split("\n")
         lines = [lines[0], *(_BLOCK_LINE.sub("", line) for line in lines[1:])]
     else:
-        lines = [_LINE_MARKER.sub("", line, count=1) for line in raw.split("\n")]
+        lines = [
+            line[match.end() if (match := _LINE_MARKER.match(line)) else 0 :] for line in raw.split("\n")
+        ]
     kept = [line for line in lines if not _DIRECTIVE.match(line.strip()) and not _is_rule(line)]
     return inspect.cleandoc("\n".join(["", *kept])).strip()
 

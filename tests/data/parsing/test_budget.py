@@ -5,10 +5,12 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
 from codequarry.data.parsing import tree_sitter
+from codequarry.data.parsing.definitions import plain_comment
 from codequarry.data.parsing.parse import parse_source, read_source, statement_lines
 from codequarry.data.parsing.source_files import SourceReport
 
@@ -133,3 +135,11 @@ def test_what_is_nested_too_deep_costs_itself():
     deep = "namespace a {\n" * 2_000 + "int deep() {\n  return 1;\n}\n" + "}\n" * 2_000
     assert [one.name for one in parse_source("a.cpp", f"int near() {{\n  return 1;\n}}\n{deep}")] == ["near"]
     assert statement_lines("def f():\n    x = " + "-" * 100_000 + "1\n    return x", "python") == [1, 2]
+
+
+@pytest.mark.parametrize("line", [" " * 300_000 + "x", "*" * 300_000 + "x", " *" * 150_000, "x" * 300_000])
+def test_a_comment_of_one_endless_line_is_read_at_once(line):
+    started = time.thread_time()
+    for comment in (f"/*\n{line}\n*/", f"/**{line}*/", f"// a \\\n{line}"):
+        assert isinstance(plain_comment(comment), str)
+    assert time.thread_time() - started < 5
