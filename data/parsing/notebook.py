@@ -81,10 +81,10 @@ def _sources(notebook: dict[str, Any]) -> Iterator[tuple[list[str], bool]]:
         cells = holder.get("cells") if isinstance(holder, dict) else None
         for cell in cells if isinstance(cells, list) else []:
             source = cell.get("source", cell.get("input")) if isinstance(cell, dict) else None
-            parts = [source] if isinstance(source, str) else source
-            is_text = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-            if is_text and "".join(parts).strip():
-                yield parts, cell.get("cell_type") == "code"
+            parts = [source] if isinstance(source, str) else source if isinstance(source, list) else []
+            texts = [part for part in parts if isinstance(part, str)]
+            if len(texts) == len(parts) and "".join(texts).strip():
+                yield texts, cell.get("cell_type") == "code"
 
 
 def _rows(lines: Sequence[str], sources: Sequence[list[str]]) -> list[int] | None:

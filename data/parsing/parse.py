@@ -92,7 +92,8 @@ def read_tree(root: Path, report: SourceReport, progress: bool = True) -> Iterat
 
 def _parsed(path: str, text: str, language: Language) -> tuple[SourceFile, bool]:
     """A file of a known language, and whether it parses: one that does not is read by lines."""
-    name, prose = language.name, ()
+    name = language.name
+    prose: tuple[tuple[int, int], ...] = ()
     found: tuple[Definition, ...] | None = ()
     if name == "jupyter":
         notebook = read_notebook(text)

@@ -120,7 +120,8 @@ def _parts(node: _Node, scope: str, kind: Kind) -> Parts:
 
 
 def _first_line(node: ast.stmt) -> int:
-    return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+    lines: list[int] = [node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))]
+    return min(lines)
 
 
 def definition_of(parts: Parts, lines: Sequence[str]) -> Definition:

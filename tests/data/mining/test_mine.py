@@ -251,7 +251,7 @@ def test_a_commit_belongs_to_one_repository(tree, grown):
 def test_files_are_counted_the_same_by_one_process_and_by_two(tmp_path, monkeypatch):
     for number in range(9):
         (tmp_path / f"part_{number}.py").write_text(f"def f():\n    a()\n    return {number}\n")
-    (tmp_path / "old.py").write_text("print 'x'\n")
+    (tmp_path / "old.py").write_text("print ((\n")
     (tmp_path / "notes.md").write_text("words")
     monkeypatch.setattr("codequarry.data.mining.mine._BATCH", 2)
     monkeypatch.setattr("codequarry.data.mining.mine._WORTH_A_PROCESS", 1)
