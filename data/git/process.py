@@ -1,0 +1,158 @@
+"""The one place where git is started, and the environment that it is started in.
+
+Of the variables `GIT_…` that this process inherited, none reaches git but those by which people reach their
+own hosts: inside a hook `GIT_DIR` and `GIT_INDEX_FILE` name another repository than the one asked for.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any, cast
+
+from codequarry.common.errors import UserError
+
+
+class GitError(UserError):
+    """git could not read or fetch a repository; the message holds git's own words and the remedy."""
+
+
+# How people reach their own hosts: kept for what goes to the network, and only there.
+_TRANSPORT = re.compile(
+    r"GIT_(SSH|SSH_COMMAND|SSH_VARIANT|ASKPASS|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM))"
+)
+_PROTOCOLS = "https:http:ssh:git:file"  # `ext::` runs any command
+
+
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("GIT_")}
+
+
+def local_environment(home: Path) -> dict[str, str]:
+    """The variables for a git that reads this machine's disk alone: no settings of anybody, no network.
+
+    home: an empty folder, the user's home for versions before 2.32, which know no GIT_CONFIG_GLOBAL.
+    """
+    environment = _inherited() | {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_PAGER": "cat",
+        "LC_ALL": "C",
+    }
+    if git_version() < (2, 32):
+        environment |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+    return environment
+
+
+def remote_environment() -> dict[str, str]:
+    """The variables for a git that asks a host: the user's own settings, helpers and proxies, no question."""
+    transport = {name: value for name, value in os.environ.items() if _TRANSPORT.fullmatch(name)}
+    return _inherited() | transport | {
+        "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def git_version() -> tuple[int, ...]:
+    """The numbers of the installed git, e.g. (2, 39, 5). Raises UserError where git is not installed."""
+    process = start(["--version"], _inherited(), Path(tempfile.gettempdir()))
+    printed, _ = process.communicate()
+    found = re.search(rb"(\d+)\.(\d+)(?:\.(\d+))?", printed)
+    return tuple(int(part) for part in found.groups(b"0")) if found else (0, 0, 0)
+
+
+def start(
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    stdin: Any = subprocess.DEVNULL,
+    stderr: Any = subprocess.PIPE,
+) -> "subprocess.Popen[bytes]":
+    """Start git in `folder`. Raises UserError where git is not installed."""
+    command = ["git", *map(str, arguments)]
+    try:
+        return subprocess.Popen(
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=folder
+        )
+    except FileNotFoundError as error:
+        if not folder.is_dir():
+            raise
+        raise GitError("The program git is not installed: install it from git-scm.com.") from error
+
+
+def run(
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    seconds: float | None = None,
+) -> bytes:
+    """What a git command prints.
+
+    seconds: how long it may take; None for no limit.
+
+    Raises GitError with git's own words when it fails, and when it takes too long.
+    """
+    with start(arguments, environment, folder) as process:
+        try:
+            printed, complaints = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired as late:
+            raise GitError(f"git gave no answer within {seconds:g} seconds") from late
+        finally:
+            if process.poll() is None:
+                process.kill()
+    if process.returncode:
+        raise GitError(last_words(complaints))
+    return printed
+
+
+class GitStream:
+    """The lines that a git command prints, each with its end, for lines on its input.
+
+    Nothing is started before the lines are read.
+
+    failed: git's last words where it stopped early, else ""; known when all lines are read.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        lines: Iterable[str] = (),
+    ) -> None:
+        self.arguments, self.environment, self.folder, self.asked = arguments, environment, folder, lines
+        self.failed = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        # Files, because a pipe on both ends may fill up on both.
+        with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as complaints:
+            asked.write("".join(f"{one}\n" for one in self.asked).encode())
+            asked.seek(0)
+            with start(
+                self.arguments, self.environment, self.folder, stdin=asked, stderr=complaints
+            ) as process:
+                yield from cast(IO[bytes], process.stdout)
+            if process.returncode:
+                complaints.seek(0)
+                self.failed = last_words(complaints.read())
+
+
+def last_words(complaints: bytes) -> str:
+    """The last line of what git complained of, without its end; a sentence of ours where it gave none."""
+    words = complaints.decode("utf-8", "replace").strip().splitlines()
+    return words[-1] if words else "it gave no reason"
