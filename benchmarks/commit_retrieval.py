@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from codequarry.common.errors import UserError
 from codequarry.data.eval_set import EvalSet
-from codequarry.data.git import Commit, GitRepository, commits, open_repository
+from codequarry.data.git import Commit, GitRepository, commits, open_repository, printable
 from codequarry.data.mining.commits import MESSAGE_FILTERS, is_bot, query_of_message
 from codequarry.data.mining.schema import first_reason
 from codequarry.data.parsing.definitions import unix_lines
@@ -206,7 +206,7 @@ def is_source(path: str) -> bool:
         and not language.prose
         and language.name not in _SETTINGS
         and reason_against_path(path) is None
-        and "\N{REPLACEMENT CHARACTER}" not in path  # a name that is not UTF-8 cannot be asked for
+        and printable(path) == path  # a name that is not UTF-8 cannot be written to a results file
     )
 
 
@@ -232,23 +232,25 @@ def _possible(history: Sequence[Commit]) -> tuple[list[_Asked], Counter[str]]:
 
 def _tree(repository: GitRepository, commit: str) -> Tree:
     """The source files of a commit: the blob of each by its path."""
-    entries = (entry.partition("\t") for entry in repository.git("ls-tree", "-r", "-z", commit).split("\0"))
     return {
-        path: about.split()[2] for about, _, path in entries if about.startswith("100") and is_source(path)
+        path: blob
+        for path, (mode, blob) in repository.tree(commit).items()
+        if mode.startswith("100") and is_source(path)
     }
 
 
 def _documents(
     repository: GitRepository, trees: Mapping[str, Tree], paths: set[str]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each version of these files that is text, with its passages."""
-    seen: set[str] = set()
-    for commit, tree in trees.items():
-        new = [path for path in sorted(paths & tree.keys()) if _document(path, tree) not in seen]
-        seen.update(_document(path, tree) for path in new)
-        for path, content in repository.read_files(commit, new):
-            if len(content) <= MOST_BYTES and b"\0" not in content and (pieces := _passages(path, content)):
-                yield _document(path, tree), pieces
+    """Each version of these files that is text and in the clone, with its passages."""
+    places: dict[str, tuple[str, str]] = {}  # path and blob, by document
+    for tree in trees.values():
+        for path in sorted(paths & tree.keys()):
+            places.setdefault(_document(path, tree), (path, tree[path]))
+    contents = repository.read_blobs((blob for _, blob in places.values()), MOST_BYTES)
+    for (document, (path, _)), content in zip(places.items(), contents, strict=True):
+        if content is not None and b"\0" not in content and (pieces := _passages(path, content)):
+            yield document, pieces
 
 
 def _passages(path: str, content: bytes) -> tuple[str, ...]:

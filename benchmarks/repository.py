@@ -78,7 +78,8 @@ def own_sets(
         except UserError as error:  # a repository may have one set only
             notes.append(f"Not measured: {error}")
         if tree.history is None:
-            notes.append(f"commit message → files: not measured. {tree.name} is no git repository.")
+            why = tree.trouble or f"{tree.name} is no git repository, or has no commit."
+            notes.append(f"commit message → files: not measured. {why}")
         else:
             repository, newest = tree.history
             try:

@@ -1,6 +1,7 @@
 """The verb `codequarry mine`: its arguments and its printing."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from codequarry.data.mining.schema import KINDS
@@ -62,5 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
         max_pairs=arguments.max_pairs,
     )
+    for warning in mined.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     write_mined(arguments.out, mined, arguments.format)
     print(summary_table(mined))

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from codequarry.common.errors import without_credentials
+
 _PACKAGES = ("codequarry", "torch", "transformers", "sentence-transformers", "huggingface-hub")
 
 
@@ -162,7 +164,8 @@ def origin(command: str) -> dict[str, Any]:
 
 
 def written_command(program: str = "codequarry", words: Sequence[str] | None = None) -> str:
-    """The command line as results files keep it: a folder of this machine by its last name only.
+    """The command line as results files keep it: a folder of this machine by its last name only, an address
+    without credentials.
 
     Arguments:
         program: what is typed before the words.
@@ -174,4 +177,4 @@ def written_command(program: str = "codequarry", words: Sequence[str] | None = N
 
 def _without_folders(word: str) -> str:
     option, equals, value = word.rpartition("=")
-    return f"{option}{equals}{Path(value).name}" if value.startswith("/") else word
+    return f"{option}{equals}{Path(value).name}" if value.startswith("/") else without_credentials(word)

@@ -73,6 +73,19 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_QUERY = re.compile(r"(://[^\s'\"?#]*)[?#][^\s'\"]*")
+
+
+def without_credentials(text: str) -> str:
+    """`text`, its addresses without user and password before the host, and without a query after the path.
+
+    >>> without_credentials("cloning https://me:token@host/name?key=secret")
+    'cloning https://host/name'
+    """
+    return _QUERY.sub(r"\1", _CREDENTIALS.sub("", text))
+
+
 def some(names: Sequence[str], most: int = 5) -> str:
     """The first `most` names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

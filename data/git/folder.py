@@ -8,6 +8,7 @@ names of references and paths are taken from them.
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from codequarry.data.git.process import GitError
 _SMALL = 1 << 20  # bytes: HEAD, one reference, `config`, `commondir`, `info/exclude`, `alternates`
 _LARGE = 1 << 28  # bytes: `packed-refs` and `shallow` of the largest repositories have a tenth of it
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ALTERNATES = 100
 _SYMREFS = 5  # references that name another one after another, as git allows
 _PER_WORKTREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
 
@@ -48,6 +50,48 @@ class GitFolder:
             if section == "extensions" and (pair := re.match(r"(\w+)\s*=\s*\"?([^\"#;]*)", line)):
                 found[pair[1].lower()] = pair[2].strip().lower()
         return found
+
+    def read_reference(self, name: str) -> tuple[str | None, str]:
+        """The hash that `HEAD`, a branch or a tag holds, and the last name that led to it.
+
+        None where that name is not there.
+
+        Raises GitError for one that holds neither a hash nor a name.
+        """
+        if self.settings().get("refstorage", "files") != "files":
+            raise GitError(
+                "its branches are stored as a reftable, which is not read: pass a commit by its hash, or "
+                "convert them with `git refs migrate --ref-format=files`"
+            )
+        for _ in range(_SYMREFS):
+            if not is_reference(name):
+                break
+            own = name == "HEAD" or name.startswith(_PER_WORKTREE)
+            value = _reference(self.git_dir if own else self.common, name)
+            if not value and name != "HEAD":
+                return self.packed().get(name), name
+            if _HASH.fullmatch(value):
+                return value, name
+            if not value.startswith("ref:"):
+                raise GitError(f"its {name} holds neither a hash nor the name of a branch")
+            name = value.removeprefix("ref:").strip()
+        raise GitError(f"its HEAD leads to {name!r}, which is no name of a branch")
+
+    def packed(self) -> dict[str, str]:
+        """The references in `packed-refs`."""
+        lines = (line.split(" ", 1) for line in _text(self.common / "packed-refs", _LARGE).splitlines())
+        return {one[1]: one[0] for one in lines if len(one) == 2 and _HASH.fullmatch(one[0])}
+
+    def references(self) -> Iterator[tuple[str, str]]:
+        """Name and hash of each branch, tag and other reference."""
+        found = self.packed()
+        for place, _, names in os.walk(self.common / "refs"):
+            for one in names:
+                name = f"refs/{(Path(place) / one).relative_to(self.common / 'refs').as_posix()}"
+                value = _reference(self.common, name) if is_reference(name) else ""
+                if _HASH.fullmatch(value):
+                    found[name] = value
+        yield from ((name, value) for name, value in sorted(found.items()) if is_reference(name))
 
     def shallow(self) -> list[str]:
         """The commits whose parents are not here, as `git clone --depth` leaves them."""
@@ -109,6 +153,64 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     return str(error)
+
+
+def is_reference(name: str) -> bool:
+    """Whether git takes a name for one of a branch, a tag or another reference."""
+    parts = name.split("/")
+    return name == "HEAD" or (
+        parts[0] == "refs"
+        and len(parts) > 1
+        and not any(part.startswith(".") or part.endswith((".lock", ".")) or not part for part in parts)
+        and not re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", name)
+    )
+
+
+def _reference(folder: Path, name: str) -> str:
+    """What one file of a reference holds, "" where there is none."""
+    path = folder / name
+    if path.is_symlink() and is_reference(target := str(path.readlink())):
+        return f"ref: {target}"  # as git wrote HEAD before 2005, and does for a link still
+    held = read_regular(path, _SMALL)
+    return "" if held is None else os.fsdecode(held).strip() or "nothing"
+
+
+def check_objects(folder: GitFolder) -> None:
+    """Raise GitError where the objects hold a pipe, a device or another thing that git would hang on.
+
+    Alternates, as `git clone --shared` and `--reference` make, are followed as git follows them: only objects
+    can be read there, and only by a hash that one knows already.
+    """
+    waiting = [(folder.objects, 0)]
+    seen: set[Path] = set()
+    while waiting:
+        objects, depth = waiting.pop()
+        if (place := objects.resolve()) in seen or len(seen) > _ALTERNATES:
+            continue
+        seen.add(place)
+        try:
+            _check_below(objects, 3)
+        except OSError as error:
+            raise GitError(f"its objects cannot be read ({_reason(error)})") from error
+        for line in _text(objects / "info" / "alternates").splitlines():
+            if line.startswith(("//", "\\\\")):
+                raise GitError(f"it takes objects from another machine ({line}), which is not asked")
+            if line and not line.startswith("#") and depth < 5 and (objects / line).is_dir():
+                waiting.append((objects / line, depth + 1))
+
+
+def _check_below(folder: Path, depth: int) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if depth:
+                    _check_below(Path(entry.path), depth - 1)
+            elif not entry.is_file() and entry.name != "alternates" and not _is_dangling(entry):
+                raise GitError(f"{entry.path} is no regular file: remove it")
+
+
+def _is_dangling(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def read_regular(path: Path, most: int) -> bytes | None:

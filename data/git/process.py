@@ -9,6 +9,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
@@ -139,6 +140,25 @@ class GitStream:
         self.failed = ""
 
     def __iter__(self) -> Iterator[bytes]:
+        with self._running() as printed:
+            yield from printed
+
+    def records(self) -> Iterator[bytes]:
+        """What the command prints up to each NUL, which is left out."""
+        begun: list[bytes] = []
+        with self._running() as printed:
+            while block := printed.read(1 << 16):
+                first, *others = block.split(b"\0")
+                begun.append(first)
+                if others:
+                    yield b"".join(begun)
+                    yield from others[:-1]
+                    begun = [others[-1]]
+        if rest := b"".join(begun):
+            yield rest
+
+    @contextmanager
+    def _running(self) -> Iterator[IO[bytes]]:
         # Files, because a pipe on both ends may fill up on both.
         with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as complaints:
             asked.write("".join(f"{one}\n" for one in self.asked).encode())
@@ -146,7 +166,11 @@ class GitStream:
             with start(
                 self.arguments, self.environment, self.folder, stdin=asked, stderr=complaints
             ) as process:
-                yield from cast(IO[bytes], process.stdout)
+                try:
+                    yield cast(IO[bytes], process.stdout)
+                except BaseException:  # nobody reads on
+                    process.kill()
+                    raise
             if process.returncode:
                 complaints.seek(0)
                 self.failed = last_words(complaints.read())

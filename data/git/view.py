@@ -29,6 +29,9 @@ _CONFIG = """\
 	untrackedCache = false
 	hooksPath = {devnull}
 	attributesFile = {devnull}
+	bigFileThreshold = 32m
+[uploadpack]
+	allowAnySHA1InWant = true
 """
 _INDEX = 1 << 30  # bytes; of a million files it has a tenth of it
 
@@ -36,16 +39,27 @@ _INDEX = 1 << 30  # bytes; of a million files it has a tenth of it
 class GitView:
     """A temporary git directory that reads the objects of `folder`; removed when it is no longer used.
 
+    Arguments:
+        work_tree: the checkout's top, where its files are asked about.
+        references: whether it has the repository's branches and tags, so that it can be cloned.
+
     path: the directory.
     environment: the variables for a git that reads it.
     """
 
-    def __init__(self, folder: GitFolder, work_tree: Path | None = None) -> None:
+    def __init__(self, folder: GitFolder, work_tree: Path | None = None, *, references: bool = False) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="codequarry-git-"))
         self._remove = weakref.finalize(self, _remove, self.path, os.getpid())
         self.environment = local_environment(self.path) | {"GIT_DIR": str(self.path)}
         if work_tree is not None:
             self.environment["GIT_WORK_TREE"] = str(work_tree)
+        try:
+            self._write(folder, references)
+        except BaseException:
+            self.close()
+            raise
+
+    def _write(self, folder: GitFolder, references: bool) -> None:
         (self.path / "objects" / "info").mkdir(parents=True)
         (self.path / "refs").mkdir()
         (self.path / "info").mkdir()
@@ -53,10 +67,15 @@ class GitView:
         (self.path / "objects" / "info" / "alternates").write_bytes(_quoted(folder.objects) + b"\n")
         if shallow := folder.shallow():
             (self.path / "shallow").write_text("".join(f"{line}\n" for line in shallow))
+        if references:
+            named = [f"{value} {name}\n" for name, value in folder.references()]
+            (self.path / "packed-refs").write_bytes(os.fsencode("".join(named)))
+            head, _ = folder.read_reference("HEAD")
+            (self.path / "HEAD").write_text(f"{head}\n" if head else "ref: refs/heads/none\n")
         sha256 = folder.settings().get("objectformat") == "sha256"
         config = _CONFIG.format(
             version=1 if sha256 else 0,
-            bare=str(work_tree is None).lower(),
+            bare=str("GIT_WORK_TREE" not in self.environment).lower(),
             ignorecase=str(sys.platform in ("win32", "darwin")).lower(),
             precompose=str(sys.platform == "darwin").lower(),
             devnull=os.devnull,

@@ -1,5 +1,7 @@
 """What is mined: a folder as it is, or a repository's files at one commit."""
 
+import errno
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codequarry.common.errors import UserError
-from codequarry.data.git import GitRepository, is_bare, open_repository
+from codequarry.data.git import GitRepository, NoCommitError, is_bare, open_repository, printable, shown
 from codequarry.data.mining.commits import MINED_LANGUAGES
 
 _NOT_FOUND = "is not there: pass a folder, owner/name on GitHub, or a URL"
@@ -23,6 +25,8 @@ class Tree:
     commit: the commit of these files; None for a folder read as it is.
     absent: how many of the commit's files the clone does not hold, as a partial one may.
     history: its repository and the newest commit; None for a folder that has none.
+    trouble: why the history of a repository cannot be read; None where it can, or where there is none.
+    unwritable: how many of the commit's files have names that this machine's disk does not take.
     """
 
     name: str
@@ -30,6 +34,8 @@ class Tree:
     commit: str | None
     absent: int
     history: tuple[GitRepository, str] | None
+    trouble: UserError | None = None
+    unwritable: int = 0
 
 
 def tree_name(where: str | Path) -> str:
@@ -38,12 +44,12 @@ def tree_name(where: str | Path) -> str:
     >>> tree_name("https://github.com/pallets/flask.git")
     'pallets/flask'
     """
-    text = str(where)
+    text = shown(str(where))
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not Path(text).is_dir()
     if isinstance(where, Path) or not (is_name or "://" in text or "@" in text):
-        return Path(where).resolve().name.removesuffix(".git")
+        return printable(Path(where).resolve().name).removesuffix(".git")
     parts = re.split(r"[/:]", text.strip("/").removesuffix(".git"))
-    return "/".join(parts[-2:])
+    return "/".join(part.rpartition("@")[2] for part in parts[-2:])
 
 
 @contextmanager
@@ -53,7 +59,8 @@ def open_tree(
     """The tree at `where`, for the time of a `with` block.
 
     A checkout without a commit is read as it is, uncommitted changes included. Everything else is written to
-    a temporary folder first: only files of languages that are mined.
+    a temporary folder first: only files of languages that are mined. A history that git cannot read is no
+    error here: `trouble` says why.
 
     Arguments: as in `open_repository`; `history` says whether commits are wanted.
 
@@ -64,7 +71,8 @@ def open_tree(
     if isinstance(where, Path) and not folder.is_dir():
         raise UserError(f"{where} {'is a file: pass a folder' if folder.exists() else _NOT_FOUND}.")
     if folder.is_dir() and commit is None and not is_bare(folder):
-        yield Tree(name, folder, None, 0, _history(folder) if history else None)
+        found, trouble = _history(folder) if history else (None, None)
+        yield Tree(name, folder, None, 0, found, trouble)
         return
     repository = open_repository(str(where), commit=commit, mirrors=mirrors, history=history)
     at = repository.resolve(commit or "HEAD")
@@ -72,47 +80,59 @@ def open_tree(
     patterns += [filename for language in MINED_LANGUAGES for filename in language.filenames]
     with tempfile.TemporaryDirectory(prefix="codequarry-mine-") as temporary:
         try:
-            absent = _write_files(repository, at, patterns, Path(temporary))
+            absent, unwritable = _write_files(repository, at, patterns, Path(temporary))
         except OSError as failed:
             why = failed.strerror or failed
             raise UserError(f"The files of {name} could not be written to {temporary}: {why}.") from failed
-        yield Tree(name, Path(temporary), at, absent, (repository, at) if history else None)
+        found = (repository, at) if history else None
+        yield Tree(name, Path(temporary), at, absent, found, unwritable=unwritable)
 
 
-def _write_files(repository: GitRepository, commit: str, patterns: Sequence[str], folder: Path) -> int:
-    """Write the files one by one, and say how many the clone does not hold.
+_LARGEST = 1 << 26  # bytes of a file; a larger one is no source, and a few bytes of a pack can stand for it
+_NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+
+
+def _write_files(
+    repository: GitRepository, commit: str, patterns: Sequence[str], folder: Path
+) -> tuple[int, int]:
+    """Write the files one by one, and say how many the clone does not hold, and how many have odd names.
 
     `git archive` would leave out what `export-ignore` says, often the tests.
     """
-    wanted = [path for path in repository.list_files(commit, patterns) if _stays_inside(path)]
-    absent = 0
-    while wanted:
-        written = 0
-        try:
-            for path, content in repository.read_files(commit, wanted):
-                place = folder / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
-                written += 1
-            break
-        except UserError:  # the file after the last one is absent
+    tree = repository.tree(commit)
+    listed = repository.list_files(commit, patterns)
+    wanted = [path for path in listed if _stays_inside(path)]
+    absent, unwritable = 0, len(listed) - len(wanted)
+    contents = repository.read_blobs((tree[path][1] for path in wanted), _LARGEST)
+    for path, content in zip(wanted, contents, strict=True):
+        if content is None:
             absent += 1
-            wanted = wanted[written + 1 :]
-    return absent
+            continue
+        place = folder / path
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+        except OSError as failed:
+            if failed.errno not in _NAME_ERRORS:
+                raise
+            unwritable += 1
+    return absent, unwritable
 
 
 def _stays_inside(path: str) -> bool:
-    # A tree that was made by hand can hold any name.
-    parts = path.replace("\\", "/").split("/")
-    return not {"", ".", ".."}.intersection(parts) and ":" not in path and "\n" not in path
+    # A tree that was made by hand can hold any name; one below a `.git` could pose as a repository's own.
+    parts = path.replace("\\", "/").lower().split("/")
+    return not {"", ".", "..", ".git"}.intersection(parts) and ":" not in path
 
 
-def _history(folder: Path) -> tuple[GitRepository, str] | None:
-    """The repository of a checkout, None for a folder that is none or has no commit yet."""
-    if not (folder / ".git").exists():
-        return None
+def _history(folder: Path) -> tuple[tuple[GitRepository, str] | None, UserError | None]:
+    """The repository of a checkout, or why it cannot be read; neither without a commit."""
+    if not os.path.lexists(folder / ".git"):
+        return None, None
     try:
-        repository = open_repository(str(folder))
-        return repository, repository.resolve()
-    except UserError:
-        return None
+        repository = open_repository(str(folder.resolve()))
+        return (repository, repository.resolve()), None
+    except NoCommitError:
+        return None, None
+    except UserError as error:
+        return None, error

@@ -1,6 +1,5 @@
 """A commit's message as a query: what was done, without numbers of issues, trailers and signatures."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,8 +7,8 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from codequarry.common.errors import UserError
-from codequarry.data.git import GitRepository, read_log
+from codequarry.data.git import GitRepository, Log, seconds
+from codequarry.data.git.history import one_by_one
 from codequarry.data.mining.filters import is_english
 from codequarry.data.mining.schema import KINDS, Filter, MinedPair, Reason, first_reason
 from codequarry.data.pair import Pair
@@ -174,6 +173,7 @@ def pairs_of_commits(
     filtered: Counter[str],
     *,
     foreign: Callable[[str], bool] | None = None,
+    warn: Callable[[str], None] | None = None,
     progress: bool = True,
 ) -> Iterator[MinedPair]:
     """A pair for each commit of one parent that changes one to four source files; `filtered` counts the rest.
@@ -181,16 +181,20 @@ def pairs_of_commits(
     newest: the commit with which to begin, back from there.
     name: what the pairs' source is called.
     foreign: whether a path is not under the repository's licence; commits that change such are left out.
+    warn: is called with a sentence where some commits could not be read that a clone should hold.
+
+    Raises GitError at the end where git could read nothing beyond a commit.
     """
     # Only names are read here, which is quick; the diffs of what remains come after.
-    log = read_log(repository, newest, "%H", limit=MAX_COMMITS, patterns=_PATTERNS)
-    every = [(commit, [path for path in paths if _is_wanted(path)]) for (commit,), paths in log]
+    log = Log(repository, newest, (), limit=MAX_COMMITS, patterns=_PATTERNS)
+    every = [(commit, [path for path in paths if _is_wanted(path)]) for commit, _, paths in log]
     listed = [(one, paths) for one, paths in every if foreign is None or not any(map(foreign, paths))]
     filtered[FOREIGN.name] += len(every) - len(listed)
     few = [commit for commit, paths in listed if 0 < len(paths) <= MAX_FILES]
     filtered[NO_SOURCE.name] += sum(not paths for _, paths in listed)
     filtered[MANY_FILES.name] += sum(len(paths) > MAX_FILES for _, paths in listed)
-    read = commits_with_diffs(repository, few)
+    filtered[NOT_HERE.name] += log.absent + len(repository.shallow)
+    read = CommitsWithDiffs(repository, few)
     for commit in tqdm(
         read, "reading commits", len(few), unit=" commits", delay=2, disable=not progress, leave=False
     ):
@@ -206,6 +210,12 @@ def pairs_of_commits(
         assert language is not None  # only files of a known one are read
         pair = Pair(KINDS["commit"].task, commit.query, commit.diff, name, language.name)
         yield MinedPair("commit", main.path, (commit.diff, commit.query), pair, commit.time)
+    if not repository.is_partial and (words := log.failed or read.failed):
+        error = repository.unreadable(words, "the history of ")
+        if log.failed or read.gave_up:
+            raise error
+        if warn is not None:
+            warn(str(error))
 
 
 MAX_COMMITS = 5_000  # the newest ones with a source file; git compares that many in seconds
@@ -218,87 +228,148 @@ _ENDINGS = frozenset(
 )
 _PATTERNS = tuple(f"*{ending}" for ending in sorted(_ENDINGS))
 
-# The user's own settings of `git diff` change nothing.
+# NUL ends each field, because no message can hold one; a line that begins with it is a commit's first.
 _DIFF = (
-    *("--no-replace-objects", "-c", "diff.suppressBlankEmpty=false", "diff-tree", "--stdin", "-r"),
-    *("--format=%x01%H%x02%ct%x02%an <%ae>%x02%s%x02%b%x03", "--patch", f"--unified={_CONTEXT}"),
+    *("diff-tree", "--stdin", "-r", "--format=%x00%H%x00%ct%x00%an <%ae>%x00%s%x00%b%x00"),
+    *("--patch", f"--unified={_CONTEXT}"),
     *("--inter-hunk-context=0", "--diff-algorithm=myers", "--no-renames", "--no-color", "--no-ext-diff"),
     *("--no-textconv", "--no-indent-heuristic", "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules"),
-    *(f"-O{os.devnull}", "--", *_PATTERNS),
+    *("--", *_PATTERNS),
+)
+_FIELDS = 6  # of `_DIFF`, the empty one before the first NUL included
+_RAW = (
+    *("--format=%x00%H%x00", "-z", "--raw", "--no-abbrev", "--no-renames", "--ignore-submodules"),
+    *("--", *_PATTERNS),
 )
 
-_HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
+_HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
-def commits_with_diffs(repository: GitRepository, hashes: Sequence[str]) -> Iterator[ReadCommit | None]:
+class CommitsWithDiffs:
     """The commits with their diffs, in the order of their hashes.
 
-    None stands for a commit whose files are not all there, as happens in a partial clone.
+    None stands for a commit whose files are not all there, as happens in a partial clone. After twenty in a
+    row that git cannot read, None stands for the rest.
 
-    Raises UserError when git can read none of twenty in a row.
+    Known when all are read:
+        failed: git's words where it could not read one, else "".
+        gave_up: whether the rest was left, or nothing of it could be read.
     """
-    waiting = list(hashes)
-    failures = 0
-    while waiting:
-        stream = repository.stream(_DIFF, waiting)
-        last: ReadCommit | None = None
-        for commit in read_commits(stream):
-            if last is not None:
-                failures = 0
-                yield last
-            last = commit
-        if not stream.failed:
-            if last is not None:
-                yield last
-            return
-        # git stopped in the middle of the last one, or before it began the next.
-        failures += 1
-        if failures == _GIVE_UP:
-            raise UserError(f"git could not read the history of {repository.name}: {stream.failed}")
-        yield None
-        waiting = waiting[waiting.index(last.hash) + 1 if last is not None else 1 :]
+
+    def __init__(self, repository: GitRepository, hashes: Sequence[str]) -> None:
+        self.repository, self.hashes = repository, hashes
+        self.failed, self.gave_up = "", False
+
+    def __iter__(self) -> Iterator[ReadCommit | None]:
+        waiting = list(self.hashes)
+        failures = 0
+        while waiting:
+            stream = self.repository.stream(_DIFF, waiting)
+            last: ReadCommit | None = None
+            for commit in read_commits(stream):
+                if last is not None:
+                    failures = 0
+                    yield last
+                last = commit
+            if not stream.failed:
+                if last is not None:
+                    yield last
+                return
+            # git stopped in the middle of the last one, or before it began the next.
+            waiting = waiting[waiting.index(last.hash) if last is not None else 0 :]
+            if not self.failed:  # what else is not here is found in one go
+                self.failed, every = stream.failed, waiting
+                waiting = self._whole(every)
+                lost = len(every) - len(waiting)
+                self.gave_up = not waiting and lost >= _GIVE_UP
+                yield from [None] * lost
+                continue
+            failures += 1
+            waiting = waiting[1:]
+            yield None
+            if failures == _GIVE_UP:
+                self.gave_up = True
+                yield from [None] * len(waiting)
+                return
+
+    def _whole(self, commits: Sequence[str]) -> list[str]:
+        """Those of the commits whose files are here, before and after the change."""
+        files: dict[str, set[str]] = {}
+        for found in one_by_one(self.repository, _RAW, commits, 0):
+            if found is not None:
+                commit, _, cells = found
+                about = [cell.split() for cell in cells[::2]]
+                files[commit] = {blob for words in about for blob in words[2:4] if blob.strip("0")}
+        absent = self.repository.absent(sorted(set().union(*files.values())))
+        return [commit for commit in commits if commit in files and absent.isdisjoint(files[commit])]
 
 
 def read_commits(lines: Iterable[bytes]) -> Iterator[ReadCommit]:
-    """The commits of a stream that git wrote in our format, with those of their files worth reading."""
+    """The commits of a stream that git wrote in our format, with those of their files worth reading.
+
+    The lines of a hunk are counted as its head says, so that nothing in a file looks like a head.
+    """
     commit: ReadCommit | None = None
-    head: list[str] = []
+    head: list[bytes] = []
     file: ChangedFile | None = None
-    in_hunk = False
+    old_left = new_left = 0
     old = ""
     for raw in lines:
-        if in_hunk and raw[0] in b" +-" and (file is None or file.size > MAX_DIFF):
-            continue  # most of what a history holds is of no use; the less is done with it, the better
-        line = raw.decode("utf-8", "replace").rstrip("\n").rstrip("\r")
-        if raw.startswith(b"\x01"):
-            if commit is not None:
-                yield commit
-            commit, file, head, in_hunk = None, None, [], False
+        if old_left > 0 or new_left > 0:
+            kind = raw[:1]
+            old_left -= kind in b" -"
+            new_left -= kind in b" +"
+            # most of what a history holds is of no use; the less is done with it, the better
+            if file is not None and file.size <= MAX_DIFF and kind != b"\\":
+                line = _line(raw)
+                file.changes += kind in b"+-" and any(letter.isalpha() for letter in line)
+                file.add(line)
+            continue
+        if commit is not None and raw.startswith(b"\0"):
+            yield commit
+            commit, file, head = None, None, []
         if commit is None:
-            head.append(line)
-            if "\x03" in line:
-                hash_, time, author, subject, body = "\n".join(head)[1:].split("\x03")[0].split("\x02", 4)
-                commit = ReadCommit(hash_, int(time), author, query_of_message(subject, body))
-        elif line.startswith("diff --git "):
-            file, in_hunk = None, False
-        elif not in_hunk and line.startswith("--- "):
-            old = line[4:].rstrip("\t")
-        elif not in_hunk and line.startswith("+++ "):
-            new = line[4:].rstrip("\t")
-            path = (old if new == "/dev/null" else new).partition("/")[2]
+            head.append(raw)
+            if sum(one.count(b"\0") for one in head) == _FIELDS:
+                _, hash_, time, author, subject, body, _ = "\n".join(map(_line, head)).split("\0")
+                commit = ReadCommit(hash_, seconds(time), author, query_of_message(subject, body))
+        elif raw.startswith(b"diff --git "):
+            file = None
+        elif raw.startswith(b"--- "):
+            old = _line(raw)[4:].rstrip("\t")
+        elif raw.startswith(b"+++ "):
+            new = _line(raw)[4:].rstrip("\t")
+            path = _unquoted(old if new == "/dev/null" else new).partition("/")[2]
             if _is_wanted(path):
                 file = ChangedFile(path)
                 commit.files.append(file)
                 file.add(f"--- {old}", f"+++ {new}")
-        elif line.startswith("@@ "):
-            in_hunk = True
+        elif (hunk := _HUNK.match(line := _line(raw))) is not None:
+            old_left, new_left = (int(number or 1) for number in hunk.groups())
             if file is not None:
-                file.add("@@" + _HUNK.sub("", line))
-        elif in_hunk and file is not None and line[:1] in (" ", "+", "-", ""):
-            file.changes += line[:1] in ("+", "-") and any(letter.isalpha() for letter in line)
-            file.add(line)
+                file.add("@@" + line[hunk.end() :])
     if commit is not None:
         yield commit
+
+
+def _line(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace").rstrip("\n").rstrip("\r")
+
+
+_ESCAPE = re.compile(r"\\([0-7]{3}|.)")
+_LETTERS = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r"}
+
+
+def _unquoted(name: str) -> str:
+    """A name as it is; git writes one with control characters, quotes or backslashes as C does."""
+    if not (name.startswith('"') and name.endswith('"') and len(name) > 1):
+        return name
+
+    def letter(found: re.Match[str]) -> str:
+        escaped = found[1]
+        return chr(int(escaped, 8)) if len(escaped) == 3 else _LETTERS.get(escaped, escaped)
+
+    return _ESCAPE.sub(letter, name[1:-1])
 
 
 def _is_wanted(path: str) -> bool:

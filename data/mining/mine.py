@@ -5,10 +5,9 @@
 >>> print(summary_table(mined))
 """
 
-import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,8 @@ from typing import Any
 from tqdm import tqdm
 
 from codequarry.common.errors import UserError
-from codequarry.data.git import last_changes
+from codequarry.common.files import text_sha256
+from codequarry.data.git import GitError, last_changes
 from codequarry.data.mining.checkout import Tree, open_tree, tree_name
 from codequarry.data.mining.commits import (
     COMMIT_FILTERS,
@@ -46,11 +46,12 @@ from codequarry.data.parsing.languages import language_of
 from codequarry.data.parsing.parse import read_source
 from codequarry.data.parsing.source_files import SourceReport, list_sources
 
-NO_HISTORY = Reason("commit: no history", "a folder that is no git repository; counted once a folder")
+NO_HISTORY = Reason("commit: no history", "a folder without a repository or a commit; counted once a folder")
+UNREADABLE = Reason("commit: history not readable", "git failed on it; a warning says why; once a folder")
 OVER_LIMIT = Reason("pair: over the limit", "more pairs of one source and kind than `max_pairs`")
 _REASONS: tuple[Reason, ...] = (
     *CODE_FILTERS, *COMMENT_FILTERS, *FUNCTION_REASONS, *TEST_REASONS, *COMMIT_REASONS, *COMMIT_FILTERS,
-    *MESSAGE_FILTERS, NO_HISTORY, *REPEAT_REASONS, OVER_LIMIT,
+    *MESSAGE_FILTERS, NO_HISTORY, UNREADABLE, *REPEAT_REASONS, OVER_LIMIT,
 )  # fmt: skip
 REASONS: Mapping[str, Reason] = {reason.name: reason for reason in _REASONS}
 _UNCOMMITTED = 2**62  # newer than any commit
@@ -68,6 +69,7 @@ class MinedPairs:
     files: read and passed over.
     sources: name of each tree, and the commit that was read; None for a folder read as it was.
     seconds: the whole run took.
+    warnings: sentences on what could not be read, such as the history of a damaged repository.
     """
 
     by_kind: Mapping[str, Mapping[str, list[Pair]]]
@@ -75,6 +77,7 @@ class MinedPairs:
     files: SourceReport
     sources: Mapping[str, str | None]
     seconds: float = field(compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def train(self) -> list[Pair]:
@@ -116,8 +119,11 @@ def mine(
             that name a copyleft licence in their first lines.
         progress: show bars for what takes over two seconds.
 
+    A history that git cannot read, or a part of it, is left out with a warning, unless it is needed: for the
+    split by time, and where `kinds` names commits.
+
     Raises UserError when a tree is not there or holds nothing to mine, when two have the same name, and
-    when history is needed that a folder does not have.
+    when history is needed that a folder does not have, or that git cannot read.
     """
     started = time.perf_counter()
     wanted = checked_kinds(tuple(KINDS) if kinds is None else kinds)
@@ -126,16 +132,26 @@ def mine(
     whole = Findings()
     sources: dict[str, str | None] = {}
     with_history = "commit" in wanted or split == "time"
+    warnings: list[str] = []
+
+    def broken(error: UserError) -> None:
+        if split == "time" or kinds is not None:
+            raise error
+        warnings.append(f"{error} Mined without it.")
+        whole.filtered[UNREADABLE.name] += 1
+
     for one in where:
         with open_tree(one, commit=commit, mirrors=mirrors, history=with_history) as tree:
-            if tree.history is None and split == "time":
+            if tree.trouble is not None:
+                broken(tree.trouble)
+            elif tree.history is None and split == "time":
                 raise UserError(f"{tree.name} has no commits: split by file, or pass a git repository.")
-            if tree.history is None and kinds is not None and "commit" in wanted:
+            elif tree.history is None and kinds is not None and "commit" in wanted:
                 raise UserError(
                     f"{tree.name} has no commits to make pairs of: leave the kind commit out, or pass a git "
                     f"repository."
                 )
-            of_tree = _read_tree(tree, wanted, workers, own_licence, progress)
+            of_tree = _read_tree(tree, wanted, workers, own_licence, progress, broken, warnings.append)
             if tree.history is not None and split == "time":
                 times = last_changes(*tree.history)
                 of_tree.found = [
@@ -151,7 +167,8 @@ def mine(
         side: {kind: [one.pair for one in pairs if one.kind == kind and id(one) in kept] for kind in wanted}
         for side, pairs in (("train", train), ("heldout", heldout))
     }
-    return MinedPairs(by_kind, +whole.filtered, whole.report, sources, time.perf_counter() - started)
+    taken = time.perf_counter() - started
+    return MinedPairs(by_kind, +whole.filtered, whole.report, sources, taken, tuple(warnings))
 
 
 def _check_sources(
@@ -170,7 +187,13 @@ def _check_sources(
 
 
 def _read_tree(
-    tree: Tree, kinds: Sequence[str], workers: int, own_licence: bool, progress: bool
+    tree: Tree,
+    kinds: Sequence[str],
+    workers: int,
+    own_licence: bool,
+    progress: bool,
+    broken: Callable[[GitError], None],
+    warn: Callable[[str], None],
 ) -> "Findings":
     """What one tree gives, its pairs of tests made."""
     whole = Findings()
@@ -178,8 +201,9 @@ def _read_tree(
         whole = read_files(
             tree.folder, tree.name, kinds, workers=workers, own_licence=own_licence, progress=progress
         )
-        if tree.absent:
-            whole.report.skipped["not in the clone"] += tree.absent
+        whole.report.skipped["not in the clone"] += tree.absent
+        whole.report.skipped["name that cannot be written"] += tree.unwritable
+        whole.report.skipped = +whole.report.skipped
         if not whole.report.read:
             passed = ", ".join(f"{count:,} {why}" for why, count in sorted(whole.report.skipped.items()))
             raise UserError(
@@ -190,14 +214,19 @@ def _read_tree(
             whole.found += pairs_of_tests(whole.tests, whole.functions, tree.name, whole.filtered)
             whole.tests, whole.functions = [], []
     if "commit" in kinds and tree.history is not None:
-        whole.found += pairs_of_commits(
-            *tree.history,
-            tree.name,
-            whole.filtered,
-            foreign=(lambda path: path in whole.foreign or is_vendored(path)) if own_licence else None,
-            progress=progress,
-        )
-    elif "commit" in kinds:
+        try:
+            for one in pairs_of_commits(
+                *tree.history,
+                tree.name,
+                whole.filtered,
+                foreign=(lambda path: path in whole.foreign or is_vendored(path)) if own_licence else None,
+                warn=warn,
+                progress=progress,
+            ):
+                whole.found.append(one)
+        except GitError as error:
+            broken(error)
+    elif "commit" in kinds and tree.trouble is None:
         whole.filtered[NO_HISTORY.name] += 1
     return whole
 
@@ -206,7 +235,7 @@ def _within_limit(found: Sequence[MinedPair], max_pairs: int | None, filtered: C
     """Ids of the pairs that stay: of each source and kind the `max_pairs` with the lowest hash."""
 
     def digest(one: MinedPair) -> bytes:
-        return hashlib.sha256(f"{one.place}\0{one.pair.query}\0{one.pair.document}".encode()).digest()
+        return text_sha256(f"{one.place}\0{one.pair.query}\0{one.pair.document}")
 
     groups: defaultdict[tuple[str, str], list[MinedPair]] = defaultdict(list)
     for one in found:

@@ -1,12 +1,12 @@
 """Some pairs train, the others measure: a split by file that stays put, or one by time."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Literal, get_args
 
 from codequarry.common.errors import UserError
+from codequarry.common.files import text_sha256
 from codequarry.data.deduplication import first_alike
 from codequarry.data.mining.schema import MinedPair, Reason
 
@@ -61,7 +61,7 @@ def held_out_files(paths: Iterable[str], holdout: float) -> set[str]:
 
 def _rank(path: str) -> float:
     """A number from 0 to 1, always the same for a path."""
-    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) / 2**64
+    return int.from_bytes(text_sha256(path)[:8]) / 2**64
 
 
 _Unit = tuple[str, bool, int, str]
