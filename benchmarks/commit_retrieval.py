@@ -64,7 +64,9 @@ def agentic_sets(
     Raises UserError for a repository that is neither in `mirrors` nor to be had from the network.
     """
     for source in AGENTIC:
-        repository = open_repository(source.repository, commit=source.commit, mirrors=mirrors, history=True)
+        repository = open_repository(
+            source.repository, commit=source.commit, mirrors=mirrors, history=True, is_typed=False
+        )
         yield commit_set(
             repository,
             source.name,
@@ -101,6 +103,7 @@ class CommitSet:
     oldest, newest: dates of the first and last commit asked about.
     naming: share of the queries that name a file they changed, which are easy for any search by words.
     files_kept, files: different paths that are searched, and how many there were.
+    absent: versions of files that a partial clone lacks, and that are not searched.
     """
 
     found: EvalSet
@@ -112,6 +115,7 @@ class CommitSet:
     naming: float
     files_kept: int
     files: int
+    absent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ def commit_set(
     files = {path for tree in trees.values() for path in tree}
     cut: dict[str, tuple[str, ...]] = {}
     kept: set[str] = set()
+    absent = 0
     different: set[str] = set()
     order = sorted(files, key=lambda path: (path not in right, hashlib.sha256(path.encode()).digest()))
     with tqdm(
@@ -173,12 +178,16 @@ def commit_set(
             if len(different) >= passages and right.isdisjoint(some):
                 break
             for document, pieces in _documents(repository, trees, set(some)):
-                cut[document] = pieces
-                different.update(pieces)
+                absent += pieces is None
+                if pieces:
+                    cut[document] = pieces
+                    different.update(pieces)
             kept.update(some)
             bar.update(len(some))
     found = _eval_set(name, asked, trees, cut)
     if found is None:
+        if absent:
+            left_out["files that are not in the clone"] = absent
         reasons = ", ".join(f"{reason} ({count:,})" for reason, count in left_out.most_common())
         raise UserError(
             f"No commit of {repository.name} can be a query; {len(history):,} were looked at: {reasons}."
@@ -194,6 +203,7 @@ def commit_set(
         naming=sum(names_one_of(one.query, one.paths) for one in answered) / len(answered),
         files_kept=len(kept),
         files=len(files),
+        absent=absent,
     )
 
 
@@ -241,16 +251,19 @@ def _tree(repository: GitRepository, commit: str) -> Tree:
 
 def _documents(
     repository: GitRepository, trees: Mapping[str, Tree], paths: set[str]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each version of these files that is text and in the clone, with its passages."""
+) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    """Each version of these files with its passages; () where it is no text, None where it is not here."""
     places: dict[str, tuple[str, str]] = {}  # path and blob, by document
     for tree in trees.values():
         for path in sorted(paths & tree.keys()):
             places.setdefault(_document(path, tree), (path, tree[path]))
-    contents = repository.read_blobs((blob for _, blob in places.values()), MOST_BYTES)
+    contents = repository.read_blobs(blob for _, blob in places.values())
     for (document, (path, _)), content in zip(places.items(), contents, strict=True):
-        if content is not None and b"\0" not in content and (pieces := _passages(path, content)):
-            yield document, pieces
+        if content is None:
+            yield document, None
+        else:
+            is_text = len(content) <= MOST_BYTES and b"\0" not in content
+            yield document, _passages(path, content) if is_text else ()
 
 
 def _passages(path: str, content: bytes) -> tuple[str, ...]:

@@ -120,11 +120,13 @@ def _about_commits(found: CommitSet | None) -> list[str]:
     kept = ""
     if found.files_kept < found.files:
         kept = f" ({found.files_kept:,} of all {found.files:,}: --documents takes in more, which is harder)"
+    absent = f" {found.absent:,} versions of files are not in the clone." if found.absent else ""
     return [
         f"commits: {queries:,} messages, {found.oldest} to {found.newest}, searched in the {files:,} "
         f"source files (median) before the commit{kept}, each as near as its best passage; "
         f"{found.naming:.0%} name a file they changed. "
-        "`codequarry mine --split time` keeps the newest commits out of training.",
+        "`codequarry mine --split time` keeps the newest commits out of training."
+        f"{absent}",
         *_too_few("commits", queries),
     ]
 

@@ -228,7 +228,9 @@ def files_of(
     """
     for place in where:
         if isinstance(place, Git):
-            repository = open_repository(place.repository, commit=place.commit, mirrors=mirrors)
+            repository = open_repository(
+                place.repository, commit=place.commit, mirrors=mirrors, is_typed=False
+            )
             paths = repository.list_files(place.commit, place.paths)
             for path, content in repository.read_files(place.commit, paths):
                 yield f"{place.repository}/{path}", content

@@ -25,7 +25,7 @@ _EXPECTED = "pass a folder, owner/name on GitHub, or a URL"
 class Address:
     """Where a repository is that is not a folder.
 
-    name: how it is called in messages and results; without credentials.
+    name: how it is called in messages and results: `owner/name` on GitHub, else the URL without credentials.
     url: what git asks, without credentials.
     secret_url: the same with them; "" where there are none.
     """
@@ -97,7 +97,8 @@ def _checked(url: str, name: str) -> Address:
             "%40, : as %3A, # as %23 and ? as %3F."
         )
     if parts.scheme.lower().startswith("http"):
-        return Address(name, name, url if name != url else "")
+        of_host = name.removeprefix(HOST).removesuffix("/").removesuffix(".git")
+        return Address(of_host if _NAME.fullmatch(of_host) else name, name, url if name != url else "")
     if parts.password is not None:
         raise UserError(f"{name} has a password, which is not used: take a key, or an https address.")
     return Address(name, url)
@@ -120,6 +121,6 @@ def refuse_mistyped_folder(where: str) -> None:
         here = [path.name for path in Path().iterdir()]
     except OSError:
         return
-    for near in difflib.get_close_matches(owner, here, n=3, cutoff=0.75):
+    for near in difflib.get_close_matches(owner, here, n=3, cutoff=0.6):
         if (Path(near) / name).is_dir():
             raise UserError(f"{where} is not there. Did you mean the folder {near}/{name}? Or, {asked}.")

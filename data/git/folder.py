@@ -22,6 +22,10 @@ _SYMREFS = 5  # references that name another one after another, as git allows
 _PER_WORKTREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
 
 
+class FolderError(GitError):
+    """A part of a repository that is not as git makes it; the message holds what to do."""
+
+
 @dataclass(frozen=True)
 class GitFolder:
     """The folders of a repository.
@@ -59,7 +63,7 @@ class GitFolder:
         Raises GitError for one that holds neither a hash nor a name.
         """
         if self.settings().get("refstorage", "files") != "files":
-            raise GitError(
+            raise FolderError(
                 "its branches are stored as a reftable, which is not read: pass a commit by its hash, or "
                 "convert them with `git refs migrate --ref-format=files`"
             )
@@ -73,9 +77,15 @@ class GitFolder:
             if _HASH.fullmatch(value):
                 return value, name
             if not value.startswith("ref:"):
-                raise GitError(f"its {name} holds neither a hash nor the name of a branch")
+                raise FolderError(
+                    f"its {name} holds neither a hash nor the name of a branch: write one into it, or clone "
+                    "the repository again"
+                )
             name = value.removeprefix("ref:").strip()
-        raise GitError(f"its HEAD leads to {name!r}, which is no name of a branch")
+        raise FolderError(
+            f"its HEAD leads to {name!r}, which is no name of a branch or leads back: "
+            "`git symbolic-ref HEAD` sets another"
+        )
 
     def packed(self) -> dict[str, str]:
         """The references in `packed-refs`."""
@@ -121,14 +131,14 @@ def find_git_folder(folder: Path) -> GitFolder | None:
         else:
             line = _text(inside).rstrip("\r\n")
             if not line.startswith("gitdir:"):
-                raise GitError(f"{inside} is no git directory and names none: clone the repository again.")
+                raise FolderError(f"{inside} is no git directory and names none: clone the repository again.")
             git_dir = folder / line.removeprefix("gitdir:").strip()
         found = _common(git_dir)
         (found.git_dir / "HEAD").lstat()
         if not found.objects.is_dir():
             raise FileNotFoundError(2, "No such file or directory", str(found.objects))
     except (OSError, ValueError) as error:
-        raise GitError(
+        raise FolderError(
             f"{folder} has a .git that is no git directory ({_reason(error)}): clone the repository again."
         ) from error
     return found
@@ -191,10 +201,15 @@ def check_objects(folder: GitFolder) -> None:
         try:
             _check_below(objects, 3)
         except OSError as error:
-            raise GitError(f"its objects cannot be read ({_reason(error)})") from error
+            raise FolderError(
+                f"its objects cannot be read ({_reason(error)}): clone the repository again"
+            ) from error
         for line in _text(objects / "info" / "alternates").splitlines():
             if line.startswith(("//", "\\\\")):
-                raise GitError(f"it takes objects from another machine ({line}), which is not asked")
+                raise FolderError(
+                    f"it takes objects from another machine ({line}), which is not asked: clone the "
+                    "repository"
+                )
             if line and not line.startswith("#") and depth < 5 and (objects / line).is_dir():
                 waiting.append((objects / line, depth + 1))
 
@@ -206,7 +221,9 @@ def _check_below(folder: Path, depth: int) -> None:
                 if depth:
                     _check_below(Path(entry.path), depth - 1)
             elif not entry.is_file() and entry.name != "alternates" and not _is_dangling(entry):
-                raise GitError(f"{entry.path} is no regular file: remove it")
+                raise FolderError(
+                    f"{entry.path} is no regular file: remove it, or clone the repository again"
+                )
 
 
 def _is_dangling(entry: "os.DirEntry[str]") -> bool:
@@ -222,16 +239,16 @@ def read_regular(path: Path, most: int) -> bytes | None:
         if not stat.S_ISREG(path.stat().st_mode):
             if path.is_dir():
                 return None
-            raise GitError(f"{path} is no regular file: remove it, or clone the repository again.")
+            raise FolderError(f"{path} is no regular file: remove it, or clone the repository again.")
         # Not blocking, should a pipe take the file's place in between.
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             data = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise GitError(f"{path} cannot be read: {error.strerror}.") from error
+        raise FolderError(f"{path} cannot be read: {error.strerror}.") from error
     if len(data) > most:
-        raise GitError(f"{path} has over {most:,} bytes, which no file of that name has: remove it.")
+        raise FolderError(f"{path} has over {most:,} bytes, which no file of that name has: remove it.")
     return data
 
 

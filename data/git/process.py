@@ -6,6 +6,7 @@ own hosts: inside a hook `GIT_DIR` and `GIT_INDEX_FILE` name another repository 
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,10 @@ class GitError(UserError):
     """git could not read or fetch a repository; the message holds git's own words and the remedy."""
 
 
+class MissingGitError(GitError):
+    """There is no program git on this machine."""
+
+
 # How people reach their own hosts: kept for what goes to the network, and only there.
 _TRANSPORT = re.compile(
     r"GIT_(SSH|SSH_COMMAND|SSH_VARIANT|ASKPASS|SSL_\w+|PROXY_SSL_\w+|HTTP_\w+|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM))"
@@ -29,7 +34,15 @@ _PROTOCOLS = "https:http:ssh:git:file"  # `ext::` runs any command
 
 
 def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith("GIT_")}
+    found = {name: value for name, value in os.environ.items() if not name.upper().startswith("GIT_")}
+    return found | {"PATH": os.pathsep.join(_places())}
+
+
+def _places() -> list[str]:
+    """The folders of PATH that are not relative: in the folder that is read, a `git` is the stranger's."""
+    return [
+        place for place in os.environ.get("PATH", os.defpath).split(os.pathsep) if Path(place).is_absolute()
+    ]
 
 
 def local_environment(home: Path) -> dict[str, str]:
@@ -84,15 +97,18 @@ def start(
     stderr: Any = subprocess.PIPE,
 ) -> "subprocess.Popen[bytes]":
     """Start git in `folder`. Raises UserError where git is not installed."""
-    command = ["git", *map(str, arguments)]
-    try:
-        return subprocess.Popen(
-            command, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, env=environment, cwd=folder
-        )
-    except FileNotFoundError as error:
-        if not folder.is_dir():
-            raise
-        raise GitError("The program git is not installed: install it from git-scm.com.") from error
+    found = (shutil.which(Path(place) / "git") for place in _places())
+    program = next((one for one in found if one is not None), None)
+    if program is None:
+        raise MissingGitError("The program git is not installed: install it from git-scm.com.")
+    return subprocess.Popen(
+        [program, *map(str, arguments)],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=environment,
+        cwd=folder,
+    )
 
 
 def run(
@@ -177,6 +193,14 @@ class GitStream:
 
 
 def last_words(complaints: bytes) -> str:
-    """The last line of what git complained of, without its end; a sentence of ours where it gave none."""
-    words = complaints.decode("utf-8", "replace").strip().splitlines()
-    return words[-1] if words else "it gave no reason"
+    """Why git failed: the first line that says so, with the one before it, as ssh has the reason there."""
+    lines = [line.strip() for line in complaints.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = ["".join(letter if letter.isprintable() else "?" for letter in line) for line in lines]
+    reasons = [at for at, line in enumerate(lines) if re.match(r"(remote: )?(fatal|error):", line)]
+    if not lines:
+        return "it gave no reason"
+    if not reasons:
+        return lines[-1]
+    before = max(0, reasons[0] - 1)
+    kept = dict.fromkeys([*lines[before : reasons[0] + 1], lines[reasons[-1]]])
+    return "; ".join(line for line in kept if not line.startswith(("Cloning into", "warning:")))

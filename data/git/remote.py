@@ -7,7 +7,7 @@ from pathlib import Path
 from codequarry.common.files import atomic_path, cache_folder
 from codequarry.data.git.address import HOST, Address
 from codequarry.data.git.folder import check_objects, find_git_folder
-from codequarry.data.git.process import GitError, git_version, remote_environment, run
+from codequarry.data.git.process import GitError, MissingGitError, git_version, remote_environment, run
 from codequarry.data.git.view import GitView
 
 
@@ -35,7 +35,7 @@ def _cloned(address: Address, folder: Path, commit: str | None) -> Path:
             _ask(address, ["clone", "--bare", "--quiet", "--template="], [str(temporary)])
         return folder
     if re.search(rb"://[^/\s]*@", (folder / "config").read_bytes()):  # by a version before 0.5
-        _ask(None, [f"--git-dir={folder}", "config", "--remove-section", "remote.origin"])
+        _own([f"--git-dir={folder}", "config", "--remove-section", "remote.origin"])
     if commit is None or not _has(folder, commit):
         _ask(address, [f"--git-dir={folder}", "fetch", "--quiet", "--force"], ["+HEAD:HEAD"])
     return folder
@@ -45,30 +45,39 @@ def _one_commit(address: Address, folder: Path, commit: str) -> Path:
     if not folder.exists():
         with atomic_path(folder) as temporary:
             sha256 = ["--object-format=sha256"] if len(commit) == 64 else []
-            _ask(None, ["init", "--bare", "--quiet", "--template=", *sha256, str(temporary)])
+            _own(["init", "--bare", "--quiet", "--template=", *sha256, str(temporary)])
             _ask(address, [f"--git-dir={temporary}", "fetch", "--quiet", "--depth=1"], [commit])
-            _ask(None, [f"--git-dir={temporary}", "update-ref", "--no-deref", "HEAD", commit])
+            _own([f"--git-dir={temporary}", "update-ref", "--no-deref", "HEAD", commit])
     return folder
 
 
 def _has(git_dir: Path, commit: str) -> bool:
     try:
-        _ask(None, [f"--git-dir={git_dir}", "cat-file", "-e", f"{commit}^{{commit}}"])
+        _own([f"--git-dir={git_dir}", "cat-file", "-e", f"{commit}^{{commit}}"])
     except GitError:
         return False
     return True
 
 
-def _ask(address: Address | None, before: Sequence[str], after: Sequence[str] = ()) -> None:
-    """Run git with the address, where there is one, between the arguments.
+def _own(arguments: Sequence[str]) -> None:
+    """Run git on a clone of the cache."""
+    try:
+        run(arguments, remote_environment(), cache_folder("git"))
+    except MissingGitError:
+        raise
+    except GitError as error:
+        raise GitError(f"git could not write to {cache_folder('git')}: {error}.") from None
+
+
+def _ask(address: Address, before: Sequence[str], after: Sequence[str]) -> None:
+    """Run git with the address between the arguments.
 
     Credentials travel in variables, so that neither git's configuration nor the list of processes has them;
     no helper of the user then stores them.
     """
     environment = remote_environment()
-    view = None
-    where: tuple[str, ...] = () if address is None else ("--", address.url)
-    if address is not None and address.secret_url:
+    view, url, hint = None, address.url, ""
+    if address.secret_url:
         if git_version() < (2, 31):
             raise GitError(
                 f"An address with credentials needs git 2.31 or newer: pass {address.url}, and store them "
@@ -77,20 +86,21 @@ def _ask(address: Address | None, before: Sequence[str], after: Sequence[str] = 
         environment |= _settings(
             (f"url.{address.secret_url}.insteadOf", address.url), ("credential.helper", "")
         )
-    if address is not None and (path := address.path) is not None:
+    if (path := address.path) is not None:
         # A folder is a stranger's as much as a host is, but in it git would obey its configuration.
         folder = find_git_folder(path) if path.is_dir() else None
         if folder is None:
             raise GitError(f"git could not read {address.name}: there is no repository at {path}.")
         check_objects(folder)
         view = GitView(folder, references=True)
-        where = ("--", view.path.as_uri())
+        url, hint = view.path.as_uri(), f" Pass the folder {path} itself to read what is there."
     try:
-        run([*before, *where, *after], environment, cache_folder("git"))
+        run([*before, "--", url, *after], environment, cache_folder("git"))
+    except MissingGitError:
+        raise
     except GitError as error:
-        said = str(error) if address is None else address.without_secrets(str(error))
-        name = "its cache" if address is None else address.name
-        raise GitError(f"git could not read {name}: {said}") from None
+        said = address.without_secrets(str(error))
+        raise GitError(f"git could not read {address.name}: {said}.{hint}") from None
     finally:
         if view is not None:
             view.close()

@@ -21,8 +21,8 @@ from pathspec import GitIgnoreSpec
 
 from codequarry.common.errors import UserError
 from codequarry.data.git.address import parse_address, refuse_mistyped_folder, shown
-from codequarry.data.git.folder import GitFolder, check_objects, find_git_folder, is_reference
-from codequarry.data.git.process import GitError, GitStream, start
+from codequarry.data.git.folder import FolderError, GitFolder, check_objects, find_git_folder, is_reference
+from codequarry.data.git.process import GitError, GitStream, MissingGitError, start
 from codequarry.data.git.remote import bring, cache_label
 from codequarry.data.git.view import GitView
 
@@ -114,7 +114,7 @@ class GitRepository:
                 some = next(self.folder.references(), None)
                 if some is None:
                     raise NoCommitError(f"The repository {self.name} has no commit yet: commit something.")
-                raise GitError(
+                raise FolderError(
                     f"its HEAD names {branch}, which is not there, although {some[0]} is: "
                     "`git symbolic-ref HEAD` sets another"
                 )
@@ -138,13 +138,14 @@ class GitRepository:
 
         what: begins the object, as `the history of `.
         """
-        words = str(error).strip().rstrip(".")
-        remedy = (
-            "It is a partial clone: clone it without --filter."
-            if self.is_partial
-            else "`git fsck` in that folder tells more; clone it again if it is damaged."
-        )
-        return GitError(f"git could not read {what}{self.name}: {words}. {remedy}")
+        if isinstance(error, MissingGitError):
+            return error
+        words = f"git could not read {what}{self.name}: {str(error).strip().rstrip('.')}."
+        if isinstance(error, FolderError):
+            return GitError(words)
+        if self.is_partial:
+            return GitError(f"{words} It is a partial clone: clone it without --filter.")
+        return GitError(f"{words} `git fsck` in that folder tells more; clone it again if it is damaged.")
 
     def tree(self, commit: str) -> dict[str, tuple[str, str]]:
         """Mode and hash of each file of a commit by path, in git's order.
@@ -170,7 +171,8 @@ class GitRepository:
         """
         paths = [path for path, (mode, _) in self.tree(commit).items() if mode.startswith("100")]
         if patterns:
-            paths = list(GitIgnoreSpec.from_lines(patterns).match_files(paths))
+            spec = GitIgnoreSpec.from_lines(patterns)
+            paths = [path for path in paths if spec.match_file(path.replace("\n", " "))]  # `.` is no newline
         return sorted(paths)
 
     def read_files(self, commit: str, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -224,7 +226,12 @@ class GitRepository:
 
 
 def open_repository(
-    where: str, *, commit: str | None = None, mirrors: Path | None = None, history: bool = False
+    where: str,
+    *,
+    commit: str | None = None,
+    mirrors: Path | None = None,
+    history: bool = False,
+    is_typed: bool = True,
 ) -> GitRepository:
     """The repository at `where`, brought here first when it is remote.
 
@@ -234,6 +241,7 @@ def open_repository(
         commit: 40 hex digits, or 64; of a remote without history only this commit is brought.
         mirrors: a folder of checkouts or bare clones named `owner+name` or `name`, tried before the network.
         history: whether all commits are needed.
+        is_typed: whether a person wrote it, who may have meant a folder; False for `owner/name` of a table.
 
     A remote is kept in the user's cache (`CODEQUARRY_CACHE`), so the second time needs no network.
 
@@ -251,7 +259,8 @@ def open_repository(
     address = parse_address(where)
     if mirrors is not None and (mirrored := _mirrored(mirrors, cache_label(address.name))) is not None:
         return GitRepository(address.name, mirrored)
-    refuse_mistyped_folder(where)
+    if is_typed:
+        refuse_mistyped_folder(where)
     brought = find_git_folder(bring(address, commit, history=history))
     assert brought is not None  # git has just made it
     return GitRepository(address.name, brought)

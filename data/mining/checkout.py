@@ -48,6 +48,7 @@ def tree_name(where: str | Path) -> str:
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not Path(text).is_dir()
     if isinstance(where, Path) or not (is_name or "://" in text or "@" in text):
         return printable(Path(where).resolve().name).removesuffix(".git")
+    text = re.sub(r"(://[^/]*):\d+", r"\1", text)  # without the port
     parts = re.split(r"[/:]", text.strip("/").removesuffix(".git"))
     return "/".join(part.rpartition("@")[2] for part in parts[-2:])
 
@@ -68,6 +69,8 @@ def open_tree(
     """
     name = tree_name(where)
     folder = Path(where)
+    if not str(where):
+        raise UserError(f"An empty name {_NOT_FOUND}.")
     if isinstance(where, Path) and not folder.is_dir():
         raise UserError(f"{where} {'is a file: pass a folder' if folder.exists() else _NOT_FOUND}.")
     if folder.is_dir() and commit is None and not is_bare(folder):
