@@ -168,13 +168,18 @@ def commits(repository: GitRepository, newest: str = "HEAD", *, limit: int | Non
 
     limit: how many to give; None for all.
 
-    Raises GitError at the end where the history is damaged; what a partial clone lacks is passed over.
+    Raises GitError at the end where the history is damaged, and where a partial clone has nothing of it; what
+    else such a clone lacks is passed over.
     """
+    found = False
     fields = ("%P", "%ct", "%an <%ae>", "%s", "%b")
     log = Log(repository, repository.resolve(newest), fields, files="--name-status", limit=limit)
     for head, (parent, time, author, subject, body), cells in log:
         changes = sorted(zip(cells[::2], cells[1::2], strict=False), key=lambda change: change[1])
+        found = True
         yield Commit(head, parent, seconds(time), author, subject, body.strip(), tuple(changes))
+    if log.failed and not found:
+        raise repository.unreadable(log.failed, "the history of ")
     log.check()
 
 
