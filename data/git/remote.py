@@ -34,7 +34,7 @@ def _cloned(address: Address, folder: Path, commit: str | None) -> Path:
         with atomic_path(folder) as temporary:
             _ask(address, ["clone", "--bare", "--quiet", "--template="], [str(temporary)])
         return folder
-    if re.search(rb"://[^/\s]*@", (folder / "config").read_bytes()):  # by a version before 0.5
+    if re.search(rb"://[^/\s]*@", (folder / "config").read_bytes()):  # as earlier versions left it
         _own([f"--git-dir={folder}", "config", "--remove-section", "remote.origin"])
     if commit is None or not _has(folder, commit):
         _ask(address, [f"--git-dir={folder}", "fetch", "--quiet", "--force"], ["+HEAD:HEAD"])
