@@ -6,6 +6,7 @@ own hosts: inside a hook `GIT_DIR` and `GIT_INDEX_FILE` name another repository 
 
 import os
 import re
+import selectors
 import shutil
 import subprocess
 import tempfile
@@ -137,6 +138,9 @@ def run(
     return printed
 
 
+_SILENT = 600  # seconds; a few nested folders can stand for billions of files, which git compares silently
+
+
 class GitStream:
     """The lines that a git command prints, each with its end, for lines on its input.
 
@@ -156,25 +160,29 @@ class GitStream:
         self.failed = ""
 
     def __iter__(self) -> Iterator[bytes]:
-        with self._running() as printed:
-            yield from printed
+        with self._running() as process:
+            yield from (line + b"\n" for line in _pieces(self._blocks(process), b"\n"))
 
     def records(self) -> Iterator[bytes]:
         """What the command prints up to each NUL, which is left out."""
-        begun: list[bytes] = []
-        with self._running() as printed:
-            while block := printed.read(1 << 16):
-                first, *others = block.split(b"\0")
-                begun.append(first)
-                if others:
-                    yield b"".join(begun)
-                    yield from others[:-1]
-                    begun = [others[-1]]
-        if rest := b"".join(begun):
-            yield rest
+        with self._running() as process:
+            yield from _pieces(self._blocks(process), b"\0")
+
+    def _blocks(self, process: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+        printed = cast(IO[bytes], process.stdout).fileno()
+        with selectors.DefaultSelector() as selector:
+            if os.name != "nt":  # there a pipe cannot be waited for
+                selector.register(printed, selectors.EVENT_READ)
+            while not selector.get_map() or selector.select(_SILENT):
+                if not (block := os.read(printed, 1 << 16)):
+                    return
+                yield block
+        process.kill()
+        self.failed = f"it printed nothing for {_SILENT} seconds"
 
     @contextmanager
-    def _running(self) -> Iterator[IO[bytes]]:
+    def _running(self) -> Iterator["subprocess.Popen[bytes]"]:
+        self.failed = ""
         # Files, because a pipe on both ends may fill up on both.
         with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as complaints:
             asked.write("".join(f"{one}\n" for one in self.asked).encode())
@@ -183,13 +191,27 @@ class GitStream:
                 self.arguments, self.environment, self.folder, stdin=asked, stderr=complaints
             ) as process:
                 try:
-                    yield cast(IO[bytes], process.stdout)
+                    yield process
                 except BaseException:  # nobody reads on
                     process.kill()
                     raise
-            if process.returncode:
+            if process.returncode and not self.failed:
                 complaints.seek(0)
                 self.failed = last_words(complaints.read())
+
+
+def _pieces(blocks: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+    """What stands in front of each `end`, and after the last one."""
+    begun: list[bytes] = []
+    for block in blocks:
+        first, *others = block.split(end)
+        begun.append(first)
+        if others:
+            yield b"".join(begun)
+            yield from others[:-1]
+            begun = [others[-1]]
+    if rest := b"".join(begun):
+        yield rest
 
 
 def last_words(complaints: bytes) -> str:

@@ -28,7 +28,7 @@ from codequarry.data.git.view import GitView
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REVISION = re.compile(r"(?P<name>[^~^]+)(?P<steps>(?:[~^]\d*)*)")
-_MOST_FILES = 5_000_000  # of one commit; a few hundred bytes of nested trees can stand for billions
+_MOST_FILES = 2_000_000  # of one commit; a few hundred bytes of nested trees can stand for billions
 
 
 class NoCommitError(UserError):

@@ -244,3 +244,33 @@ def test_commits_of_a_damaged_history_end_with_the_error(project) -> None:
     assert next(read).subject == "Add the sum of list 8 because the settings need it"
     with pytest.raises(GitError, match=r"the history of project: .*fsck"):
         list(read)
+
+
+def nest(project, deep: int, wide: int) -> None:
+    """A commit of `wide ** deep` files, which are `deep` folders."""
+    hash_ = project.git("rev-parse", "HEAD:part_1.py")
+    entry = f"100644 blob {hash_}"
+    for _ in range(deep):
+        lines = "".join(f"{entry}\tx{number}.py\n" for number in range(wide))
+        command = ["git", "-C", project.folder, "mktree"]
+        made = subprocess.run(command, input=lines, check=True, capture_output=True, text=True).stdout.strip()
+        entry = f"040000 tree {made}"
+    commit = project.git("commit-tree", made, "-p", "HEAD", "-m", "Add more files than there are atoms")
+    project.git("update-ref", "HEAD", commit)
+
+
+def test_a_commit_of_billions_of_files_ends_with_a_sentence(project, monkeypatch) -> None:
+    monkeypatch.setattr("codequarry.data.git.repository._MOST_FILES", 1000)
+    nest(project, deep=12, wide=10)
+    opened = open_repository(str(project.folder))
+    with pytest.raises(GitError, match="has over 1,000 files"):
+        opened.list_files(opened.resolve())
+
+
+def test_a_git_that_works_without_a_word_is_stopped(project, monkeypatch) -> None:
+    monkeypatch.setattr("codequarry.data.git.process._SILENT", 1)
+    nest(project, deep=12, wide=10)
+    opened = open_repository(str(project.folder))
+    stream = opened.stream(["log", "--format=%H", opened.resolve(), "--", "*.go"])
+    assert not list(stream)
+    assert stream.failed == "it printed nothing for 1 seconds"
