@@ -30,7 +30,7 @@ from codequarry.training.build import (
     prepare_model,
     training_arguments,
 )
-from codequarry.training.mixture import load_mixture, read_selected
+from codequarry.training.mixture import drawn_summary, load_mixture, read_selected
 from codequarry.training.record import run_record, write_curves
 from codequarry.training.run_folder import adopt, finish, is_finished, open_run, with_decay
 
@@ -156,6 +156,9 @@ def train(
     if checkpoint is not None:
         ranks.print(f"continuing from {checkpoint}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    for line in drawn_summary(mixture.shares, trainer.drawn):
+        ranks.print(line)
 
     # -- save: the adapter merged, the base's share added, one plain model
     final_weights(recipe, model, base, out, writes=ranks.is_main_process)

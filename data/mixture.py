@@ -94,10 +94,18 @@ def even_cap(sizes: Iterable[int], total: int) -> int:
     return ordered[-1] if ordered else 0
 
 
+def parts_of(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
+    """The pairs of each part, by its name."""
+    parts: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        parts[part_of(pair)].append(pair)
+    return dict(sorted(parts.items()))
+
+
 def datasets_of(
     pairs: Sequence[Pair], batch_size: int, *, seed: int = 0
 ) -> tuple[dict[str, "Dataset"], dict[str, int]]:
-    """One dataset for each part that fills a batch, by its name; and the sizes of the others.
+    """One dataset for each part that has a batch of pairs, by its name; and the sizes of the others.
 
     The columns are `query`, `document` and as many `negative_N` as the pair with most of them has. A pair
     with fewer gets documents of other queries of its part instead: easy ones, but a column needs a text in
@@ -105,11 +113,9 @@ def datasets_of(
     """
     from datasets import Dataset
 
-    parts: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        parts[part_of(pair)].append(pair)
-    full = {part: group for part, group in sorted(parts.items()) if len(group) >= batch_size}
-    small = {part: len(group) for part, group in sorted(parts.items()) if part not in full}
+    parts = parts_of(pairs)
+    full = {part: group for part, group in parts.items() if len(group) >= batch_size}
+    small = {part: len(group) for part, group in parts.items() if part not in full}
     return {part: Dataset.from_dict(_columns(group, seed)) for part, group in full.items()}, small
 
 

@@ -1,4 +1,4 @@
-"""Batches of one source in which no text occurs twice."""
+"""Batches of one source in which no query and no document occurs twice."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,8 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import text_ids
 
 ROWS_A_CHUNK = 10_000  # of a dataset in memory at once
+QUERY, DOCUMENT = "query", "document"  # columns; the others are mined negatives
+_TRIES = 10  # orders of a source; one whose texts repeat much may fill a batch in one and not in another
 
 
 class NoTextTwice(BatchSampler):
@@ -25,6 +27,10 @@ class NoTextTwice(BatchSampler):
     is left are dropped until the next epoch, so a dataset with fewer different queries than `batch_size`
     gives no batch at all. The same seed, epoch and texts give the same batches on every machine.
 
+    Mined negatives are documents of other rows, and the hardest are those of very many. If they too had to
+    be unique, 500 rows with 4 negatives each would give no batch of 64, and the rows with the hardest ones
+    would be dropped first. So they may repeat where the loss masks what is right for a query.
+
     Texts are hashed once, here (a million pairs in four seconds), and compared as integers: a batch of 512
     pairs takes 0.2 to 0.7 ms. sentence-transformers' NoDuplicatesBatchSampler reads each candidate row from
     the dataset: 8 ms, also for each batch that a resumed run skips.
@@ -33,14 +39,21 @@ class NoTextTwice(BatchSampler):
         dataset: a `datasets.Dataset` whose columns are texts.
         batch_size: rows, over all ranks.
         seed: of the order, together with the epoch.
+        negatives_repeat: of the columns only `query` and `document` are compared, for a loss that masks a
+            negative where it is right (`Objective.masks_right_documents`). False: all columns.
     """
 
-    def __init__(self, dataset: Any, batch_size: int, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: Any, batch_size: int, seed: int = 0, *, negatives_repeat: bool = False
+    ) -> None:
         super().__init__(dataset, batch_size, drop_last=True)
         self.rows = len(dataset)
         self.seed = seed
         self.epoch = 0
-        self._shared = _shared_texts(_ids(dataset))
+        ids = _ids(dataset, (QUERY, DOCUMENT) if negatives_repeat else dataset.column_names)
+        # More rows than different texts of a column are in no batch.
+        self.at_most = min((len(np.unique(ids[:, column])) for column in range(ids.shape[1])), default=0)
+        self._shared = _shared_texts(ids)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order: each epoch has its own."""
@@ -50,8 +63,28 @@ class NoTextTwice(BatchSampler):
         """Batches there would be if no two rows shared a text."""
         return self.rows // self.batch_size
 
+    def rows_together(self) -> int:
+        """`batch_size` where a batch can be filled, or else how many rows without a text in common it has.
+
+        The texts are looked at in the orders that a run draws first, at most a few of them.
+        """
+        if self.at_most < self.batch_size:
+            return self.at_most
+        most = 0
+        for again in range(_TRIES):
+            self.set_epoch(again)
+            most = max(most, len(next(self._batches(), ())))
+            if most == self.batch_size:
+                break
+        self.set_epoch(0)
+        return most
+
     def __iter__(self) -> Iterator[list[int]]:
         """Indices of the rows, a batch at a time."""
+        return (batch for batch in self._batches() if len(batch) == self.batch_size)
+
+    def _batches(self) -> Iterator[list[int]]:
+        """The batches, and at the end one that lacks rows."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         fresh = iter(torch.randperm(self.rows, generator=generator).tolist())
         # Rows in a queue share its text, so only its first can be in the next batch: a batch costs one check
@@ -63,6 +96,7 @@ class NoTextTwice(BatchSampler):
             while len(batch) < self.batch_size:
                 row = next(fresh, None)
                 if row is None:
+                    yield batch
                     return
                 texts = self._shared.get(row, ())
                 blocking = next((text for text in texts if text in taken), None)
@@ -99,10 +133,11 @@ def chunks_of(dataset: Any) -> Iterator[tuple[int, dict[str, list[str]]]]:
         yield start, plain[start : start + ROWS_A_CHUNK]
 
 
-def _ids(dataset: Any) -> npt.NDArray[np.int64]:
-    """The `text_ids` of all rows, `(rows, columns)`."""
-    found = np.empty((len(dataset), len(dataset.column_names)), dtype=np.int64)
-    for start, columns in chunks_of(dataset):
+def _ids(dataset: Any, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The `text_ids` of all rows, `(rows, columns)`, of the columns of these names."""
+    chosen = dataset.select_columns(list(names))
+    found = np.empty((len(dataset), len(names)), dtype=np.int64)
+    for start, columns in chunks_of(chosen):
         for position, texts in enumerate(columns.values()):
             found[start : start + ROWS_A_CHUNK, position] = text_ids(texts)
     return found
@@ -125,8 +160,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
     """Split each source's global batches over the ranks, each source as often as its share says.
 
     A source with a small share is left half-read at the end of an epoch; one with a large share is begun
-    anew, shuffled again, as often as it takes. The turns of a source that cannot fill one batch go to the
-    next one that can, so that an epoch has its length.
+    anew, shuffled again, as often as it takes.
 
     Arguments:
         dataset: the sources, one after the other.
@@ -140,8 +174,11 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
             run's `max_steps` to make a run one epoch: shares are then exact in it, and a run that is
             resumed on several ranks keeps its order (transformers does not reach this sampler with the
             epoch then, and would begin each resumed epoch as the first one).
+        names: of the sources, for messages; None: their numbers.
 
-    Raises UserError, when drawn from, where no source fills a batch.
+    turns: batches of each source in an epoch.
+
+    Raises UserError, when drawn from, for a source with turns that cannot fill a batch.
     """
 
     def __init__(
@@ -153,15 +190,17 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
         ranks: int,
         shares: Sequence[float] | None = None,
         steps: int | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         super().__init__(dataset, [*batch_samplers], generator, seed)
+        self.names = list(names or map(str, range(len(batch_samplers))))
         self.sources = list(batch_samplers)
         self.shuffle = generator
         self.ranks = ranks
         self.batch_size = batch_samplers[0].batch_size // ranks
         sizes = [len(sampler) for sampler in batch_samplers]
         total = sum(sizes)
-        self.turns = _apportioned(steps or total, shares or [size / total for size in sizes])
+        self.turns = apportioned(steps or total, shares or [size / total for size in sizes])
 
     def __iter__(self) -> Iterator[list[int]]:
         """Indices into the joined dataset, one rank's share at a time."""
@@ -169,8 +208,13 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
         starts = [0, *accumulate(len(source) for source in self.dataset.datasets)]  # type: ignore[arg-type]
         batches = [self._again_and_again(source) for source in range(len(self.sources))]
         turns = [source for source, count in enumerate(self.turns) for _ in range(count)]
-        for turn in SubsetRandomSampler(turns, generator=self.shuffle):
-            source, batch = self._next_batch(batches, turn)
+        for source in SubsetRandomSampler(turns, generator=self.shuffle):
+            batch = next(batches[source], None)
+            if batch is None:
+                raise UserError(
+                    f"source {self.names[source]} has no {self.batch_size * self.ranks} pairs without a text "
+                    "in common, so it fills no batch of its share: lower batch_size, or give it the weight 0."
+                )
             for rank in range(self.ranks):
                 share = batch[rank * self.batch_size : (rank + 1) * self.batch_size]
                 yield [index + starts[source] for index in share]
@@ -193,46 +237,38 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
         self.set_epoch(before)
         return sorted(rows)
 
-    def drawn_texts(self, steps: int) -> list[str]:
-        """The texts of all columns that the first optimiser steps of a run draw, each once."""
+    def drawn_texts(self, steps: int) -> list[dict[str, list[str]]]:
+        """By source and column, the texts that the first optimiser steps of a run draw, each once."""
         drawn = np.zeros(len(self.dataset), dtype=bool)
         drawn[self.drawn_rows(steps)] = True
-        texts: dict[str, None] = {}
+        texts: list[dict[str, list[str]]] = []
         start = 0
         for source in self.dataset.datasets:
             chosen = drawn[start : start + len(source)]  # type: ignore[arg-type]
             start += len(chosen)
-            for position, columns in chunks_of(source):
+            columns: dict[str, dict[str, None]] = {}
+            for position, chunk in chunks_of(source):
                 rows = np.flatnonzero(chosen[position : position + ROWS_A_CHUNK]).tolist()
-                for found in columns.values():
-                    texts.update((found[row], None) for row in rows)
-        return list(texts)
-
-    def _next_batch(self, batches: Sequence[Iterator[list[int]]], turn: int) -> tuple[int, list[int]]:
-        for source in (*range(turn, len(batches)), *range(turn)):
-            # A source without turns does not replace another.
-            batch = next(batches[source], None) if self.turns[source] else None
-            if batch is not None:
-                return source, batch
-        raise UserError(
-            f"no source has {self.batch_size * self.ranks} pairs without a text in common, so not one batch "
-            "can be filled: lower batch_size."
-        )
+                for name, found in chunk.items():
+                    columns.setdefault(name, {}).update((found[row], None) for row in rows)
+            texts.append({name: list(found) for name, found in columns.items()})
+        return texts
 
     def _again_and_again(self, source: int) -> Iterator[list[int]]:
-        """A source's batches, in a new order each time they are used up; none where it fills none."""
+        """A source's batches, in a new order each time they are used up; ends where several orders give none."""
         sampler = self.sources[source]
+        empty = 0
         for again in range(_ROUNDS):
             sampler.set_epoch(self.epoch * _ROUNDS + again)
-            empty = True
+            empty += 1
             for batch in sampler:
-                empty = False
+                empty = 0
                 yield batch
-            if empty:
+            if empty == _TRIES:
                 return
 
 
-def _apportioned(total: int, shares: Sequence[float]) -> list[int]:
+def apportioned(total: int, shares: Sequence[float]) -> list[int]:
     """Integers that sum to `total` and are as near to their shares as possible (largest remainders)."""
     exact = [share * total for share in shares]
     counts = [int(count) for count in exact]

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.common.errors import UserError
+from codequarry.common.errors import UserError, some
 from codequarry.data.catalog.registry import known_licences
 from codequarry.data.catalog.schema import Licence
 from codequarry.data.mixture import batch_shares, datasets_of, select, source_of, task_of
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from codequarry.training.evaluator import ValidationScores
+
+
+_ENOUGH = 100  # pairs to choose a checkpoint by: the score's standard error is then 5 points at most
 
 
 @dataclass
@@ -101,43 +104,106 @@ def load_mixture(
     validated_on: dict[str, Any] = {}
     if recipe.validation is not None:
         pairs, evaluator, validated_on = _held_out(pairs, recipe.validation, recipe.seed, out, ranks)
+    left_out: dict[str, str] = {}
+    _leave_out(left_out, selected.left_out, ranks)
     if recipe.hard_negatives is not None:
+        # Mining takes minutes: what cannot fill a batch is found before a model is loaded for it.
+        _leave_out(left_out, _full_batches([replace(pair, negatives=()) for pair in pairs], recipe)[1], ranks)
         with ranks.main_process_first():
             pairs = _with_negatives(pairs, recipe.hard_negatives, out, device)
-    datasets, small = datasets_of(pairs, recipe.batch_size, seed=recipe.seed)
-    left_out = selected.left_out | {
-        name: f"{count} pairs, fewer than one batch of {recipe.batch_size}" for name, count in small.items()
-    }
-    for name, reason in left_out.items():
-        ranks.print(f"left out: {name}: {reason}.")
-    if not datasets:
-        raise UserError(
-            f"no source in {recipe.data} fills one batch of {recipe.batch_size} pairs: mine more code"
-            + (f", or pass --set batch_size={max(2, max(small.values()) // 2)}." if small else ".")
-        )
+    datasets, unused = _full_batches(pairs, recipe)
+    _leave_out(left_out, unused, ranks)
     sizes = {name: len(dataset) for name, dataset in datasets.items()}
     shares = batch_shares(sizes, recipe.mixture_exponent, recipe.source_weights)
-    for line in mixture_summary(sizes, shares):
+    for line in mixture_summary(sizes, shares, recipe.max_steps):
         ranks.print(line)
     drawn = {name: dataset for name, dataset in datasets.items() if name in shares}
     return Mixture(pairs, drawn, sizes, shares, left_out, evaluator, validated_on)
 
 
-def mixture_summary(sizes: Mapping[str, int], shares: Mapping[str, float]) -> list[str]:
+def mixture_summary(
+    sizes: Mapping[str, int], shares: Mapping[str, float], steps: int | None = None
+) -> list[str]:
     """A line per source and task, with one per task for all mined repositories, which may be hundreds.
 
-    Arguments: `sizes`, pairs by `source:task`; `shares`, of the batches, of those that are drawn.
+    Arguments: `sizes`, pairs by `source:task`; `shares`, of the batches, of those that are drawn; `steps`, of
+    the run: a line names the sources whose share of them is no whole batch; None: no such line.
     """
+    from codequarry.training.batch_sampler import apportioned
+
+    lines = []
+    for title, names in _titles(shares).items():
+        pairs, share = (sum(numbers[name] for name in names) for numbers in (sizes, shares))
+        of = f" of {len(names)}" if title not in shares else ""
+        lines.append(f"{title}: {pairs:,} pairs{of}, {share:.1%} of the batches")
+    turns = dict(zip(shares, apportioned(steps or 0, list(shares.values())), strict=True))
+    if steps and (without := [name for name, count in turns.items() if not count]):
+        lines.append(
+            f"max_steps = {steps} is less than one step for {len(without)} of {len(shares)} sources, which "
+            f"are not drawn: {some(without)}."
+        )
+    return lines
+
+
+def drawn_summary(shares: Mapping[str, float], drawn: Mapping[str, int]) -> list[str]:
+    """A line per source and task as in `mixture_summary`: the batches drawn beside the share announced.
+
+    Arguments: `shares`, of the batches; `drawn`, batches, both by `source:task`.
+    """
+    total = max(sum(drawn.values()), 1)
+    lines = []
+    for title, names in _titles(shares).items():
+        share, count = sum(shares[name] for name in names), sum(drawn.get(name, 0) for name in names)
+        lines.append(f"{title}: {count:,} batches drawn, {count / total:.1%} (announced {share:.1%})")
+    return lines
+
+
+def _titles(shares: Mapping[str, float]) -> dict[str, list[str]]:
+    """The parts, mined repositories together under one title per task."""
     parts: dict[str, list[str]] = defaultdict(list)
     for name in shares:
         mined = "/" in source_of(name)
         parts[f"mined repositories:{task_of(name)}" if mined else name].append(name)
-    lines = []
-    for title, names in parts.items():
-        pairs, share = (sum(numbers[name] for name in names) for numbers in (sizes, shares))
-        of = f" of {len(names)}" if title not in shares else ""
-        lines.append(f"{title}: {pairs:,} pairs{of}, {share:.1%} of the batches")
-    return lines
+    return parts
+
+
+def _leave_out(known: dict[str, str], more: Mapping[str, str], ranks: "PartialState") -> None:
+    """Add reasons, and print those that are new."""
+    for name, reason in more.items():
+        if name not in known:
+            ranks.print(f"left out: {name}: {reason}.")
+    known |= more
+
+
+def _full_batches(pairs: list[Pair], recipe: Recipe) -> tuple[dict[str, "Dataset"], dict[str, str]]:
+    """One data set for each source and task that fills a batch, and why the others do not.
+
+    Raises UserError where none does, with a batch size that works.
+    """
+    from codequarry.training.batch_sampler import NoTextTwice
+
+    size = recipe.batch_size
+    datasets, small = datasets_of(pairs, size, seed=recipe.seed)
+    unused = {name: f"{count} pairs, fewer than one batch of {size}" for name, count in small.items()}
+    fitting = [count // 2 for count in small.values()]
+    repeat = recipe.objective.false_negatives.same_document
+    for name in list(datasets):
+        together = NoTextTwice(datasets[name], size, recipe.seed, negatives_repeat=repeat).rows_together()
+        if together < size:
+            unused[name] = (
+                f"{len(datasets.pop(name)):,} pairs, whose texts repeat so much that no more than {together} "
+                f"pairs have none in common, fewer than one batch of {size}"
+            )
+            fitting.append(together)
+    if not datasets:
+        reasons = "".join(f" {name}: {reason}." for name, reason in list(unused.items())[:5])
+        smaller = max(fitting, default=0)
+        raise UserError(
+            f"no source in {recipe.data} fills one batch of {size} pairs: mine more code"
+            + (f", or pass --set batch_size={smaller}." if smaller >= 2 else ".")
+            + reasons
+        )
+    return datasets, unused
 
 
 def _held_out(
@@ -155,10 +221,27 @@ def _held_out(
         progress=ranks.is_main_process,
     )
     evaluator = ValidationScores(found.by_task, dims=settings.dims, metric=settings.metric)
-    ranks.print(f"{len(found.validation)} pairs held out to validate on.")
+    ranks.print(validation_line(len(found.validation), settings.keep))
     if ranks.is_main_process:
         write_pairs(out / "validation/pairs.jsonl.gz", found.validation)
     return found.train, evaluator, {"pairs": found.validation_counts, "set_aside": found.set_aside}
+
+
+def validation_line(pairs: int, keep: str) -> str:
+    """How many pairs are held out, and whether they are enough to choose a checkpoint by.
+
+    Arguments: `keep`, of the recipe's [validation].
+    """
+    line = f"{pairs} pairs held out to validate on."
+    if keep == "last" or pairs >= _ENOUGH:
+        return line
+    # A query's nDCG@10 is between 0 and 1: its standard deviation is 0.5 at most.
+    chance = 50 / pairs**0.5
+    return (
+        f"{line} The best checkpoint is chosen by these few: nDCG@10 of {pairs} pairs varies by chance by up to "
+        f"±{chance:.0f} points, and under {_ENOUGH} pairs that is often more than checkpoints differ by. Mine "
+        "more code, raise validation.share, or pass --set validation.keep=last."
+    )
 
 
 def _with_negatives(pairs: list[Pair], settings: HardNegatives, out: Path, device: str) -> list[Pair]:

@@ -31,8 +31,8 @@ class PairTrainer(SentenceTransformerTrainer):
 
     Expects the training set as a dictionary of datasets, one per source and task, with the columns `query`,
     `document` and any number of `negative_N`, and `dataloader_drop_last`. A loss may have `progress`, which
-    is set before each step to the share of the steps that are done, and `last_terms`, a dictionary of
-    numbers whose means are logged with the loss. A resumed run logs and counts as if it had not been stopped.
+    is set before each step to the share of the steps that are done, `last_terms`, a dictionary of numbers
+    whose means are logged with the loss, and `masks_right_documents`, see `NoTextTwice`. A resumed run logs and counts as if it had not been stopped.
 
     shares: of the batches, by name of a source; None: in proportion to its size.
     drawn: optimiser steps by name of a source, since the run began.
@@ -78,9 +78,9 @@ class PairTrainer(SentenceTransformerTrainer):
                 raise
             raise UserError(
                 f"out of memory in step {self.state.global_step + 1}: {str(error).splitlines()[0]} "
-                f"{self._kept()} Set grad_cache=on or lower mini_batch_tokens: a step computes the same in "
-                "smaller parts, and the run resumes in its folder. Or lower batch_size or "
-                "max_length, with --fresh or another --out."
+                f"{self._kept()} Set memory_gb to what a step may take, or grad_cache=on, or lower "
+                "mini_batch_tokens: a step computes the same in smaller parts, and the run resumes in its "
+                "folder. Or lower batch_size or max_length, with --fresh or another --out."
             ) from error
         if self.stop.stopped:
             raise Stopped(
@@ -159,8 +159,9 @@ class PairTrainer(SentenceTransformerTrainer):
     def get_batch_sampler(
         self, dataset: Any, batch_size: int, drop_last: bool, *_: Any, seed: int = 0, **__: Any
     ) -> NoTextTwice:
-        """Batches of one source for all ranks together, no text twice in any of them."""
-        return NoTextTwice(dataset, batch_size * self.args.world_size, seed)
+        """Batches of one source for all ranks together, no query and no document twice in any of them."""
+        repeat = bool(getattr(self.loss, "masks_right_documents", False))
+        return NoTextTwice(dataset, batch_size * self.args.world_size, seed, negatives_repeat=repeat)
 
     def get_multi_dataset_batch_sampler(
         self, dataset: ConcatDataset[object], batch_samplers: list[Any], generator: Any = None, seed: Any = 0
@@ -170,15 +171,17 @@ class PairTrainer(SentenceTransformerTrainer):
         shares = None if self.shares is None else [self.shares[name] for name in sources]
         steps = self.args.max_steps if self.args.max_steps > 0 else None
         shuffle, ranks = generator or torch.Generator(), self.args.world_size
-        return OneTaskPerBatch(dataset, batch_samplers, shuffle, seed or 0, ranks, shares, steps)
+        return OneTaskPerBatch(
+            dataset, batch_samplers, shuffle, seed or 0, ranks, shares, steps, names=list(sources)
+        )
 
-    def texts_to_draw(self) -> list[str]:
-        """The texts of all columns that the whole run draws, each once."""
+    def texts_to_draw(self) -> dict[str, dict[str, list[str]]]:
+        """By source and column, the texts that the whole run draws, each once."""
         train_dataset: Any = self.train_dataset
-        sources, size, seed = train_dataset.values(), self.args.train_batch_size, self.args.seed
+        sources, size, seed = list(train_dataset.values()), self.args.train_batch_size, self.args.seed
         samplers = [self.get_batch_sampler(source, size, True, seed=seed) for source in sources]
         batches = self.get_multi_dataset_batch_sampler(ConcatDataset(sources), samplers, seed=seed)
-        return batches.drawn_texts(self.args.max_steps)
+        return dict(zip(train_dataset, batches.drawn_texts(self.args.max_steps), strict=True))
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Nothing: `model_card` renders cards; this callback would read every text and ask the Hub."""

@@ -46,6 +46,8 @@ class Objective(MiniBatchLoss):
         matching: weight of the matching term at the start; None leaves it out and needs no teacher.
         final_matching: its weight at the end, straight between the two; None: as at the start.
 
+    masks_right_documents: a document, mined negatives included, is no negative where it is right for the
+        query; then negatives may repeat texts of other pairs of the batch.
     progress: share of the run that is done, 0 to 1; the trainer sets it before a step.
     last_terms: what each term added to the last loss, as tensors without gradient; they sum to it.
 
@@ -96,6 +98,7 @@ class Objective(MiniBatchLoss):
         self.same_query, self.same_document, self.margin = same_query, same_document, margin
         self.matching = matching
         self.final_matching = matching if final_matching is None else final_matching
+        self.masks_right_documents = same_document
         self.progress = 0.0
         self.last_terms: dict[str, Tensor] = {}
 

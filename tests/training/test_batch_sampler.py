@@ -206,17 +206,80 @@ def test_a_source_that_is_used_up_begins_anew_in_another_order_and_without_doubl
     assert all(len(set(batch)) == len(batch) for batch in found)
 
 
-def test_a_source_that_cannot_fill_one_batch_hands_its_turns_on() -> None:
-    sampler = sampler_of([source("a", 40, 40), source("b", 40, 3), source("c", 40, 40)], 1, [0.5, 0.5, 0])
-    batches = [[sampler.dataset[index] for index in batch] for batch in sampler]
-    assert len(batches) == len(sampler) == 15
-    assert {row["query"][0] for batch in batches for row in batch} == {"a"}, "c has no share"
+def test_a_source_with_a_share_that_cannot_fill_a_batch_is_refused_by_name() -> None:
+    sources = [source("a", 40, 40), source("b", 40, 3), source("c", 40, 40)]
+    samplers = [NoTextTwice(one, BATCH, seed=1) for one in sources]
+    generator, shares = torch.Generator(), [0.5, 0.5, 0]
+    joined: ConcatDataset[object] = ConcatDataset(sources)
+    sampler = OneTaskPerBatch(joined, samplers, generator, 1, 1, shares, names=["a", "b:qa", "c"])
+    with pytest.raises(ValueError, match="source b:qa has no 8 pairs without a text in common.*lower batch"):
+        list(sampler)
+    without_share = OneTaskPerBatch(joined, samplers, generator, 1, 1, [0.5, 0, 0.5])
+    batches = [[sampler.dataset[index] for index in batch] for batch in without_share]
+    assert len(batches) == len(without_share) == 15
+    assert {row["query"][0] for batch in batches for row in batch} == {"a", "c"}
 
 
 def test_sources_that_fill_no_batch_at_all_are_refused() -> None:
     sampler = sampler_of([source("a", 40, 3), source("b", 40, 7)], 2)
-    with pytest.raises(ValueError, match="no source has 8 pairs without a text in common"):
+    with pytest.raises(ValueError, match="has no 8 pairs without a text in common"):
         next(iter(sampler))
+
+
+def mined(rows: int, negatives: int, hubs: int, seed: int = 0) -> Dataset:
+    """Rows whose negatives are other rows' documents, every second one of a few that are near to all."""
+    chance = random.Random(seed)
+    columns = {"query": [f"q{n}" for n in range(rows)], "document": [f"d{n}" for n in range(rows)]}
+    for number in range(negatives):
+        most = hubs if number % 2 == 0 else rows
+        columns[f"negative_{number + 1}"] = [f"d{chance.randrange(most)}" for _ in range(rows)]
+    return Dataset.from_dict(columns)
+
+
+@pytest.mark.parametrize("negatives", [1, 2, 4, 8])
+@pytest.mark.parametrize("hubs", [1, 3, 500])
+def test_rows_with_mined_negatives_are_all_drawn_the_hubs_too(negatives: int, hubs: int) -> None:
+    dataset = mined(500, negatives, hubs)
+    found = list(NoTextTwice(dataset, 64, 1, negatives_repeat=True))
+    assert len(found) == 500 // 64
+    bare = list(NoTextTwice(dataset.select_columns(["query", "document"]), 64, 1))
+    assert found == bare, "negatives change nothing about what is drawn"
+    if negatives == 4 and hubs == 1:
+        assert not list(NoTextTwice(dataset, 64, 1)), "with every column compared there is no batch"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_queries_and_documents_stay_unique_while_negatives_repeat(seed: int) -> None:
+    dataset = random_dataset(seed, 400, 300, 4)
+    found = list(NoTextTwice(dataset, 8, seed, negatives_repeat=True))
+    assert found
+    for batch in found:
+        rows = [dataset[row] for row in batch]
+        counts = Counter(text for row in rows for text in {row["query"], row["document"]})
+        assert max(counts.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("pairs", "queries", "documents", "together"),
+    [(100, 100, 100, 8), (100, 5, 100, 5), (100, 100, 1, 1), (6, 6, 6, 6), (100, 8, 100, 8)],
+)
+def test_how_many_rows_go_together_is_known_from_the_texts(
+    pairs: int, queries: int, documents: int, together: int
+) -> None:
+    rows = {
+        "query": [f"q{n % queries}" for n in range(pairs)],
+        "document": [f"d{n % documents}" for n in range(pairs)],
+    }
+    sampler = NoTextTwice(Dataset.from_dict(rows), 8)
+    assert sampler.rows_together() == together
+    assert bool(list(sampler)) == (together == 8)
+
+
+def test_many_pairs_that_share_one_text_are_refused_at_once() -> None:
+    rows = {"query": [f"q{n}" for n in range(20_000)], "document": ["the same"] * 20_000}
+    started = time.process_time()
+    assert NoTextTwice(Dataset.from_dict(rows), 64).rows_together() == 1
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("length", [None, 7])
@@ -302,7 +365,7 @@ trainer = Watched(
 )
 sampler = trainer._build_dataloader(trainer.train_dataset, BATCH // 2, dataset_kind="train").batch_sampler
 trainer.train()
-texts = sampler.drawn_texts(steps)
+texts = [text for columns in sampler.drawn_texts(steps) for found in columns.values() for text in found]
 (out / f"rank{arguments.process_index}.json").write_text(json.dumps({"drawn": drawn, "texts": texts}))
 """
 
