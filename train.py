@@ -80,7 +80,7 @@ def train(
     from codequarry.modules.precision import chosen_precision, use_fast_fp32
     from codequarry.training.callbacks import BestCheckpoint, log_callbacks, show_progress
     from codequarry.training.checkpoints import newest_complete
-    from codequarry.training.distillation import vectors_of
+    from codequarry.training.distillation import prompts_line, vectors_of
     from codequarry.training.trainer import PairTrainer
 
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
@@ -153,6 +153,7 @@ def train(
     if recipe.objective.matching is not None:
         with ranks.main_process_first():
             collator.teacher = vectors_of(recipe.objective.matching.teacher, trainer.texts_to_draw(), device)
+        ranks.print(prompts_line(recipe.objective.matching.teacher, collator.teacher.prompts))
     if checkpoint is not None:
         ranks.print(f"continuing from {checkpoint}")
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

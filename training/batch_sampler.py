@@ -255,7 +255,7 @@ class OneTaskPerBatch(MultiDatasetDefaultBatchSampler):
         return texts
 
     def _again_and_again(self, source: int) -> Iterator[list[int]]:
-        """A source's batches, in a new order each time they are used up; ends where several orders give none."""
+        """A source's batches, anew in another order when used up; ends where several orders give none."""
         sampler = self.sources[source]
         empty = 0
         for again in range(_ROUNDS):

@@ -8,6 +8,7 @@ import torch
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import text_ids
+from codequarry.data.mixture import column_prompts
 from codequarry.modules.packing import packed, padded
 from codequarry.training.distillation import TeacherVectors
 from codequarry.training.token_cache import Ids, TokenCache
@@ -27,7 +28,8 @@ class PairCollator:
             right.
         pad_id: of the tokenizer; fills padded rows.
         position_offset: position of a text's first token where texts are packed, see `position_offset`.
-        teacher: adds the teacher's vectors of the bare texts; None: no teacher.
+        teacher: adds the teacher's vectors of the texts, each behind the teacher's own prompt; None: no
+            teacher.
 
     Each column is sorted by the length of its token ids, the longest first, so that mini-batches hold texts
     of similar length and the largest one comes first: where memory is short, a step fails at its beginning.
@@ -67,6 +69,7 @@ class PairCollator:
         texts = {column: [row[column] for row in rows] for column in columns}
         ids = {column: self._ids(name, column, texts[column]) for column in columns}
         batch: dict[str, Any] = {_DATASET_NAME: name}
+        asked = column_prompts(self.teacher.prompts, name, columns) if self.teacher is not None else {}
         for column in columns:
             order = sorted(range(len(rows)), key=lambda row: -len(ids[column][row]))
             ordered = [ids[column][row] for row in order]
@@ -74,7 +77,7 @@ class PairCollator:
             features["place"] = torch.tensor(order).argsort()
             features["text_id"] = torch.from_numpy(text_ids(texts[column]))
             if self.teacher is not None:
-                features["teacher"] = torch.from_numpy(self.teacher.of(texts[column]))
+                features["teacher"] = torch.from_numpy(self.teacher.of(texts[column], asked[column]))
             batch |= {f"{column}_{key}": value for key, value in features.items()}
         return batch
 

@@ -1,24 +1,34 @@
 """The vectors of a teacher for the texts of a run: the model to match (`objective.matching`)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast
-from codequarry.common.errors import UserError
+from codequarry.common.errors import UserError, some
 from codequarry.common.files import atomic_path, cache_folder, read_json, text_sha256, write_json
+from codequarry.data.mixture import column_prompts
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
 Vectors = npt.NDArray[np.float32]
+
+_PROMPT_NAMES = {prompt_name(task, side): side for task in TASKS for side in SIDES}
 
 
 class TeacherVectors:
     """The vectors in a folder that `write_teacher_vectors` has filled, held in memory.
+
+    Arguments:
+        folder: the folder.
+        prompts: the teacher's own by name of ours (`teacher_prompts`); {}: it is asked without any.
 
     A million texts of 384 dimensions take 0.77 GB for the vectors and 0.04 GB for their index. A forked
     dataloader worker shares them; a pickled copy reads the files again.
@@ -31,11 +41,12 @@ class TeacherVectors:
     (1, 384)
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prompts: Mapping[str, str] | None = None) -> None:
         record, files = _record(folder), _files(folder)
         if record is None or not files:
             raise UserError(f"{folder} holds no teacher's vectors: write_teacher_vectors makes them.")
         self.folder = folder
+        self.prompts = {name: "" for name in _PROMPT_NAMES} | dict(prompts or {})
         self.fingerprint: str = record["teacher"]
         self.dim: int = record["dim"]
         parts = [_read(file) for file in files]
@@ -44,16 +55,19 @@ class TeacherVectors:
         self._order = np.argsort(digests, kind="stable")
         self._digests = digests[self._order]
 
-    def __reduce__(self) -> tuple[type["TeacherVectors"], tuple[Path]]:
-        return TeacherVectors, (self.folder,)
+    def __reduce__(self) -> tuple[type["TeacherVectors"], tuple[Path, dict[str, str]]]:
+        return TeacherVectors, (self.folder, self.prompts)
 
     def __len__(self) -> int:
         """Texts with a vector."""
         return len(self._digests)
 
-    def of(self, texts: Sequence[str]) -> Vectors:
-        """The vectors of these texts, `(texts, dim)`. Raises UserError where one is missing."""
-        wanted = np.array([text_sha256(text) for text in texts], dtype=f"S{_HASH}")
+    def of(self, texts: Sequence[str], prompt: str = "") -> Vectors:
+        """The vectors of these texts behind the teacher's `prompt`, `(texts, dim)`.
+
+        Raises UserError where one is missing.
+        """
+        wanted = np.array([_key(text, prompt) for text in texts], dtype=f"S{_HASH}")
         found = np.minimum(np.searchsorted(self._digests, wanted), len(self._digests) - 1)
         missing = np.flatnonzero(self._digests[found] != wanted)
         if len(missing):
@@ -64,20 +78,61 @@ class TeacherVectors:
         return self._vectors[self._order[found]].astype(np.float32)
 
 
-def vectors_of(name: str, texts: Sequence[str], device: str) -> TeacherVectors:
-    """The teacher's vectors of these texts, without prefixes; computed once for all runs of this machine.
+def teacher_prompts(model: SentenceTransformer) -> dict[str, str]:
+    """What a teacher puts before a text, by name of our prompts (`nl2code_query`, …).
 
-    Arguments: `name`, a folder, a packaged model or a Hub name. Raises UserError when it cannot be found.
+    A model of ours has these prompts itself. Of another the `query` and `document` prompts of its folder are
+    taken, for the document also under the other names that sentence-transformers reads; "" where it has none.
+    """
+    own = {name: prompt for name, prompt in model.prompts.items() if prompt}
+    plain = {
+        "query": own.get("query", ""),
+        "document": next((own[name] for name in _DOCUMENT_NAMES if name in own), ""),
+    }
+    return {name: own.get(name, plain[side]) for name, side in _PROMPT_NAMES.items()}
+
+
+_DOCUMENT_NAMES = ("document", "passage", "corpus")  # as `encode_document` tries them (read in 6.2.0)
+
+
+def prompts_line(name: str, prompts: Mapping[str, str]) -> str:
+    """A sentence on the prompts that a teacher is asked with. Arguments: of `teacher_prompts`."""
+    different = sorted({prompt for prompt in prompts.values() if prompt})
+    if not different:
+        return f"teacher {name} has no prompts: it is asked with the bare texts."
+    shown = some([repr(prompt if len(prompt) <= 60 else prompt[:57] + "...") for prompt in different], 4)
+    without = "" if all(prompts.values()) else "; some sides have none"
+    return f"teacher {name} is asked with its own prompts: {shown}{without}."
+
+
+def vectors_of(name: str, texts: Mapping[str, Mapping[str, Iterable[str]]], device: str) -> TeacherVectors:
+    """The teacher's vectors of these texts, each behind the teacher's own prompt for its task and side.
+
+    They are computed once for all runs of this machine.
+
+    Arguments:
+        name: a folder, a packaged model or a Hub name.
+        texts: by `source:task` and column, see `PairTrainer.texts_to_draw`.
+
+    Raises UserError when the teacher cannot be found.
     """
     teacher = CodeEmbedder(str(resolve_backbone(name)), device=device)
-
-    def embed(texts: Sequence[str]) -> Any:
-        with fast_autocast(device):
-            return teacher.encode(list(texts), prompt="", normalize_embeddings=True)
-
+    prompts = teacher_prompts(teacher)
+    by_prompt: dict[str, dict[str, None]] = {}
+    for part, columns in texts.items():
+        for column, prompt in column_prompts(prompts, part, list(columns)).items():
+            by_prompt.setdefault(prompt, {}).update(dict.fromkeys(columns[column]))
     folder = cache_folder("teachers") / teacher.fingerprint[:32]
-    write_teacher_vectors(folder, texts, embed, teacher.fingerprint)
-    return TeacherVectors(folder)
+
+    def embed(texts: Sequence[str], prompt: str) -> Any:
+        with fast_autocast(device):
+            return teacher.encode(list(texts), prompt=prompt, normalize_embeddings=True)
+
+    for prompt, wanted in by_prompt.items():
+        write_teacher_vectors(
+            folder, wanted, partial(embed, prompt=prompt), teacher.fingerprint, prompt=prompt
+        )
+    return TeacherVectors(folder, prompts)
 
 
 _PART = 4096  # texts in a file: a kill loses at most one
@@ -91,6 +146,7 @@ def write_teacher_vectors(
     embed: Callable[[Sequence[str]], Vectors],
     teacher_fingerprint: str,
     *,
+    prompt: str = "",
     progress: bool = True,
 ) -> None:
     """Compute the vectors that `folder` lacks, and store them there.
@@ -99,8 +155,9 @@ def write_teacher_vectors(
         folder: made where there is none. Vectors it holds already are left as they are, so that the same
             call continues one that was killed, and a new one adds texts.
         texts: bare, without prefixes; each is embedded once, however often it occurs.
-        embed: the teacher: texts in, `(texts, dim)` finite numbers out.
+        embed: the teacher: bare texts in, `(texts, dim)` finite numbers out; it adds the prompt.
         teacher_fingerprint: identifies the teacher, e.g. `CodeEmbedder.fingerprint`.
+        prompt: that `embed` adds; a text has a vector for each.
         progress: show a bar with the time left once it has taken two seconds.
 
     Raises UserError where the folder holds another teacher's vectors, or the teacher gives something else
@@ -114,7 +171,7 @@ def write_teacher_vectors(
             "delete it, or name another folder."
         )
     known = {digest for file in _files(folder) for digest in _read(file)[0]} if record else set()
-    wanted = {text_sha256(text): text for text in texts}
+    wanted = {_key(text, prompt): text for text in texts}
     # The longest first, so that a part holds texts of one length and the time left is never too short.
     missing = sorted(wanted.keys() - known, key=lambda digest: (-len(wanted[digest]), digest))
     characters = sum(len(wanted[digest]) for digest in missing)
@@ -135,6 +192,11 @@ def write_teacher_vectors(
                 write_json(folder / _RECORD, record)
             _write(folder, part, vectors)
             bar.update(sum(len(wanted[digest]) for digest in part))
+
+
+def _key(text: str, prompt: str) -> bytes:
+    """Of a vector: without a prompt that of the bare text, as it was before prompts were used."""
+    return text_sha256(f"{prompt}\0{text}" if prompt else text)
 
 
 def _checked(vectors: Any, texts: int, record: dict[str, Any] | None) -> npt.NDArray[np.float16]:

@@ -238,9 +238,9 @@ def validation_line(pairs: int, keep: str) -> str:
     # A query's nDCG@10 is between 0 and 1: its standard deviation is 0.5 at most.
     chance = 50 / pairs**0.5
     return (
-        f"{line} The best checkpoint is chosen by these few: nDCG@10 of {pairs} pairs varies by chance by up to "
-        f"±{chance:.0f} points, and under {_ENOUGH} pairs that is often more than checkpoints differ by. Mine "
-        "more code, raise validation.share, or pass --set validation.keep=last."
+        f"{line} The best checkpoint is chosen by these few: nDCG@10 of {pairs} pairs varies by chance by "
+        f"up to ±{chance:.0f} points, and under {_ENOUGH} pairs that is often more than checkpoints differ "
+        "by. Mine more code, raise validation.share, or pass --set validation.keep=last."
     )
 
 

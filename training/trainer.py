@@ -32,7 +32,8 @@ class PairTrainer(SentenceTransformerTrainer):
     Expects the training set as a dictionary of datasets, one per source and task, with the columns `query`,
     `document` and any number of `negative_N`, and `dataloader_drop_last`. A loss may have `progress`, which
     is set before each step to the share of the steps that are done, `last_terms`, a dictionary of numbers
-    whose means are logged with the loss, and `masks_right_documents`, see `NoTextTwice`. A resumed run logs and counts as if it had not been stopped.
+    whose means are logged with the loss, and `masks_right_documents`, see `NoTextTwice`. A resumed run logs
+    and counts as if it had not been stopped.
 
     shares: of the batches, by name of a source; None: in proportion to its size.
     drawn: optimiser steps by name of a source, since the run began.

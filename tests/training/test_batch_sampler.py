@@ -212,7 +212,7 @@ def test_a_source_with_a_share_that_cannot_fill_a_batch_is_refused_by_name() -> 
     generator, shares = torch.Generator(), [0.5, 0.5, 0]
     joined: ConcatDataset[object] = ConcatDataset(sources)
     sampler = OneTaskPerBatch(joined, samplers, generator, 1, 1, shares, names=["a", "b:qa", "c"])
-    with pytest.raises(ValueError, match="source b:qa has no 8 pairs without a text in common.*lower batch"):
+    with pytest.raises(ValueError, match=r"b:qa has no 8 pairs without a text in common.*lower batch"):
         list(sampler)
     without_share = OneTaskPerBatch(joined, samplers, generator, 1, 1, [0.5, 0, 0.5])
     batches = [[sampler.dataset[index] for index in batch] for batch in without_share]

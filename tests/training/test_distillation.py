@@ -1,7 +1,9 @@
 """A teacher's vectors for the texts of a run."""
 
+import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,29 +18,79 @@ from sentence_transformers import SentenceTransformer
 
 from codequarry.common.files import text_sha256
 from codequarry.modules.backbone import EMBEDDED_BASE
+from codequarry.modules.tasks import CODE
 from codequarry.training import distillation
-from codequarry.training.distillation import TeacherVectors, vectors_of, write_teacher_vectors
+from codequarry.training.distillation import (
+    TeacherVectors,
+    prompts_line,
+    vectors_of,
+    write_teacher_vectors,
+)
 
 TEXTS = ["parse a date", "def parse(s):\n    return s", "a" * 3000]
 
 
-def test_vectors_are_the_teachers_own_of_the_bare_text(
+def drawn(*texts: str, task: str = "nl2code") -> dict[str, dict[str, list[str]]]:
+    return {f"some source:{task}": {"query": list(texts), "document": list(texts), "negative_1": [*texts]}}
+
+
+def test_vectors_of_a_teacher_without_prompts_are_those_of_the_bare_text(
     minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path))
-    found = vectors_of(EMBEDDED_BASE, TEXTS, "cpu").of(TEXTS)
+    found = vectors_of(EMBEDDED_BASE, drawn(*TEXTS), "cpu").of(TEXTS)
     expected = SentenceTransformer(str(minilm), device="cpu").encode(TEXTS, normalize_embeddings=True)
     cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1)
     assert cosines.min() > 0.9995, "bf16, where the processor has it, costs up to 4e-5"
     parts = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")}
-    again = vectors_of(EMBEDDED_BASE, TEXTS[:2], "cpu").of(TEXTS[:2])
+    again = vectors_of(EMBEDDED_BASE, drawn(*TEXTS[:2]), "cpu").of(TEXTS[:2])
     assert np.array_equal(again, found[:2])
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")} == parts, "computed again"
 
 
 def test_a_teacher_that_is_nowhere_is_named() -> None:
     with pytest.raises(ValueError, match="no/such-teacher"):
-        vectors_of("no/such-teacher", TEXTS, "cpu")
+        vectors_of("no/such-teacher", drawn(*TEXTS), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "task", "query", "document"),
+    [
+        (
+            {"query": "search_query: ", "document": "search_document: "},
+            "qa",
+            "search_query: ",
+            "search_document: ",
+        ),
+        ({"query": "Q: ", "passage": "P: "}, "nl2code", "Q: ", "P: "),
+        ({"query": "only queries: ", "document": ""}, "nl2code", "only queries: ", ""),
+        ({**CODE.prompts()}, "code2nl", CODE.prompts()["code2nl_query"], CODE.prompts()["code2nl_document"]),
+        ({**CODE.prompts()}, "nl2code", CODE.prompts()["nl2code_query"], CODE.prompts()["nl2code_document"]),
+    ],
+)
+def test_a_teacher_is_asked_with_its_own_prompts(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompts: dict[str, str], task: str,
+    query: str, document: str,
+) -> None:  # fmt: skip
+    """The oracle: sentence-transformers with the prompt written before the text."""
+    monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "teacher"
+    shutil.copytree(minilm, folder)
+    file = folder / "config_sentence_transformers.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"prompts": prompts}))
+    texts = TEXTS[:2]
+    teacher = vectors_of(str(folder), drawn(*texts, task=task), "cpu")
+    stock = SentenceTransformer(str(minilm), device="cpu")
+    again = pickle.loads(pickle.dumps(teacher))
+    for side, prompt in (("query", query), ("document", document)):
+        expected = stock.encode([prompt + text for text in texts], prompt="", normalize_embeddings=True)
+        for copy in (teacher, again):
+            found = copy.of(texts, copy.prompts[f"{task}_{side}"])
+            assert ((found * expected).sum(axis=1) / np.linalg.norm(found, axis=1)).min() > 0.9995, side
+    said = prompts_line("it", teacher.prompts)
+    assert "is asked with its own prompts" in said
+    assert len(prompts) > 2 or all(repr(prompt) in said for prompt in (query, document) if prompt)
+    assert prompts_line("it", dict.fromkeys(teacher.prompts, "")).startswith("teacher it has no prompts")
 
 
 STORED_TEXTS = [f"text {n} \r\n ü \ud800" for n in range(300)]
