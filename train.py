@@ -10,10 +10,12 @@ folder away. Several machines: see recipes/0.5b.toml.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from codequarry.common.errors import UserError, run_program
+from codequarry.data.pair_columns import offer_columns
 from codequarry.modules.tasks import get_family
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
 from codequarry.training.build import (
@@ -208,7 +210,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --from: let the learning rate fall to 0 over so many steps, and save the model",
     )
     parser.add_argument("--fresh", action="store_true", help="throw away an earlier run in --out")
-    parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
+    offer_columns(parser)
     parser.add_argument(
         "--report-to",
         dest="logs",
@@ -222,10 +224,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train as the parsed options say."""
+    named = [f"columns.{field}={json.dumps(column)}" for field, column in (arguments.columns or {}).items()]
+    named += [f"task={arguments.task}"] if arguments.task else []
     train(
         recipe_path(arguments.recipe),
         arguments.out,
-        settings=arguments.settings,
+        settings=[*arguments.settings, *named],
         fresh=arguments.fresh,
         skip_bad=arguments.skip_bad,
         logs=arguments.logs,

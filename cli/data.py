@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from codequarry.common.errors import UserError
+from codequarry.data.pair_columns import offer_columns
 
 
 def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def add_negatives_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--across-sources", action="store_true", help="search the documents of all sources of the task"
     )
-    parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
+    offer_columns(parser)
 
 
 def run_negatives(arguments: argparse.Namespace) -> None:
@@ -50,7 +51,14 @@ def run_negatives(arguments: argparse.Namespace) -> None:
     from codequarry.inference.load import load
 
     check_suffix(arguments.out)  # now, and not after an hour of mining
-    read = read_pairs(arguments.pairs, skip_bad=arguments.skip_bad)
+    read = read_pairs(
+        arguments.pairs,
+        columns=arguments.columns,
+        task=arguments.task,
+        skip_bad=arguments.skip_bad,
+    )
+    for note in read.notes:
+        print(note)
     start, end = arguments.range
     if arguments.per_pair < 1 or not 0 <= start < end or not 0 <= arguments.margin < 1:
         raise UserError(
@@ -107,7 +115,7 @@ def add_clean_arguments(parser: argparse.ArgumentParser) -> None:
         default=30,
         help="pairs of a source that may share a query or a document (default: %(default)s)",
     )
-    parser.add_argument("--skip-bad", action="store_true", help="count malformed pairs instead of stopping")
+    offer_columns(parser)
 
 
 def run_clean(arguments: argparse.Namespace) -> None:
@@ -126,8 +134,12 @@ def run_clean(arguments: argparse.Namespace) -> None:
         arguments.out,
         eval_sets=arguments.eval_sets,
         limits=limits,
+        columns=arguments.columns,
+        task=arguments.task,
         skip_bad=arguments.skip_bad,
     )
+    for note in report.get("notes", ()):
+        print(note)
     print(report_table(report))
     print(f"\n{report['out']:,} of {report['in']:,} pairs are in {arguments.out}; why: {REPORT}")
 

@@ -45,7 +45,7 @@ class Pair:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Pair":
-        """The pair in a record, as a line of a pair file holds it.
+        """The pair in a record, as a line of a pair file holds it; negatives that are None are absent.
 
         Raises UserError for a missing field, for an unknown one with the nearest right name, and for
         whatever a pair itself refuses.
@@ -53,18 +53,20 @@ class Pair:
         if not isinstance(record, Mapping):
             raise UserError(f"The record is {_shown(record)}: expected an object with {', '.join(REQUIRED)}.")
         for name in record:
-            if name not in _FIELDS:
-                hint = did_you_mean(name, _FIELDS)
+            if name not in FIELDS:
+                hint = did_you_mean(name, FIELDS)
                 raise UserError(
-                    f"{name!r} is not a field of a pair.{hint} The fields are {', '.join(_FIELDS)}."
+                    f"{name!r} is not a field of a pair.{hint} The fields are {', '.join(FIELDS)}."
                 )
         missing = [name for name in REQUIRED if name not in record]
         if missing:
             raise UserError(f"The record lacks {', '.join(missing)}: a pair has {', '.join(REQUIRED)}.")
-        negatives = record.get("negatives", ())
+        negatives = record.get("negatives")
+        if negatives is None:
+            negatives = ()
         if not isinstance(negatives, list | tuple):
             raise UserError(f"'negatives' is {_shown(negatives)}: expected a list of strings.")
-        return cls(**{**record, "negatives": tuple(negatives)})
+        return cls(**{**record, "negatives": tuple(text for text in negatives if text is not None)})
 
     def to_record(self) -> dict[str, Any]:
         """The pair as plain data, ready for JSON; `negatives` only where there are some."""
@@ -72,8 +74,8 @@ class Pair:
         return record | {"negatives": list(self.negatives)} if self.negatives else record
 
 
-_FIELDS = tuple(field.name for field in fields(Pair))
-REQUIRED = _FIELDS[:-1]
+FIELDS = tuple(field.name for field in fields(Pair))
+REQUIRED = FIELDS[:-1]
 
 
 def _check_text(name: str, text: object) -> None:

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from codequarry.common.errors import MissingPackageError, UserError
 from codequarry.common.files import atomic_path
 from codequarry.data.pair import REQUIRED, Pair
+from codequarry.data.pair_columns import ColumnsError, PairColumns, source_name
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _BAR_EVERY = 2_000  # records between two looks at the progress bar
@@ -29,47 +30,97 @@ class PairError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class PairRead:
-    """What was read: the pairs in order, how many bad records were left out, and the files."""
+    """What was read: the pairs in order, how many bad records were left out, and the files.
+
+    notes: sentences on columns that were renamed or passed over, and on files that were left out whole.
+    """
 
     pairs: list[Pair]
     skipped: int
     files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
-def read_pairs(path: Path | str, *, skip_bad: bool = False, progress: bool = True) -> PairRead:
+def read_pairs(
+    path: Path | str,
+    *,
+    columns: Mapping[str, str] | None = None,
+    task: str | None = None,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> PairRead:
     """Every pair of a file, or of all pair files directly in a folder, by file name.
 
-    Folders inside the folder are not read: what `mine` writes keeps `train` and `heldout` apart so.
+    Folders inside the folder are not read: what `mine` writes keeps `train` and `heldout` apart so. A null is
+    an absent field in every format. Known layouts of other tools are read too, see `PairColumns`.
+    columns: names of columns by field of a pair, for files that call them otherwise.
+    task: of records that name none.
     skip_bad: count bad records instead of stopping; of a truncated file the lines before the cut are kept.
     progress: show a bar once reading has taken two seconds.
 
-    Raises PairError at the first bad record, with file, line (row in Parquet) and reason, and where there
-    are no pairs at all.
+    Raises PairError at the first bad record, with file, line (row in Parquet) and reason; for a file in which
+    no record is a pair, once, with what is wrong with the first; and where there are no pairs at all.
 
     >>> pairs = read_pairs("mined/train").pairs  # doctest: +SKIP
     """
     files = pair_files(Path(path))
+    reader = PairColumns(columns, task)
     pairs: list[Pair] = []
+    faults: list[str] = []
     skipped = 0
     size = sum(file.stat().st_size for file in files)
     options: dict[str, Any] = {"unit": "B", "unit_scale": True, "delay": 2, "leave": False}
     with tqdm(total=size, desc="reading pairs", disable=not progress, **options) as bar:
         for file in files:
-            for position, found in _records(file, bar):
-                try:
-                    if isinstance(found, UserError):
-                        raise found
-                    pairs.append(Pair.from_record(found))
-                except ValueError as reason:
-                    if not skip_bad:
-                        raise PairError(
-                            f"{file}:{position}: {reason} Correct it, or pass --skip-bad (skip_bad=True) to "
-                            f"leave such lines out and count them."
-                        ) from reason
-                    skipped += 1
+            before = len(pairs)
+            bad, first = _read_file(file, reader, pairs, skip_bad, bar)
+            skipped += bad
+            if first is not None and len(pairs) == before:
+                faults.append(_whole_fault(file, bad, *first))
     if not pairs:
-        raise PairError(f"{path} holds no pair: {len(files)} file(s) read, {skipped} bad line(s).")
-    return PairRead(pairs, skipped, files)
+        why = f" {faults[0]}" if faults else ""
+        raise PairError(f"{path} holds no pair: {len(files)} file(s) read, {skipped} bad line(s).{why}")
+    return PairRead(pairs, skipped, files, (*reader.notes(), *faults))
+
+
+_ALL_ALIKE = 1_000  # records; a file that begins with so many that are no pairs is not read further
+
+
+def _read_file(
+    file: Path, reader: PairColumns, pairs: list[Pair], skip_bad: bool, bar: "tqdm[Any]"
+) -> tuple[int, tuple[int, UserError] | None]:
+    """Add the pairs of a file; returns how many records are bad, and the first with its position."""
+    bad, first, before = 0, None, len(pairs)
+    source = source_name(file)
+    for position, found in _records(file, bar):
+        try:
+            if isinstance(found, UserError):
+                raise found
+            pairs += reader.pairs(found, source)
+        except UserError as reason:
+            bad += 1
+            first = first or (position, reason)
+            if not skip_bad and (len(pairs) > before or bad == _ALL_ALIKE):
+                break
+        else:
+            if first is not None and not skip_bad:
+                break
+    if first is None or skip_bad:
+        return bad, first
+    position, reason = first
+    if len(pairs) == before and (bad > 1 or isinstance(reason, ColumnsError)):
+        raise PairError(_whole_fault(file, bad, position, reason)) from reason
+    raise PairError(
+        f"{file}:{position}: {reason} Correct it, or pass --skip-bad (skip_bad=True) to leave such lines out "
+        "and count them."
+    ) from reason
+
+
+def _whole_fault(file: Path, bad: int, position: int, reason: UserError) -> str:
+    first = " first" if bad == _ALL_ALIKE else ""
+    of = f"none of its{first} {bad:,} records is a pair" if bad > 1 else "its one record is no pair"
+    place = "" if isinstance(reason, ColumnsError) else f" Number {position}:"
+    return f"{file}: {of}.{place} {reason}"
 
 
 def pair_files(path: Path) -> tuple[Path, ...]:
@@ -186,8 +237,7 @@ def parquet_records(file: Path) -> Iterator[tuple[int, Any]]:
             for batch in table.iter_batches():
                 for row in batch.to_pylist():
                     number += 1
-                    # An empty cell is Parquet's way to leave a field out.
-                    yield number, {name: value for name, value in row.items() if value is not None}
+                    yield number, row
     except (pyarrow.ArrowException, OSError, ValueError) as damage:
         yield number + 1, UserError(f"The file is damaged or no Parquet ({damage}).")
 
@@ -230,16 +280,27 @@ def pair_folders(path: Path, *, subfolders: bool = False) -> list[Path]:
     ]
 
 
-def read_pair_folders(path: Path, *, subfolders: bool = False, skip_bad: bool = False) -> PairRead:
+def read_pair_folders(
+    path: Path,
+    *,
+    subfolders: bool = False,
+    columns: Mapping[str, str] | None = None,
+    task: str | None = None,
+    skip_bad: bool = False,
+) -> PairRead:
     """Every pair at a path, as `read_pairs` gives them, folder after folder by name.
 
     Raises PairError as `read_pairs` does.
     """
-    reads = [read_pairs(folder, skip_bad=skip_bad) for folder in pair_folders(path, subfolders=subfolders)]
+    reads = [
+        read_pairs(folder, columns=columns, task=task, skip_bad=skip_bad)
+        for folder in pair_folders(path, subfolders=subfolders)
+    ]
     return PairRead(
         [pair for read in reads for pair in read.pairs],
         sum(read.skipped for read in reads),
         tuple(file for read in reads for file in read.files),
+        tuple(dict.fromkeys(note for read in reads for note in read.notes)),
     )
 
 

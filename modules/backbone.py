@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import cache_folder, read_json, read_rows, write_json
+from codequarry.common.ranges import Count, Range
 from codequarry.modules.gguf_backbone import dequantise, is_complete, one_process_at_a_time, sha256_of
 
 
@@ -76,13 +77,13 @@ _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 class DecoderShape:
     """How large a Qwen2-architecture decoder is that starts from random weights."""
 
-    hidden_size: int  # dimensions of a hidden state, and of an embedding
-    layers: int
-    heads: int  # query heads
-    kv_heads: int  # key and value heads; fewer than `heads` is grouped-query attention
-    intermediate_size: int  # of the gated feed-forward block
-    vocabulary: int  # rows of the token table; also the size of a tokenizer trained for it
-    rope_theta: float = 1_000_000.0  # base of the rotary frequencies
+    hidden_size: Count  # dimensions of a hidden state, and of an embedding
+    layers: Count
+    heads: Count  # query heads
+    kv_heads: Count  # key and value heads; fewer than `heads` is grouped-query attention
+    intermediate_size: Count  # of the gated feed-forward block
+    vocabulary: Count  # rows of the token table; also the size of a tokenizer trained for it
+    rope_theta: Annotated[float, Range(above=0)] = 1_000_000.0  # base of the rotary frequencies
 
 
 def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | None = None) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from codequarry.common.errors import UserError, did_you_mean
+from codequarry.common.ranges import number_faults, refuse_faults
 from codequarry.recipes.schema import Recipe
 
 
@@ -49,7 +50,7 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
             string, and `none` leaves out a table or number that may be left out (`validation=none`).
 
     Raises UserError for TOML that does not parse, an unknown or missing field (with the nearest right
-    name) and a value of the wrong type.
+    name), a value of the wrong type, and with all of them at once for numbers out of their ranges.
 
     >>> read_recipe(Path("recipes/mini.toml"), ["max_steps=20", "backbone.weights=random"])
     """
@@ -59,12 +60,15 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         raise UserError(f"{path} is not a TOML file: {error}") from error
     for setting in settings:
         _apply(table, setting)
+    name = table.get("name")
+    refuse_faults(number_faults(Recipe, table, inside=f" in recipe {name}"))
     recipe: Recipe = _build(Recipe, table, where=str(path))
     return recipe
 
 
 def recipe_from_record(record: dict[str, Any]) -> Recipe:
     """The recipe that `dataclasses.asdict` turned into `record`, as run folders keep it in JSON."""
+    refuse_faults(number_faults(Recipe, record, inside=" in recipe.json"))
     recipe: Recipe = _build(Recipe, record, where="recipe.json")
     return recipe
 

@@ -1,14 +1,19 @@
-"""What a recipe says: every field with its unit and special values, frozen once read."""
+"""What a recipe says: every field with its unit, range and special values, frozen once read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from codequarry.common.errors import UserError, did_you_mean
+from codequarry.common.ranges import Count, Range, check_numbers
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.losses import Direction, Hardness, Partition
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
-from codequarry.modules.tasks import DEFAULT_FAMILY, TASKS, get_family
+from codequarry.modules.tasks import DEFAULT_FAMILY, TASKS, get_family, get_task
+
+Share = Annotated[float, Range(least=0, below=1, says="a share from 0 to below 1, such as 0.05")]
+Factor = Annotated[float, Range(least=0)]
+Dimension = Annotated[int, Range(least=1, says="dimensions of at least 1")]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -33,20 +38,19 @@ class HardNegatives:
     """Documents that look right and are wrong, mined once before training and kept in the run's folder."""
 
     model: str  # a folder, a packaged model or a Hub name: what finds them
-    per_pair: int = 1  # documents; each lengthens every step by one document per pair
-    margin: float = 0.05  # share of the positive's score by which a negative must lie below it
-    range_min: int = 0  # nearest documents that are skipped: they may be right
-    range_max: int = 50  # nearest documents that are considered
+    per_pair: Count = 1  # documents; each lengthens every step by one document per pair
+    margin: Share = 0.05  # share of the positive's score by which a negative must lie below it
+    range_min: Annotated[int, Range(least=0)] = 0  # nearest documents that are skipped: they may be right
+    range_max: Count = 50  # nearest documents that are considered
     across_sources: bool = False  # search all sources of the task, not only the pair's own
 
     def __post_init__(self) -> None:
+        check_numbers(self, "hard_negatives")
         _require(
-            self.per_pair >= 1 and 0 <= self.range_min < self.range_max,
-            f"hard_negatives: per_pair = {self.per_pair}, range_min = {self.range_min}, range_max = "
-            f"{self.range_max}: at least one a pair, and a range that begins at 0 or above.",
+            self.range_min < self.range_max,
+            f"hard_negatives: range_min = {self.range_min}, range_max = {self.range_max}: the range ends "
+            "above where it begins.",
         )
-        margin = f"hard_negatives: margin = {self.margin}: a share from 0 to below 1, such as 0.05."
-        _require(0 <= self.margin < 1, margin)
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,19 @@ class FalseNegatives:
 
     same_query: bool = True  # the documents of pairs with the same query text are right too
     same_document: bool = True  # whatever has the text of the right document is right too
-    margin: float | None = None  # cosine above the positive's less this is no negative; None: off; may be < 0
+    # What has a cosine above the positive's less this is no negative; None: off.
+    margin: Annotated[
+        float | None,
+        Range(
+            above=-1,
+            below=1,
+            says="a difference of cosines between -1 and 1. 0 leaves out what is nearer than the positive, "
+            "-0.1 what is nearer by 0.1",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        _require(
-            self.margin is None or -1 < self.margin < 1,
-            f"objective.false_negatives: margin = {self.margin}: a difference of cosines between -1 and "
-            "1. 0 leaves out what is nearer than the positive, -0.1 what is nearer by 0.1.",
-        )
+        check_numbers(self, "objective.false_negatives")
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,11 @@ class Matching:
     """Stay near the vectors of a teacher: 1 - cosine to the teacher's vector of the same text."""
 
     teacher: str  # a folder, a packaged model or a Hub name; its vectors are as long as the model's
-    weight: float = 1.0  # of this term, at the start
-    final_weight: float | None = None  # at the last step, straight between the two; None: as at the start
+    weight: Factor = 1.0  # of this term, at the start
+    final_weight: Factor | None = None  # at the last step, straight between the two; None: as at the start
 
     def __post_init__(self) -> None:
-        for name, weight in (("weight", self.weight), ("final_weight", self.final_weight)):
-            finite = weight is None or 0 <= weight < float("inf")
-            _require(finite, f"objective.matching: {name} = {weight}: a finite number from 0 up.")
+        check_numbers(self, "objective.matching")
         out = "objective.matching: weight is 0 from start to end: leave the [objective.matching] table out."
         _require(bool(self.weight or self.final_weight), out)
 
@@ -88,12 +95,13 @@ class LossTerms:
     directions: tuple[Direction, ...] = ("query_to_doc",)  # what is compared; see modules/losses/__init__.py
     partition: Partition = "joint"  # one softmax over all directions, or one for each
     hardness: Hardness = "none"  # which negatives weigh more the nearer they are
-    hardness_strength: float = 0.0  # times cosine, added to a negative's logit; EmbeddingGemma: 5
-    spread_out: float = 0.0  # weight of the second moment of cosines within a column (GOR); 0: off
+    hardness_strength: Factor = 0.0  # times cosine, added to a negative's logit; EmbeddingGemma: 5
+    spread_out: Factor = 0.0  # weight of the second moment of cosines within a column (GOR); 0: off
     false_negatives: FalseNegatives = field(default_factory=FalseNegatives)
     matching: Matching | None = None  # None: no teacher
 
     def __post_init__(self) -> None:
+        check_numbers(self, "objective")
         directions, strength = self.directions, self.hardness_strength
         twice = f"objective: directions = {directions} names one twice."
         _require(len(set(directions)) == len(directions), twice)
@@ -108,9 +116,6 @@ class LossTerms:
             f"objective: {''.join(same_side[:1])!r} with partition = 'per_direction' would be a softmax "
             "without a right answer in it: pass partition = 'joint', or leave that direction out.",
         )
-        for name, value in (("hardness_strength", strength), ("spread_out", self.spread_out)):
-            finite = f"objective: {name} = {value}: a finite number from 0 up."
-            _require(0 <= value < float("inf"), finite)
         _require(
             (self.hardness == "none") == (strength == 0),
             f"objective: hardness = {self.hardness!r} with hardness_strength = {strength} "
@@ -134,27 +139,31 @@ def score_name(of: str, dims: int | None = None) -> str:
 class Validation:
     """Scores on pairs held out of the training sources, and which checkpoint becomes the model."""
 
-    every_steps: int = 100  # optimiser steps between two validations; with keep = best divides save_steps
+    every_steps: Count = 100  # optimiser steps between two validations; with keep = best divides save_steps
     keep: Literal["best", "last"] = "best"  # the checkpoint that scores best, or the last step's
     on_start: bool = True  # score the untrained model too
-    pairs_per_source: int = 200  # held out of one source and task, at most; mined repositories are one source
-    max_pairs: int = 1000  # held out in all, shared evenly by the tasks; a validation takes that much longer
-    share: float = 0.02  # of the pairs of a source and task, at most
-    dims: tuple[int, ...] = ()  # truncated dimensions, scored as well as whole vectors
+    pairs_per_source: Count = (
+        200  # held out of one source and task, at most; mined repositories are one source
+    )
+    max_pairs: Count = (
+        1000  # held out in all, shared evenly by the tasks; a validation takes that much longer
+    )
+    # Of the pairs of a source and task, at most.
+    share: Annotated[
+        float,
+        Range(above=0, below=1, says="a share of the pairs, above 0 and below 1, such as 0.02"),
+    ] = 0.02
+    dims: tuple[Dimension, ...] = ()  # truncated dimensions, scored as well as whole vectors
     metric: str = score_name(MEAN)  # of the best checkpoint; or of one task, of one of dims: mean_128_ndcg@10
-    patience: int | None = None  # validations in a row without a new best that end the run; None: none do
+    patience: Count | None = None  # validations in a row without a new best that end the run; None: none do
 
     def __post_init__(self) -> None:
-        for name in ("every_steps", "pairs_per_source", "max_pairs", "patience"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"validation: {name} = {value}: at least 1.")
+        check_numbers(self, "validation")
         _require(
             self.keep == "best" or self.patience is None,
             f"validation: patience = {self.patience} with keep = 'last': a run that ends early keeps its "
             "best checkpoint. Leave one of the two out.",
         )
-        share = f"validation: share = {self.share}: a share of the pairs, above 0 and below 1, such as 0.02."
-        _require(0 < self.share < 1, share)
         names = score_names(self.dims)
         if self.metric not in names:
             hint = did_you_mean(self.metric, names) or f" The scores are {', '.join(names)}."
@@ -192,9 +201,11 @@ class Adapter:
     pooling with weights of its own still trains.
     """
 
-    rank: int = 16  # rows of A; memory and what can be learned grow with it
-    alpha: float = 32.0  # alpha / rank multiplies what the adapter adds
-    dropout: float = 0.0  # share of the adapter's inputs dropped while training
+    # Rows of A; memory and what can be learned grow with it.
+    rank: Annotated[int, Range(least=1, says="at least 1, usually 8 to 64")] = 16
+    # alpha / rank multiplies what the adapter adds.
+    alpha: Annotated[float, Range(above=0, says="a finite number above 0, often twice the rank")] = 32.0
+    dropout: Share = 0.0  # share of the adapter's inputs dropped while training
     # Names of linear layers, such as ["q_proj", "v_proj"]; "all-linear" alone for every one of the backbone.
     targets: tuple[str, ...] = (ALL_LINEAR,)
     # An adapter to train further, of this rank, these targets and this backbone: a name such as "0.5b", or a
@@ -202,21 +213,12 @@ class Adapter:
     start: str = ""
 
     def __post_init__(self) -> None:
-        _require(self.rank >= 1, f"lora: rank = {self.rank}: at least 1, usually 8 to 64.")
-        _require(self.alpha > 0, f"lora: alpha = {self.alpha}: a number above 0, often twice the rank.")
-        dropout = f"lora: dropout = {self.dropout}: a share from 0 to below 1, such as 0.05."
-        _require(0 <= self.dropout < 1, dropout)
+        check_numbers(self, "lora")
         empty = f'lora: targets is empty: name linear layers, e.g. ["q_proj", "v_proj"], or ["{ALL_LINEAR}"].'
         _require(bool(self.targets), empty)
         others = ", ".join(name for name in self.targets if name != ALL_LINEAR)
         both = f'lora: "{ALL_LINEAR}" already holds {others}: write one of the two.'
         _require(ALL_LINEAR not in self.targets or len(self.targets) == 1, both)
-
-
-_LEAST = {
-    "max_length": 32, "batch_size": 2, "max_steps": 1, "mini_batch_tokens": 1, "save_steps": 1,
-    "logging_steps": 1, "max_pairs_per_source": 1,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -227,74 +229,71 @@ class Recipe:
     backbone: Backbone
     data: str  # a folder or file of pairs: .jsonl, .jsonl.gz, .parquet
     pooling: Literal["lasttoken", "mean", "cls", "latentattention"]
-    max_length: int  # tokens per text, prefix and special tokens included
-    matryoshka_dims: tuple[int, ...]  # dimensions, largest first; the first is that of a whole vector
-    batch_size: int  # pairs per optimiser step, over all ranks
-    max_steps: int  # optimiser steps
-    learning_rate: float  # peak, after warm-up
+    max_length: Annotated[
+        int, Range(least=32, says="at least 32")
+    ]  # tokens per text, prefix and special tokens included
+    matryoshka_dims: tuple[Dimension, ...]  # dimensions, largest first; the first is that of a whole vector
+    batch_size: Annotated[int, Range(least=2, says="at least 2")]  # pairs per optimiser step, over all ranks
+    max_steps: Count  # optimiser steps
+    learning_rate: Annotated[float, Range(above=0, most=1)]  # peak, after warm-up
     prompts: str = DEFAULT_FAMILY  # the prompt family: a name in modules/tasks.py's FAMILIES
     # Output dimensions of linear layers after the pooling, in order; () for none, or those of the backbone.
-    projections: tuple[int, ...] = ()
-    temperature: float = 0.05  # divides the cosine similarity
+    projections: tuple[Dimension, ...] = ()
+    # Divides the cosine similarity.
+    temperature: Annotated[
+        float,
+        Range(above=0, most=1, says="it divides a cosine, so a number above 0 and to 1, usually 0.01 to 0.1"),
+    ] = 0.05
     objective: LossTerms = field(default_factory=LossTerms)  # what is added to plain InfoNCE
-    mini_batch_tokens: int = 4096  # per forward pass, each text counted as long as its longest
+    mini_batch_tokens: Count = 4096  # per forward pass, each text counted as long as its longest
     grad_cache: Literal["auto", "on", "off"] = "auto"  # embed twice, save memory; auto: beyond memory_gb
-    memory_gb: float | None = None  # 1e9 bytes by which a step may grow the process; None: a quarter of free
-    dropout: float = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
-    warmup_ratio: float = 0.1  # share of max_steps over which the rate rises from 0
+    memory_gb: Annotated[float | None, Range(above=0)] = (
+        None  # 1e9 bytes by which a step may grow the process; None: a quarter of free
+    )
+    dropout: Share = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
+    warmup_ratio: Annotated[float, Range(least=0, most=1)] = (
+        0.1  # share of max_steps over which the rate rises from 0
+    )
     # After the warm-up; warmup_stable_decay: constant, then 1 - sqrt(share of decay_steps that is done).
     scheduler: Literal["linear", "cosine", "constant_with_warmup", "warmup_stable_decay"] = "linear"
-    decay_steps: int | None = None  # the last ones, of a shorter run all; for warmup_stable_decay alone
-    weight_decay: float = 0.01  # AdamW's
-    max_grad_norm: float = 1.0  # gradients longer than this are scaled down to it
+    decay_steps: Count | None = None  # the last ones, of a shorter run all; for warmup_stable_decay alone
+    weight_decay: Factor = 0.01  # AdamW's
+    max_grad_norm: Annotated[float, Range(above=0)] = 1.0  # gradients longer than this are scaled down to it
     precision: Precision = "auto"  # of the arithmetic; auto: bf16 where it is faster, else fp32
     weights: WeightsDtype = "float32"  # in memory; bfloat16 learns less; auto: see stored_weights
     lora: Adapter | None = None  # train an adapter and merge it in the end; None: train every weight
-    average_with_base: float = 0.0  # share of the base's weights in the final ones; 0: the trained ones
+    average_with_base: Share = 0.0  # share of the base's weights in the final ones; 0: the trained ones
     validation: Validation | None = None  # hold pairs out and choose the checkpoint by them; None: the last
-    save_steps: int = 100  # optimiser steps between checkpoints
-    logging_steps: int = 10  # optimiser steps between log lines
-    seed: int = 42  # of weights, data order, caps and dropout
+    save_steps: Count = 100  # optimiser steps between checkpoints
+    logging_steps: Count = 10  # optimiser steps between log lines
+    seed: Annotated[int, Range(least=0, most=2**32 - 1)] = 42  # of weights, data order, caps and dropout
     subfolders: bool = False  # pairs of the folders in `data` too, those called heldout left out
+    # Columns of the files by field of a pair, such as {query = "anchor"}; known layouts need none.
+    columns: Mapping[str, str] = field(default_factory=dict)
+    task: str | None = None  # of pairs whose file names none; None: such a file is refused
     licences: Literal["commercial", "permissive"] = "commercial"  # permissive: no share-alike text either
-    max_pairs_per_source: int | None = None  # pairs of one source and task; None: all
-    mixture_exponent: float = 0.5  # batches of a source ~ its pairs to this power; 1 proportional, 0 uniform
+    max_pairs_per_source: Count | None = None  # pairs of one source and task; None: all
+    # Batches of a source ~ its pairs to this power.
+    mixture_exponent: Annotated[
+        float,
+        Range(least=0, most=1, says="from 0 (every source alike) to 1 (in proportion to its pairs)"),
+    ] = 0.5
     # Factors on that, by source, by "source:task", or with "*" for any letters, such as "*/*" or "*:qa".
-    source_weights: Mapping[str, float] = field(default_factory=dict)
+    source_weights: Mapping[
+        str, Annotated[float, Range(least=0, says="a factor from 0 (never drawn) up")]
+    ] = field(default_factory=dict)
     hard_negatives: HardNegatives | None = None  # None: the pairs' own, if they have some
 
     def __post_init__(self) -> None:
         inside = f"in recipe {self.name}"
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            enough = value is None or value >= least
-            _require(enough, f"{name} = {value} {inside}: at least {least}.")
-        _require(
-            0 <= self.mixture_exponent <= 1,
-            f"mixture_exponent = {self.mixture_exponent} {inside}: from 0 (every source "
-            "alike) to 1 (in proportion to its pairs).",
-        )
-        for source, weight in self.source_weights.items():
-            _require(
-                weight >= 0,
-                f"source_weights of {source!r} {inside} is {weight}: pass a factor from 0 (never drawn) up.",
-            )
+        check_numbers(self, inside=f" {inside}")
         decays = self.scheduler == "warmup_stable_decay"
         _require(
-            decays == (self.decay_steps is not None) and (self.decay_steps or 1) >= 1,
+            decays == (self.decay_steps is not None),
             f"decay_steps = {self.decay_steps} with scheduler = {self.scheduler!r} {inside}: "
             "warmup_stable_decay needs a number from 1 up, and no other takes one.",
         )
-        memory = f"memory_gb = {self.memory_gb} {inside}: a number above 0, or none."
-        _require(self.memory_gb is None or self.memory_gb > 0, memory)
-        _require(
-            0 < self.temperature <= 1,
-            f"temperature = {self.temperature} {inside}: it divides a cosine, so a number "
-            "above 0 and at most 1, usually 0.01 to 0.1.",
-        )
         base = f"average_with_base = {self.average_with_base} {inside}:"
-        share = f"{base} the base's share, from 0 (the trained weights) to below 1."
-        _require(0 <= self.average_with_base < 1, share)
         random = self.backbone.weights == "random"
         nothing = f"{base} random weights are nothing to go back to; leave it out."
         _require(not (self.average_with_base and random), nothing)
@@ -302,11 +301,11 @@ class Recipe:
             get_family(self.prompts)
         except UserError as error:
             raise UserError(f"prompts = {self.prompts!r} {inside}: {error}") from error
+        if self.task is not None:
+            get_task(self.task)  # raises the sentence that names the five
         check_weights(self.weights, self.precision)
         sizes, dims = list(self.projections), list(self.matryoshka_dims)
         _require(bool(dims), f"matryoshka_dims is empty {inside}: name at least the size of a vector.")
-        least_size = min(sizes, default=1)
-        _require(least_size >= 1, f"projections = {sizes} {inside}: dimensions of at least 1.")
         _require(
             not sizes or sizes[-1] == dims[0],
             f"projections = {sizes} and matryoshka_dims = {dims} {inside}: a vector is as "

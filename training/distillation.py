@@ -46,7 +46,7 @@ class TeacherVectors:
         if record is None or not files:
             raise UserError(f"{folder} holds no teacher's vectors: write_teacher_vectors makes them.")
         self.folder = folder
-        self.prompts = {name: "" for name in _PROMPT_NAMES} | dict(prompts or {})
+        self.prompts = dict.fromkeys(_PROMPT_NAMES, "") | dict(prompts or {})
         self.fingerprint: str = record["teacher"]
         self.dim: int = record["dim"]
         parts = [_read(file) for file in files]

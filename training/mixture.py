@@ -32,6 +32,7 @@ class SelectedPairs:
     left_out: reasons, by source or `source:task`.
     skipped: malformed pairs.
     data_sha256: of all pair files.
+    notes: sentences on columns that were renamed or passed over.
     """
 
     pairs: list[Pair]
@@ -39,6 +40,7 @@ class SelectedPairs:
     licences: Mapping[str, Licence]
     skipped: int
     data_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -71,7 +73,9 @@ def read_selected(recipe: Recipe, *, skip_bad: bool = False) -> SelectedPairs:
     Raises UserError for data that cannot be read.
     """
     data = Path(recipe.data)
-    found = read_pair_folders(data, subfolders=recipe.subfolders, skip_bad=skip_bad)
+    found = read_pair_folders(
+        data, subfolders=recipe.subfolders, columns=recipe.columns, task=recipe.task, skip_bad=skip_bad
+    )
     data_sha256 = fingerprint_folders(data, subfolders=recipe.subfolders)
     licences = known_licences()
     pairs, left_out = select(
@@ -81,7 +85,7 @@ def read_selected(recipe: Recipe, *, skip_bad: bool = False) -> SelectedPairs:
         max_pairs=recipe.max_pairs_per_source,
         seed=recipe.seed,
     )
-    return SelectedPairs(pairs, left_out, licences, found.skipped, data_sha256)
+    return SelectedPairs(pairs, left_out, licences, found.skipped, data_sha256, found.notes)
 
 
 def load_mixture(
@@ -98,6 +102,8 @@ def load_mixture(
     Raises UserError when no source fills a batch, with a batch size that works.
     """
     pairs, selected.pairs = selected.pairs, []
+    for note in selected.notes:
+        ranks.print(note)
     if selected.skipped:
         ranks.print(f"skipped {selected.skipped} malformed pairs.")
     evaluator: ValidationScores | None = None

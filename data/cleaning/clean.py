@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ def clean(
     *,
     eval_sets: Sequence[Path] = (),
     limits: Limits = Limits(),
+    columns: Mapping[str, str] | None = None,
+    task: str | None = None,
     skip_bad: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -69,6 +71,8 @@ def clean(
         paths: files of pairs, or folders of them.
         out: a folder; each file keeps its name, with its folders' in front where two are called alike.
         eval_sets: evaluation sets, or folders of them; no text of theirs stays.
+        columns, task: of files that call their columns otherwise, and of pairs that name no task; see
+            `read_pairs`.
         skip_bad: count malformed records instead of stopping at the first.
         progress: show bars.
 
@@ -87,6 +91,8 @@ def clean(
     settings = dataclasses.asdict(limits) | {"tokenizer": limits.tokenizer and limits.tokenizer.name}
     inputs = {names[file]: fingerprint(file) for file in files}
     identity = json.dumps([REASONS, settings, skip_bad, inputs, known.fingerprint])
+    if columns or task:
+        identity += json.dumps([columns, task])
     claim(out, hashlib.sha256(identity.encode()).hexdigest(), list(inputs))
     if (out / REPORT).is_file():
         finished: dict[str, Any] = json.loads((out / REPORT).read_text(encoding="utf-8"))
@@ -94,8 +100,10 @@ def clean(
 
     pairs: list[Pair] = []
     parts: dict[Path, tuple[slice, int]] = {}  # the place of each file's pairs, and its malformed records
+    notes: dict[str, None] = {}
     for file in files:
-        read = read_pairs(file, skip_bad=skip_bad, progress=progress)
+        read = read_pairs(file, columns=columns, task=task, skip_bad=skip_bad, progress=progress)
+        notes |= dict.fromkeys(read.notes)
         parts[file] = slice(len(pairs), len(pairs) + len(read.pairs)), read.skipped
         pairs += read.pairs
     removals = _by_length(pairs, limits, counter)
@@ -113,6 +121,8 @@ def clean(
             write_json(record, count_file(names[file], malformed, pairs[part], found))
         counted.append(json.loads(record.read_text(encoding="utf-8")))
     report = join(counted, Counter(known.set_of.values()), settings)
+    if notes:
+        report["notes"] = list(notes)
     write_json(out / EXAMPLES, examples_of(counted))
     write_json(out / REPORT, report)
     return report

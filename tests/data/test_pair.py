@@ -43,10 +43,16 @@ def test_an_unknown_field_is_answered_with_the_nearest_one():
         Pair.from_record(GOOD | {"negative": []})
 
 
-@pytest.mark.parametrize("bad", ["a - b", 3, None, {"a": 1}, ["fine", ""], ["fine", 3]])
+@pytest.mark.parametrize("bad", ["a - b", 3, {"a": 1}, ["fine", ""], ["fine", 3]])
 def test_negatives_are_a_list_of_texts(bad):
     with pytest.raises(ValueError, match="negatives"):
         Pair.from_record(GOOD | {"negatives": bad})
+
+
+@pytest.mark.parametrize("absent", [None, [], [None], [None, None]])
+def test_negatives_that_are_null_are_absent(absent):
+    assert Pair.from_record(GOOD | {"negatives": absent}).negatives == ()
+    assert Pair.from_record(GOOD | {"negatives": [None, "a - b", None]}).negatives == ("a - b",)
 
 
 @pytest.mark.parametrize("bad", [[], "text", 3, None])
