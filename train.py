@@ -14,6 +14,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from codequarry.common.environment import TESTED_DEVICES, chosen_device
 from codequarry.common.errors import UserError, run_program
 from codequarry.data.pair_columns import offer_columns
 from codequarry.modules.tasks import get_family
@@ -30,6 +31,7 @@ from codequarry.training.build import (
     float_copy,
     initial_model,
     prepare_model,
+    quiet_other_ranks,
     training_arguments,
 )
 from codequarry.training.mixture import drawn_summary, load_mixture, read_selected
@@ -47,6 +49,7 @@ def train(
     logs: Sequence[str] = (),
     start: Path | None = None,
     decay: int | None = None,
+    device: str | None = None,
 ) -> None:
     """Train the model of a recipe and leave it in `out`.
 
@@ -59,10 +62,13 @@ def train(
         logs: see `chosen_logs`.
         start, decay: begin at the newest checkpoint of this run, or at this checkpoint, and let the learning
             rate fall to 0 over so many steps; None: begin at the backbone, and end as the recipe says.
+        device: see `chosen_device`.
 
     Raises UserError for a recipe, data or folder that cannot be used, before anything is trained, and for
     a run that had to end, with what it has kept.
     """
+    quiet_other_ranks()
+
     # -- recipe and pairs: everything that can be wrong with the input is found before torch is loaded
     recipe = read_recipe(recipe_file, settings)
     if (start is None) != (decay is None):
@@ -74,12 +80,11 @@ def train(
     check_installed(recipe)
 
     from accelerate import PartialState
-    from torch.cuda import is_available
     from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
     from codequarry.modules.packing import use_packing
-    from codequarry.modules.precision import chosen_precision, use_fast_fp32
+    from codequarry.modules.precision import chosen_precision, precision_line, use_fast_fp32
     from codequarry.training.callbacks import BestCheckpoint, log_callbacks, show_progress
     from codequarry.training.checkpoints import newest_complete
     from codequarry.training.distillation import prompts_line, vectors_of
@@ -88,8 +93,10 @@ def train(
     disable_progress_bar()  # transformers' own, at every file it reads or writes; the training bar stays
 
     # -- ranks and folder
-    device = "cuda" if is_available() else "cpu"
+    device = chosen_device(device)
     ranks = PartialState(cpu=device == "cpu")
+    if device not in TESTED_DEVICES:
+        ranks.print(f"training on {device} is untested: compare the first losses with those of --device cpu.")
     check_ranks(recipe, ranks.num_processes)
     with ranks.main_process_first():
         open_run(out, recipe, selected.data_sha256, fresh=fresh and ranks.is_main_process)
@@ -114,7 +121,11 @@ def train(
     if not_packed is not None:
         ranks.print(f"texts are padded, which is slower: {not_packed}.")
     architecture = str(getattr(model.config, "model_type", "unknown"))
-    precision = chosen_precision(recipe.precision, device=device, architecture=architecture)
+    precision = chosen_precision(
+        recipe.precision, device=device, architecture=architecture, weights=recipe.weights
+    )
+    if line := precision_line(recipe.precision, precision, device=device):
+        ranks.print(line)
     if device == "cpu" and precision == "fp32":
         use_fast_fp32()
 
@@ -209,6 +220,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="with --from: let the learning rate fall to 0 over so many steps, and save the model",
     )
+    parser.add_argument(
+        "--device",
+        help="where the model trains, such as cpu, cuda or mps (default: the accelerator there is)",
+    )
     parser.add_argument("--fresh", action="store_true", help="throw away an earlier run in --out")
     offer_columns(parser)
     parser.add_argument(
@@ -235,6 +250,7 @@ def run(arguments: argparse.Namespace) -> None:
         logs=arguments.logs,
         start=arguments.start,
         decay=arguments.decay,
+        device=arguments.device,
     )
 
 

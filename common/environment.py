@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from codequarry.common.errors import without_credentials
+from codequarry.common.errors import UserError, without_credentials
 
 _PACKAGES = ("codequarry", "torch", "transformers", "sentence-transformers", "huggingface-hub")
 
@@ -71,6 +71,34 @@ def bf16_instructions() -> tuple[str, ...]:
     return tuple(name for name in ("avx512_bf16", "amx_bf16") if name in flags)
 
 
+TESTED_DEVICES = ("cpu", "cuda")
+
+
+def chosen_device(asked: str | None = None) -> str:
+    """The kind of device to compute on: `cuda`, `mps`, `xpu`, … as torch names it.
+
+    Arguments: `asked`, a kind; None: the accelerator that torch has here, or else the processor.
+
+    Raises UserError for a kind that torch does not know, or does not have here.
+    """
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    here = found.type if found is not None else "cpu"
+    if asked is None:
+        return here
+    try:
+        kind = torch.device(asked).type
+    except RuntimeError as error:
+        raise UserError(f"device {asked!r} is none that torch knows: pass cpu or {here}.") from error
+    if kind not in ("cpu", here) or asked != kind:
+        have = "the processor (cpu) only" if here == "cpu" else f"cpu and {here}"
+        raise UserError(
+            f"device {asked!r} is not what torch has here, {have}: pass the name of one of these."
+        )
+    return kind
+
+
 def has_fast_bf16(device: str) -> bool:
     """Whether bf16 arithmetic is faster than fp32 on `device` (`cpu`, `cuda`, …).
 
@@ -112,6 +140,8 @@ def describe_machine() -> dict[str, object]:
     }
     if torch.cuda.is_available():
         facts["accelerator"] = torch.cuda.get_device_name(0)
+    elif (kind := chosen_device()) != "cpu":
+        facts["accelerator"] = kind
     return facts
 
 

@@ -49,17 +49,22 @@ def check_float16(architecture: str) -> None:
             )
 
 
-def chosen_precision(precision: Precision, *, device: str, architecture: str) -> Compute:
+def chosen_precision(
+    precision: Precision, *, device: str, architecture: str, weights: WeightsDtype = "auto"
+) -> Compute:
     """What a step computes in.
 
     Arguments:
         precision: `auto` is bf16 where the device is faster at it, else fp32; never fp16.
         device: `cpu`, `cuda`, …
         architecture: `model_type` of the backbone's configuration.
+        weights: of the recipe; with `bfloat16` a step computes in bf16, however slow.
+
+    bf16 on a processor without fast instructions for it takes 1.7 to 20 times as long as fp32 and computes
+    nothing better: there it is fp32, as `auto` would choose, and `precision_line` says so.
 
     Raises UserError for fp16 on anything but a CUDA device or with an architecture that overflows in it,
-    and for bf16 on a CUDA device that only emulates it. bf16 on any CPU is allowed: without the instructions
-    it is slow and correct.
+    and for bf16 on a CUDA device that only emulates it.
 
     >>> chosen_precision("auto", device="cpu", architecture="qwen2")
     """
@@ -75,7 +80,25 @@ def chosen_precision(precision: Precision, *, device: str, architecture: str) ->
         safe = all(row.architecture != architecture for row in FLOAT16_OVERFLOWS)
         instead = "'fp32' or 'fp16'" if safe else "'fp32'"
         raise UserError(f"precision = 'bf16', which this GPU only emulates: pass {instead}.")
+    if precision == "bf16" and weights != "bfloat16" and not has_fast_bf16(device):
+        return "fp32"
     return precision
+
+
+def precision_line(precision: Precision, compute: Compute, *, device: str) -> str | None:
+    """A sentence where a step does not compute in what the recipe says, or slowly; None elsewhere.
+
+    Arguments: `compute`, what `chosen_precision` gave for `precision`.
+    """
+    if precision != "bf16" or has_fast_bf16(device):
+        return None
+    slow = f"precision = 'bf16', and this {'processor' if device == 'cpu' else device} has no fast bf16"
+    if compute == "fp32":
+        return f"{slow}: the run computes in fp32, as precision = 'auto' chooses here."
+    return (
+        f"{slow}: a step takes 1.7 to 20 times as long as in fp32. weights = 'bfloat16' needs it; pass "
+        "weights = 'float32' for fp32."
+    )
 
 
 def stored_weights(
@@ -90,7 +113,7 @@ def stored_weights(
     """
     if weights != "auto":
         return weights
-    in_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    in_bf16 = precision in ("bf16", "auto") and has_fast_bf16(device)
     return "bfloat16" if frozen and in_bf16 else "float32"
 
 

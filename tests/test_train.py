@@ -12,6 +12,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 import codequarry
+from codequarry.common.environment import has_fast_bf16
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.modules.tasks import CODE
@@ -268,3 +269,33 @@ def test_a_batch_that_no_source_fills_is_refused_with_a_size_that_works(pairs: P
     result = run(command(tmp_path / "run", pairs, *SMALL, "batch_size=64"))
     assert "no source in" in result.stderr
     assert "--set batch_size=12" in result.stderr
+
+
+def test_two_ranks_print_their_warnings_once(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "no folder").touch()
+    words = command(tmp_path / "run", pairs, *SMALL, "max_steps=1", ranks=2)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CODEQUARRY_CACHE": str(tmp_path / "no folder")}
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("the token cache") == 1
+    warned = [line for line in result.stderr.splitlines() if "Warning: " in line]
+    assert len(warned) == len({line.partition("Warning: ")[2] for line in warned}), result.stderr
+    assert result.stdout.count("left out: tiny:qa") == 1
+
+
+def test_a_recipe_in_bf16_is_said_to_compute_in_fp32_where_that_is_faster(
+    pairs: Path, tmp_path: Path
+) -> None:
+    result = run(command(tmp_path / "run", pairs, *SMALL, "precision=bf16", "max_steps=1"))
+    assert result.returncode == 0, result.stderr
+    slow = not has_fast_bf16("cpu")
+    assert ("the run computes in fp32" in result.stdout) == slow
+    record = json.loads((tmp_path / "run/training.json").read_text())
+    assert record["precision"] == ("fp32" if slow else "bf16")
+
+
+def test_a_device_that_is_not_there_is_refused(pairs: Path, tmp_path: Path) -> None:
+    for device, sentence in (("cuda:9", "is not what torch has here"), ("warp", "is none that torch knows")):
+        result = run([*command(tmp_path / "run", pairs, *SMALL), "--device", device])
+        assert result.returncode == 1
+        assert f"error: device '{device}' {sentence}" in result.stderr

@@ -1,5 +1,8 @@
 """What a run is made of, from its recipe: checks, model, loss, collator, arguments, final weights."""
 
+import logging
+import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -60,6 +63,18 @@ def check_installed(recipe: Recipe) -> None:
         needed.append("peft")
     if missing := [name for name in needed if find_spec(name) is None]:
         raise UserError(f"training needs {' and '.join(missing)}: pip install 'codequarry[train]'")
+
+
+def quiet_other_ranks() -> None:
+    """On each machine, let only the first of the ranks that torchrun started there print its warnings.
+
+    All ranks meet the same ones: a token cache that cannot be written, a checkpoint that is damaged. Errors
+    are printed by each.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read when torch is imported
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
 
 
 def check_ranks(recipe: Recipe, ranks: int) -> None:
@@ -210,7 +225,7 @@ def training_arguments(
         recipe: says steps, rates, batch size and validation.
         out: the run's folder; checkpoints go into `out/checkpoints`.
         ranks: processes that train together; each gets its part of the batch.
-        device: "cpu" or "cuda".
+        device: its kind, such as "cpu" or "cuda".
         precision: of a step; "fp32" is neither bf16 nor fp16.
         resumes: the run starts from a checkpoint, so it is not validated before the first step.
     """

@@ -278,8 +278,12 @@ def _kept(model: CodeEmbedder, precision: Compute, rows: list[list[int]], packs:
 
 def free_memory(device: str) -> int:
     """Bytes that are free now, of the accelerator or the machine; half of all where it is not known."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info()[0])
+    kind = device.partition(":")[0]
+    if kind == "mps":  # it shares the machine's memory, and torch takes a part of that at most
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    info = getattr(getattr(torch, kind, None), "mem_get_info", None)
+    if kind != "cpu" and info is not None:
+        return int(info()[0])
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text(encoding="utf-8").splitlines():

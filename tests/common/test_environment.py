@@ -1,9 +1,17 @@
 import sys
 
 import pytest
+import torch
 
 from codequarry.common import environment
-from codequarry.common.environment import INT8_KERNELS, has_fast_bf16, int8_kernels, origin, written_command
+from codequarry.common.environment import (
+    INT8_KERNELS,
+    chosen_device,
+    has_fast_bf16,
+    int8_kernels,
+    origin,
+    written_command,
+)
 
 # Of /proc/cpuinfo, as far as 8 bits are concerned.
 AVX2 = "fpu sse2 avx avx2 fma"
@@ -87,3 +95,20 @@ def test_figures_come_with_command_day_machine_and_versions() -> None:
     assert list(found) == ["command", "date", "hardware", "versions"]
     assert found["hardware"]["processor"]
     assert found["versions"]["torch"]
+
+
+@pytest.mark.parametrize("there", ["cuda", "mps", "xpu", None])
+def test_the_accelerator_that_torch_has_is_chosen_unless_another_device_is_named(
+    there: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = torch.device(there) if there else None
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+    assert chosen_device() == (there or "cpu")
+    assert chosen_device("cpu") == "cpu"
+    if there:
+        assert chosen_device(there) == there
+    for absent in {"cuda", "mps", "xpu", "cuda:1"} - {there}:
+        with pytest.raises(ValueError, match=f"device '{absent}' is not what torch has here"):
+            chosen_device(absent)
+    with pytest.raises(ValueError, match="device 'warp' is none that torch knows"):
+        chosen_device("warp")

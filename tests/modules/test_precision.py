@@ -12,6 +12,7 @@ from codequarry.modules.precision import (
     check_float16,
     check_weights,
     chosen_precision,
+    precision_line,
     stored_weights,
 )
 
@@ -37,7 +38,10 @@ def test_an_architecture_is_in_the_table_once() -> None:
         ("auto", "cpu", False, "fp32"),
         ("auto", "cuda", True, "bf16"),
         ("auto", "cuda", False, "fp32"),
-        ("bf16", "cpu", False, "bf16"),
+        ("bf16", "cpu", True, "bf16"),
+        ("bf16", "cpu", False, "fp32"),
+        ("bf16", "mps", False, "fp32"),
+        ("auto", "mps", False, "fp32"),
         ("fp16", "cuda", False, "fp16"),
         ("fp32", "cuda", True, "fp32"),
     ],
@@ -47,6 +51,20 @@ def test_auto_is_bf16_where_the_hardware_has_it_and_never_float16(
 ) -> None:
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast_bf16)
     assert chosen_precision(asked, device=device, architecture="bert") == expected
+
+
+def test_bf16_without_fast_instructions_is_said_to_become_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: False)
+    said = precision_line("bf16", chosen_precision("bf16", device="cpu", architecture="bert"), device="cpu")
+    assert said is not None
+    assert "this processor has no fast bf16: the run computes in fp32" in said
+    kept = chosen_precision("bf16", device="cpu", architecture="bert", weights="bfloat16")
+    assert kept == "bf16", "weights in bf16 compute in bf16"
+    assert "1.7 to 20 times" in str(precision_line("bf16", kept, device="cpu"))
+    for other in ("auto", "fp32"):
+        assert precision_line(other, "fp32", device="cpu") is None  # type: ignore[arg-type]
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
+    assert precision_line("bf16", "bf16", device="cpu") is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +95,8 @@ def test_bf16_weights_are_not_computed_in_another_format(other: precision.Precis
     ("weights", "chosen", "fast", "frozen", "stored"),
     [
         ("auto", "auto", True, True, "bfloat16"),
-        ("auto", "bf16", False, True, "bfloat16"),
+        ("auto", "bf16", False, True, "float32"),
+        ("auto", "bf16", True, True, "bfloat16"),
         ("auto", "auto", False, True, "float32"),
         ("auto", "fp32", True, True, "float32"),
         ("auto", "auto", True, False, "float32"),
