@@ -1,5 +1,6 @@
 """How a backbone attends, as its configuration says: causal or bidirectional, everywhere or in a window."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,29 @@ class Attention:
         Values of another type than transformers writes count as absent.
         """
         return cls(_is_causal(config), _sliding_window(config))
+
+
+def spans(config: Mapping[str, Any]) -> set[int]:
+    """The numbers of tokens in a configuration after which some layer may stop looking.
+
+    Sliding windows, chunks and blocks, under whatever name with one of these words, also of nested
+    configurations; a sliding window that no layer uses is left out. For a probe that goes past all of them.
+
+    >>> spans({"model_type": "llama4_text", "attention_chunk_size": 8192})
+    {8192}
+    """
+    used = _sliding_window(config)
+    found = {used} if used is not None else set()
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= spans(value)
+        elif _SPAN.search(str(name)) and (name != "sliding_window" or used is not None):
+            items = value if isinstance(value, list | tuple) else [value]
+            found |= {item for item in items if type(item) is int}
+    return found
+
+
+_SPAN = re.compile(r"window|chunk|block_size|local_attention")
 
 
 def _is_causal(config: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from codequarry.modules.attention import Attention
+from codequarry.modules.attention import spans
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_token_pooling import LastRows, LastTokenPooling
 
@@ -40,24 +40,35 @@ def packed_attention(
     max_length_q: int | None = None,
     sliding_window: int | None = None,
     is_causal: bool | None = None,
+    dropout: float = 0.0,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention of each token to the tokens of its own text, as transformers' models call it.
 
         softmax(Q_t K_tᵀ · scaling) V_t   for each text t; causal where `is_causal`, or else the module, says
-                                          so; with a `sliding_window`, of tokens less than that apart
+                                          so; with a `sliding_window`, of tokens less than that apart;
+                                          a share `dropout` of the weights set to 0
 
     A GPU in half precision uses torch's variable-length flash kernel. Elsewhere the texts are copied into a
     padded block for attention alone, as two batched products: on a CPU the backward pass of torch's fused
     attention took a third of a whole training step. That block has a score for each pair of tokens, so its
     memory grows with the square of the longest text. Padded features go to the stock function.
 
+    Raises NotPackedError for packed features together with what this function does not compute, such as a
+    cap on the scores or a bias.
+
     Shapes: `query (1, heads, all tokens, size)`, `key` and `value (1, kv_heads, all tokens, size)`,
     `cu_seq_lens_q (texts + 1,)`, to `(1, all tokens, heads, size)`.
     """
     if cu_seq_lens_q is None or max_length_q is None:
         others |= {"scaling": scaling, "sliding_window": sliding_window, "is_causal": is_causal}
+        others["dropout"] = dropout
         return sdpa_attention_forward(module, query, key, value, attention_mask, **others)
+    unknown = [name for name, value in others.items() if value is not None and name not in _WITHOUT_EFFECT]
+    if attention_mask is not None:
+        unknown.append("attention_mask")
+    if unknown:
+        raise NotPackedError(f"its attention takes {', '.join(sorted(unknown))}, which is not known here")
     # transformers passes the configuration's `is_causal`, where it has one (read in 5.23); it outranks the
     # module's, which a decoder that was made bidirectional leaves at True.
     causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
@@ -66,11 +77,25 @@ def packed_attention(
     if sliding_window is not None and sliding_window >= max_length_q:
         sliding_window = None  # it reaches over every text here
     bounds, longest, window = cu_seq_lens_q, max_length_q, sliding_window
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
         return _flash_attention(query, key, value, scaling, bounds, longest, causal, window), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attended = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal, window)  # type: ignore[no-untyped-call]
+    attended = _BlockAttention.apply(query, key, value, scale, bounds, longest, causal, window, dropout)  # type: ignore[no-untyped-call]
     return attended, None
+
+
+class NotPackedError(RuntimeError):
+    """Attention on packed texts was asked for something that `packed_attention` does not compute."""
+
+
+# What transformers' models pass on (read in 5.23) that changes nothing here: where texts begin is known from
+# `cu_seq_lens_q`, and positions are in the queries and keys.
+_WITHOUT_EFFECT = frozenset(
+    (
+        "position_ids", "seq_idx", "cu_seq_lens_k", "max_length_k", "use_cache", "cache_position",
+        "past_key_values", "deterministic", "output_attentions", "output_hidden_states", "return_dict",
+    )
+)  # fmt: skip
 
 
 def _flash_attention(
@@ -113,15 +138,21 @@ class _BlockAttention(torch.autograd.Function):
         longest: int,
         causal: bool,
         window: int | None,
+        dropout: float = 0.0,
     ) -> Tensor:
         blocks = _Blocks(bounds, longest, query.shape[1], key.shape[1], causal, window)
-        ctx.blocks, ctx.scale = blocks, scale
+        # Drawn from torch's own dice, so that GradCache's second pass drops the same weights.
+        seed = int(torch.randint(2**31, ())) if dropout else 0
+        ctx.blocks, ctx.scale, ctx.dropout, ctx.seed = blocks, scale, dropout, seed
         ctx.save_for_backward(query, key, value)
         # Autocast would turn the scores into float32: they are the largest tensors of a layer, and the
         # softmax sums in float32 anyway.
         with torch.autocast(query.device.type, enabled=False):
             k, v = blocks.of_keys(key), blocks.of_keys(value)
-            return blocks.rows(blocks.weights(blocks.of_queries(query * scale), k) @ v)[None]
+            weights = blocks.weights(blocks.of_queries(query * scale), k)
+            if dropout:
+                weights *= _kept(weights, dropout, seed)
+            return blocks.rows(weights @ v)[None]
 
     @staticmethod
     @once_differentiable
@@ -132,13 +163,24 @@ class _BlockAttention(torch.autograd.Function):
             q, k, v = blocks.of_queries(query * ctx.scale), blocks.of_keys(key), blocks.of_keys(value)
             weights = blocks.weights(q, k)
             towards = blocks.of_queries(gradient.to(value.dtype).transpose(1, 2))
-            of_value = blocks.key_rows(weights.transpose(-1, -2) @ towards)
             of_weights = towards @ v.transpose(-1, -2)
+            used = weights
+            if ctx.dropout:
+                kept = _kept(weights, ctx.dropout, ctx.seed)
+                used, of_weights = weights * kept, of_weights * kept
+            of_value = blocks.key_rows(used.transpose(-1, -2) @ towards)
             # Through the softmax: w · (g - Σ w g).
             of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             of_query = blocks.rows(of_scores @ k).mul_(ctx.scale).transpose(0, 1)[None]
             of_key = blocks.key_rows(of_scores.transpose(-1, -2) @ q)
-        return of_query, of_key, of_value, None, None, None, None, None
+        return of_query, of_key, of_value, None, None, None, None, None, None
+
+
+def _kept(weights: Tensor, dropout: float, seed: int) -> Tensor:
+    """By what dropout multiplies each weight: 0, or 1 / (1 - dropout); the same for the same seed."""
+    dice = torch.Generator(weights.device).manual_seed(seed)
+    kept = torch.rand(weights.shape, generator=dice, device=weights.device) >= dropout
+    return kept.to(weights.dtype) / (1 - dropout)
 
 
 class _Blocks:
@@ -213,9 +255,9 @@ def use_packing(model: CodeEmbedder) -> str | None:
     """Let the model take packed features; returns None, or the reason why it cannot.
 
     Whether an architecture computes the same is not looked up but tried: three texts, packed and padded,
-    must give the same vectors; where the configuration names a sliding window, one of them is longer than
-    it. Padded features work as before. A decoder with last-token pooling skips what is not read
-    (`LastRows`), if that too gives the same.
+    must give the same vectors, and one of them is longer than every window or chunk that the configuration
+    names. An architecture that fails on packed texts is left as it was too. Padded features work as before.
+    A decoder with last-token pooling skips what is not read (`LastRows`), if that too gives the same.
     """
     transformer: Any = model[0]
     name = type(transformer.model).__name__
@@ -236,10 +278,18 @@ def use_packing(model: CodeEmbedder) -> str | None:
             found = _vectors(model, packed(rows, position_offset(model)))
         return float((found - expected).abs().max())
 
-    if (most := difference()) > _ALLOWED:
+    def left_as_it_was(why: str) -> str:
         transformer.model.set_attn_implementation(before)
         transformer.model_forward_params = parameters
-        return f"packed and padded vectors of {name} differ by {most:.1g}"
+        return why
+
+    try:
+        most = difference()
+    except Exception as error:  # of any architecture: convolutions, kernels that are missing, a bias
+        words = " ".join(str(error).split())
+        return left_as_it_was(f"{name} does not take packed texts ({type(error).__name__}: {words})")
+    if not most <= _ALLOWED:
+        return left_as_it_was(f"packed and padded vectors of {name} differ by {most:.1g}")
     if isinstance(model[1], LastTokenPooling):
         try:
             last_rows = LastRows(transformer.model.layers[-1])
@@ -279,11 +329,16 @@ def position_offset(model: CodeEmbedder) -> int:
 
 
 def _trial_texts(model: CodeEmbedder) -> list[list[int]]:
-    """Token ids of texts of 8 and 60 tokens, and of 240 or 60 more than a sliding window has."""
+    """Token ids of texts of 8 and 60 tokens, and of 240 or 60 more than the longest window or chunk has.
+
+    No text is longer than the model takes; a window that is not shorter than that reaches over every text.
+    """
     transformer: Any = model[0]
-    window = Attention.of(transformer.model.config.to_dict()).sliding_window or 0
-    longest = max(240, window + 60)
-    longest = min(longest, transformer.max_seq_length or longest)
+    limit = transformer.max_seq_length or 10**9
+    longest = 60 + max(
+        (span for span in spans(transformer.model.config.to_dict()) if span < limit), default=0
+    )
+    longest = min(max(240, longest), limit)
     draw = torch.Generator().manual_seed(0)
     return [
         torch.randint(0, len(transformer.tokenizer), (length,), generator=draw).tolist()

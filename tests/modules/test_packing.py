@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
+    AutoModel,
     AutoTokenizer,
     DataCollatorWithFlattening,
+    Gemma2Config,
     Gemma3TextConfig,
     Gemma3TextModel,
+    GptOssConfig,
+    Lfm2Config,
+    Llama4TextConfig,
     ModernBertConfig,
     ModernBertModel,
     Qwen2Config,
@@ -22,7 +27,7 @@ from transformers import (
 )
 
 from codequarry.modules import packing
-from codequarry.modules.attention import Attention
+from codequarry.modules.attention import Attention, spans
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.packing import packed, padded, use_packing
@@ -278,3 +283,127 @@ def test_padding_stands_on_the_right_and_is_masked() -> None:
     found = padded(SOME_TEXTS, pad_id=1)
     assert found["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1], [9, 10, 1]]
     assert found["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+
+
+def backbone_of(config: Any, small_decoder: Path, folder: Path) -> Path:
+    """A backbone of this configuration with random weights, and the small decoder's tokenizer."""
+    AutoTokenizer.from_pretrained(small_decoder).save_pretrained(folder)
+    torch.manual_seed(0)
+    backbone = AutoModel.from_config(config)
+    with torch.no_grad():
+        for weights in backbone.parameters():
+            if weights.ndim == 2:
+                weights.normal_(0, 0.3)
+    backbone.save_pretrained(folder)
+    return folder
+
+
+LONG: dict[str, Any] = {"sliding_window": 300, "layer_types": ["sliding_attention", "full_attention"]}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gemma3TextConfig(**HEADS, **LONG),
+        Qwen2Config(**SIZES, num_key_value_heads=2, use_sliding_window=True, **LONG),
+        ModernBertConfig(**SIZES, local_attention=600, layer_types=LONG["layer_types"], pad_token_id=0),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_window_longer_than_any_usual_trial_text_packs_as_it_pads(
+    config: Any, small_decoder: Path, tmp_path: Path
+) -> None:
+    model = build_model(str(backbone_of(config, small_decoder, tmp_path)), pooling="mean", max_length=700)
+    draw = torch.Generator().manual_seed(1)
+    texts = [torch.randint(5, 590, (length,), generator=draw).tolist() for length in (450, 3, 320, 40)]
+    wanted, wanted_gradients = vectors_and_gradients(model, padded(texts))
+    assert max(map(len, packing._trial_texts(model))) >= 360, "the trial goes past the window"
+    assert use_packing(model) is None
+    found, gradients = vectors_and_gradients(model, packed(texts))
+    assert (found - wanted).abs().max() < 1e-5
+    total = max(gradient.norm() for gradient in wanted_gradients.values())
+    for name, gradient in gradients.items():
+        assert (gradient - wanted_gradients[name]).norm() < 1e-4 * total, name
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (Gemma2Config(**HEADS, **WINDOW), "attention takes softcap"),
+        (
+            GptOssConfig(**HEADS, **WINDOW, num_local_experts=2, num_experts_per_tok=1),
+            "attention takes s_aux",
+        ),
+        (
+            Llama4TextConfig(
+                **HEADS, attention_chunk_size=300, layer_types=["chunked_attention", "full_attention"],
+                num_local_experts=2, num_experts_per_tok=1, intermediate_size_mlp=96, pad_token_id=0,
+            ),
+            "vectors of Llama4TextModel differ",
+        ),
+        (
+            Lfm2Config(**SIZES, num_key_value_heads=2, layer_types=["full_attention", "conv"]),
+            "does not take packed texts",
+        ),
+    ],
+    ids=lambda given: getattr(given, "model_type", ""),
+)  # fmt: skip
+def test_what_packed_attention_does_not_compute_is_padded_with_a_reason(
+    config: Any, why: str, small_decoder: Path, tmp_path: Path
+) -> None:
+    model = build_model(str(backbone_of(config, small_decoder, tmp_path)), pooling="mean", max_length=700)
+    _, in_a_block = both_forms(model)
+    before, gradients = vectors_and_gradients(model, in_a_block)
+    attention = model[0].model.config._attn_implementation
+    reason = use_packing(model)
+    assert reason is not None
+    assert why in reason
+    assert model[0].model.config._attn_implementation == attention
+    after, again = vectors_and_gradients(model, in_a_block)
+    assert torch.equal(after, before)
+    assert all(torch.equal(again[name], gradients[name]) for name in gradients)
+
+
+@pytest.mark.parametrize("name", ["softcap", "s_aux", "position_bias", "head_mask", "something new"])
+def test_an_argument_that_packed_attention_does_not_know_is_refused(name: str) -> None:
+    states = torch.randn(1, 2, 5, 4)
+    bounds = {"cu_seq_lens_q": torch.tensor([0, 2, 5]), "max_length_q": 3}
+    with pytest.raises(packing.NotPackedError, match=f"takes {name}"):
+        packing.packed_attention(torch.nn.Module(), states, states, states, None, **bounds, **{name: 1.0})
+    packing.packed_attention(torch.nn.Module(), states, states, states, None, **bounds, **{name: None})
+    with pytest.raises(packing.NotPackedError, match="takes attention_mask"):
+        packing.packed_attention(torch.nn.Module(), states, states, states, torch.ones(1), **bounds)
+
+
+def test_every_span_of_a_configuration_is_found_and_no_unused_window() -> None:
+    assert spans({"model_type": "qwen2", "use_sliding_window": False, "sliding_window": 32768}) == set()
+    assert spans({"model_type": "mistral", "sliding_window": 4096}) == {4096}
+    assert spans({"attention_chunk_size": 8192, "id2label": {0: "x"}}) == {8192}
+    assert spans({"text_config": {"model_type": "gemma3_text", "sliding_window": 512}}) == {512}
+    assert spans({"attention_window": [256, 512]}) == {256, 512}
+    assert spans({"model_type": "gpt_neo", "window_size": 256}) == {256}
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [None, 2])
+def test_dropout_of_the_weights_has_the_right_mean_and_gradient(window: int | None, causal: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    states = [
+        torch.randn(1, heads, 6, 3, generator=draw, dtype=torch.float64, requires_grad=True)
+        for heads in (4, 2, 2)
+    ]
+    bounds = torch.tensor([0, 2, 6])
+
+    def attend(*states: Tensor, dropout: float = 0.4) -> Tensor:
+        torch.manual_seed(5)  # the same dice at each call, as in the two passes of GradCache
+        attended: Tensor = packing._BlockAttention.apply(*states, 0.5, bounds, 4, causal, window, dropout)
+        return attended
+
+    assert torch.autograd.gradcheck(attend, states)
+    assert torch.equal(attend(*states, dropout=0.0), packing._BlockAttention.apply(
+        *states, 0.5, bounds, 4, causal, window))  # fmt: skip
+    many = [
+        packing._BlockAttention.apply(*states, 0.5, bounds, 4, causal, window, 0.4).detach()
+        for _ in range(4000)
+    ]
+    assert (torch.stack(many).mean(0) - attend(*states, dropout=0.0)).abs().max() < 0.1
