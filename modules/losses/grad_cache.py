@@ -62,7 +62,8 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
     Arguments:
         model: what embeds; its output holds `sentence_embedding (texts, dim)`.
         mini_batch_tokens: a mini-batch has at most so many tokens, each text counted as long as its longest
-            one; a longer text goes alone. So attention's cost, texts · longest², is bounded too.
+            one; a longer text goes alone. Attention's cost, texts · longest², is bounded too, see
+            `_mini_batches`.
         grad_cache_threshold: tokens of a step that are kept for the backward pass; 0: none, None: all.
     """
 
@@ -162,7 +163,13 @@ class MiniBatchLoss(CachedLossMixin, nn.Module):
 
 
 def _mini_batches(number: int, column: Features, limit: int) -> Iterator[_MiniBatch]:
-    """Neighbouring texts of a column, at most `limit` tokens together, counted texts · longest."""
+    """Neighbouring texts of a column, at most `limit` tokens together, counted texts · longest.
+
+    Attention computes texts · longest² scores. They are `limit · 512` at most, so that memory does not grow
+    with the length of texts, and at most twice what the texts need, Σ length², where that is many: else one
+    long text makes as many times its own square as there are short ones with it. Texts that come sorted
+    waste little, and are rarely cut for it. Which texts are together changes sums in their last digits only.
+    """
     is_packed = "cu_seq_lens_q" in column
     lengths: list[int] = (
         column["cu_seq_lens_q"].diff() if is_packed else column["attention_mask"].sum(dim=1)
@@ -172,13 +179,20 @@ def _mini_batches(number: int, column: Features, limit: int) -> Iterator[_MiniBa
         own = lengths[begin:end]
         return _MiniBatch(number, begin, end, sum(own) if is_packed else len(own) * max(own))
 
-    begin, longest = 0, 0
+    begin, longest, needed = 0, 0, 0
     for end, length in enumerate(lengths):
-        longest = max(longest, length)
-        if end > begin and (end + 1 - begin) * longest > limit:
+        longest, needed = max(longest, length), needed + length**2
+        texts = end + 1 - begin
+        scores = texts * longest**2
+        too_many = texts * longest > limit or scores > limit * _LONG
+        if end > begin and (too_many or scores > max(2 * needed, _FEW)):
             yield of(begin, end)
-            begin, longest = end, length
+            begin, longest, needed = end, length, length**2
     yield of(begin, len(lengths))
+
+
+_LONG = 512  # tokens; texts up to this length are together by their tokens alone
+_FEW = 2**18  # scores per head that are computed in no time; four texts of 256 tokens have as many
 
 
 def _whole(batches: Iterable[_MiniBatch], places: Sequence[Tensor | None]) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """The estimate by which GradCache is chosen."""
 
+import random
 import resource
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.lora_linear import fuse_adapters
 from codequarry.modules.losses import grad_cache as module
-from codequarry.modules.packing import use_packing
+from codequarry.modules.packing import packed, padded, use_packing
 from codequarry.modules.recomputation import recompute_elementwise
 from codequarry.training.lora import add_adapter
 
@@ -52,7 +53,7 @@ import sys
 from pathlib import Path
 import torch
 from codequarry.modules.build import build_model
-from codequarry.modules.packing import use_packing
+from codequarry.modules.packing import packed, padded, use_packing
 from codequarry.modules.packing import packed
 from codequarry.modules.losses.grad_cache import bytes_per_token
 
@@ -102,3 +103,33 @@ def test_free_memory_is_more_than_this_process_has_and_less_than_the_machine() -
     free = module.free_memory("cpu")
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert 1 << 20 < free < (1 << 50) - used
+
+
+def cut(lengths: list[int], limit: int, packs: bool) -> list[list[int]]:
+    texts = [[7] * length for length in lengths]
+    column = packed(texts) if packs else padded(texts)
+    return [lengths[one.begin : one.end] for one in module._mini_batches(0, column, limit)]
+
+
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("limit", [512, 4096, 32768])
+@pytest.mark.parametrize("in_order", [True, False])
+def test_mini_batches_are_bounded_in_tokens_and_in_scores(packs: bool, limit: int, in_order: bool) -> None:
+    chance = random.Random(limit)
+    lengths = [chance.choice((3, 20, 60, 200, 900, 2500)) + chance.randrange(50) for _ in range(80)]
+    if in_order:
+        lengths.sort(reverse=True)
+    found = cut(lengths, limit, packs)
+    assert [length for part in found for length in part] == lengths, "every text, in its order"
+    for part in found:
+        scores, needed = len(part) * max(part) ** 2, sum(length**2 for length in part)
+        assert len(part) == 1 or len(part) * max(part) <= limit
+        assert len(part) == 1 or scores <= limit * 512
+        assert scores <= max(2 * needed, 2**18)
+
+
+def test_one_long_text_is_not_paid_for_by_the_short_ones_with_it() -> None:
+    lengths = [2000, *[20] * 60]
+    assert cut(lengths, 32768, True) == [[2000, 20], [20] * 59], "at most twice its own square"
+    assert cut([100] * 40, 4096, True) == [[100] * 40], "texts of one length are together by their tokens"
+    assert cut([256, *[40] * 3], 4096, True) == [[256, 40, 40, 40]], "few scores are not worth a cut"
