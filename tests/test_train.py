@@ -1,5 +1,7 @@
 """Training as users start it: in a process of its own, on one rank and on two."""
 
+import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ from codequarry.common.environment import has_fast_bf16
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.modules.tasks import CODE
+from codequarry.recipes.read import read_recipe, recipe_from_record, recipe_path
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -299,3 +302,18 @@ def test_a_device_that_is_not_there_is_refused(pairs: Path, tmp_path: Path) -> N
         result = run([*command(tmp_path / "run", pairs, *SMALL), "--device", device])
         assert result.returncode == 1
         assert f"error: device '{device}' {sentence}" in result.stderr
+
+
+def test_columns_and_task_become_fields_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    from codequarry import train as program
+
+    parser = argparse.ArgumentParser()
+    program.add_arguments(parser)
+    words = ["own", "--out", "x", "--columns", "query=the anchor,document=positive", "--task", "qa"]
+    given: dict[str, list[str]] = {}
+    monkeypatch.setattr(program, "train", lambda *_, settings, **__: given.update(settings=settings))
+    program.run(parser.parse_args(words))
+    recipe = read_recipe(recipe_path("own"), given["settings"])
+    assert recipe.columns == {"query": "the anchor", "document": "positive"}
+    assert recipe.task == "qa"
+    assert recipe_from_record(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
