@@ -157,7 +157,7 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @cache
-def _hints(schema: type[Any]) -> dict[str, Any]:
+def _hints(schema: Any) -> dict[str, Any]:
     return get_type_hints(schema, include_extras=True)
 
 

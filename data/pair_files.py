@@ -107,13 +107,13 @@ def _read_file(
                 break
     if first is None or skip_bad:
         return bad, first
-    position, reason = first
-    if len(pairs) == before and (bad > 1 or isinstance(reason, ColumnsError)):
-        raise PairError(_whole_fault(file, bad, position, reason)) from reason
+    position, fault = first
+    if len(pairs) == before and (bad > 1 or isinstance(fault, ColumnsError)):
+        raise PairError(_whole_fault(file, bad, position, fault)) from fault
     raise PairError(
-        f"{file}:{position}: {reason} Correct it, or pass --skip-bad (skip_bad=True) to leave such lines out "
+        f"{file}:{position}: {fault} Correct it, or pass --skip-bad (skip_bad=True) to leave such lines out "
         "and count them."
-    ) from reason
+    ) from fault
 
 
 def _whole_fault(file: Path, bad: int, position: int, reason: UserError) -> str:
