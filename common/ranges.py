@@ -5,7 +5,6 @@ import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from codequarry.common.errors import UserError
@@ -156,7 +155,6 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]]:
         yield None, value
 
 
-@cache
 def _hints(schema: Any) -> dict[str, Any]:
     return get_type_hints(schema, include_extras=True)
 
