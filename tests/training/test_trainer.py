@@ -235,7 +235,8 @@ def test_memory_that_runs_out_is_told_with_the_step_and_what_to_lower(make: Make
     trainer.loss.at[4] = lambda loss: loss + torch.empty(1 << 50).sum()
     with pytest.raises(
         ValueError,
-        match=r"out of memory in step 4: .*can't allocate memory.*Step 2 is kept.*Set grad_cache=on or lower",
+        match=r"out of memory in step 4: .*can't allocate memory.*Step 2 is kept.*Set grad_cache=on or lower "
+        ".*set memory_gb",
     ):
         trainer.train()
     early = make("early")
