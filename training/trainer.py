@@ -79,9 +79,9 @@ class PairTrainer(SentenceTransformerTrainer):
                 raise
             raise UserError(
                 f"out of memory in step {self.state.global_step + 1}: {str(error).splitlines()[0]} "
-                f"{self._kept()} Set grad_cache=on or lower mini_batch_tokens, or set memory_gb to what a step "
-                "may take: it computes the same in smaller parts, and the run resumes in its folder. Or lower "
-                "batch_size or max_length, with --fresh or another --out."
+                f"{self._kept()} Set grad_cache=on or lower mini_batch_tokens, or set memory_gb to what a "
+                "step may take: it computes the same in smaller parts, and the run resumes in its folder. "
+                "Or lower batch_size or max_length, with --fresh or another --out."
             ) from error
         if self.stop.stopped:
             raise Stopped(
