@@ -113,6 +113,13 @@ class Encoder:
             )
         return np.asarray(vectors, dtype=np.float32)
 
+    def empty_texts(self, texts: Sequence[str], prompt: str = "") -> list[int]:
+        """The positions of texts that give the model no token behind `prompt`: see `modules`' function."""
+        from codequarry.modules.instruction_prefix import empty_texts
+
+        with _ONE_CALL_AT_A_TIME:
+            return empty_texts(self.model, texts, prompt)
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text at its full length, special tokens included."""
         with _ONE_CALL_AT_A_TIME:

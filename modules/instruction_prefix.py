@@ -8,6 +8,7 @@ fill-in-the-middle marks) keep their ids; they end nothing. A runtime that reads
 apply the setting; `codequarry release verify` names it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,84 @@ MIN_TEXT_TOKENS = 16
 # Text in, hidden states out, and no chat template, whatever the tokenizer brings: sentence-transformers
 # would otherwise render every text through it and turn the prefix into a system message.
 TEXT_ONLY: dict[str, Any] = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+
+
+# No tokenizer drops an ASCII letter or digit, so a text with one needs no tokens to be told from an empty one.
+_SURELY_A_TOKEN = re.compile(r"[0-9A-Za-z]")
+_FIRST = 20  # characters, of which any that gives a token decides; only texts without one are read to their end
+
+
+def empty_texts(model: Any, texts: Sequence[str], prompt: str = "") -> list[int]:
+    """The positions, from 0, of the texts that give `model` no token behind `prompt`.
+
+    The vector of such a text is the prompt's own. Which texts those are is a matter of the tokenizer: BERT's
+    drops NUL, byte order marks, zero-width characters and accents without a letter; byte-level BPE keeps them.
+    Blank texts count as well, whatever a tokenizer makes of their spaces.
+
+    Arguments: `model` has a `tokenizer`, as every `SentenceTransformer` and `InstructionPrefix`; without one
+    only blank texts are found. Raises UserError as `refuse_unreadable` does.
+
+    >>> empty_texts(codequarry.load("mini"), ["x = 1", "", "\\x00", "\\u200b"])
+    [1, 2, 3]
+    """
+    refuse_unreadable(texts)
+    unsure = [place for place, text in enumerate(texts) if not _SURELY_A_TOKEN.search(text)]
+    visible = [place for place in unsure if texts[place].strip()]
+    empty = set(unsure) - set(visible)
+    tokenizer = getattr(model, "tokenizer", None)
+    if callable(tokenizer) and visible:
+        own = _ids(tokenizer, [prompt])[0]
+        begin = _ids(tokenizer, [prompt + texts[place][:_FIRST] for place in visible])
+        silent = [place for place, ids in zip(visible, begin, strict=True) if ids == own]
+        whole = _ids(tokenizer, [prompt + texts[place] for place in silent]) if silent else []
+        empty |= {place for place, ids in zip(silent, whole, strict=True) if ids == own}
+    return sorted(empty)
+
+
+def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    rows: list[list[int]] = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    return rows
+
+
+def _rows_that_are(ids: list[int], features: dict[str, Any]) -> list[int]:
+    """The rows of a tokenised batch that hold these tokens and no other."""
+    mask = features.get("attention_mask")
+    if mask is None or mask.shape != features["input_ids"].shape:  # flattened for FlashAttention: one row
+        return []
+    few = (mask.sum(dim=1) == len(ids)).nonzero().flatten().tolist()
+    return [row for row in few if features["input_ids"][row][mask[row].bool()].tolist() == ids]
+
+
+def refuse_empty(texts: Sequence[str], empty: Sequence[int], remedy: str = "Leave it out.") -> None:
+    """Raise UserError for the first text of `empty`, positions from 0 as `empty_texts` gives them."""
+    if empty:
+        text, more = texts[empty[0]], len(empty) - 1
+        silent = f" ({ascii(text[:12])} gives this model no token)"
+        shown = silent if text.strip() else ", as an __init__.py often is"
+        raise UserError(
+            f"text {empty[0] + 1} of {len(texts)} is empty{shown}{f', and {more} more' if more else ''}: its "
+            f"vector would be the prompt's own, like that of every other empty text. {remedy}"
+        )
+
+
+def refuse_unreadable(texts: Sequence[Any]) -> None:
+    """Raise UserError for what is no text: another type, or a string with half a surrogate pair."""
+    for position, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise UserError(
+                f"text {position} of {len(texts)} is {type(text).__name__}, not a string: this model embeds "
+                "text only."
+            )
+        if text.isascii():
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"text {position} of {len(texts)} has half a surrogate pair at character {error.start + 1}, "
+                "which no tokenizer takes: it comes from bytes that are not UTF-8, or from one half of an "
+                "emoji. Read its file with errors='replace'."
+            ) from error
 
 
 def refuse_other_containers(module: nn.Module, model: Any) -> None:
@@ -43,8 +122,9 @@ class InstructionPrefix(Transformer):
         tokens = prefix + text[: max_seq_length - |prefix| - |special|] + end of sequence
 
     `preprocess` raises UserError for a task without its prefix, a prefix that leaves fewer than 16 tokens
-    for the text, an empty text, an active chat template, a tokenizer that appends no end-of-sequence, and
-    truncation on the left (which would cut the prefix first). The stock class accepts all six in silence.
+    for the text, an empty text (see `empty_texts`), half a surrogate pair, an active chat template, a
+    tokenizer that appends no end-of-sequence, and truncation on the left (which would cut the prefix first).
+    The stock class accepts all but the surrogate in silence.
 
     Arguments are those of sentence-transformers' `Transformer`. Saved folders name that class, which gives
     the same tokens for every text this one accepts: see `CodeEmbedder`.
@@ -74,19 +154,12 @@ class InstructionPrefix(Transformer):
                 "preprocess of the model, or pass prompt= with the prefix."
             )
         self._check_tokenizer()
-        self._check_room_for_text(prompt or "")
-        for position, text in enumerate(inputs):
-            if not isinstance(text, str):
-                raise UserError(
-                    f"text {position + 1} of {len(inputs)} is {type(text).__name__}, not a string: "
-                    "this model embeds text only."
-                )
-            if not text.strip():
-                raise UserError(
-                    f"text {position + 1} of {len(inputs)} is empty: its vector would be the prefix's own. "
-                    "Leave it out."
-                )
+        own = _ids(self.tokenizer, [prompt or ""])[0]
+        self._check_room_for_text(prompt or "", len(own))
+        refuse_unreadable(inputs)
+        refuse_empty(inputs, [place for place, text in enumerate(inputs) if not text.strip()])
         features: dict[str, Any] = super().preprocess(inputs, prompt=prompt, **kwargs)
+        refuse_empty(inputs, _rows_that_are(own, features))
         return features
 
     def _check_tokenizer(self) -> None:
@@ -109,11 +182,10 @@ class InstructionPrefix(Transformer):
                 f"{sorted(ends)}. Load it with add_eos_token=True, or build the model with build_model."
             )
 
-    def _check_room_for_text(self, prompt: str) -> None:
+    def _check_room_for_text(self, prompt: str, taken: int) -> None:
         # max_seq_length is absent only from tokenizers without a limit: nothing is truncated there.
         if not prompt or self.max_seq_length is None:
             return
-        taken = len(self.processor(prompt, truncation=False, verbose=False)["input_ids"])
         room = self.max_seq_length - taken
         if room < MIN_TEXT_TOKENS:
             raise UserError(
