@@ -12,27 +12,58 @@ vectors. A saved config has both spellings; each reader ignores the other's.
 
 import copy
 import hashlib
+import inspect
 import json
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from sentence_transformers.util.decorators import deprecated_kwargs
 from torch import nn
+from torch.nn.functional import normalize
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.attention import Attention
-from codequarry.modules.instruction_prefix import InstructionPrefix
+from codequarry.modules.instruction_prefix import InstructionPrefix, empty_texts, refuse_empty
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_task, prompt_name
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+def binds_to(parent: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator for overrides of `parent`: called as it is, they receive its arguments by their names.
+
+    So positional arguments, keywords, and the names that `parent` still takes with a warning all arrive the
+    same way, and a check of one of them sees its value however it was passed. An override adds keywords of
+    its own. Arguments that were not passed are not there.
+    """
+    signature = inspect.signature(parent)
+    rest = next(name for name, one in signature.parameters.items() if one.kind is one.VAR_KEYWORD)
+    own = inspect.Parameter("task", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
+    shown = list(signature.parameters.values())
+
+    def decorate(override: Callable[..., Any]) -> Callable[..., Any]:
+        @deprecated_kwargs(sentences="inputs")
+        @wraps(override)
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            given = dict(signature.bind(*args, **kwargs).arguments)
+            return override(given.pop("self"), **given.pop(rest, {}), **given)
+
+        bound.__signature__ = signature.replace(parameters=[*shown[:-1], own, shown[-1]])  # type: ignore[attr-defined]
+        return bound
+
+    return decorate
 
 
 class CodeEmbedder(SentenceTransformer):
@@ -86,30 +117,50 @@ class CodeEmbedder(SentenceTransformer):
 
     def check_dims(self, dims: int) -> None:
         """Raise UserError unless vectors of this model may be truncated to `dims` dimensions."""
-        allowed = self.matryoshka_dims or (self.get_embedding_dimension(),)
-        if dims not in allowed:
+        if isinstance(dims, bool | np.bool_) or not isinstance(dims, int | np.integer):
             raise UserError(
-                f"embedding dim {dims} is not among the trained dims {allowed}: pass one of these."
+                f"embedding dim {dims!r} is of type {type(dims).__name__}: pass a whole number, such as "
+                f"{self._trained_dims[-1]}."
+            )
+        if dims not in self._trained_dims:
+            raise UserError(
+                f"embedding dim {dims} is not among the trained dims {self._trained_dims}: pass one of these."
             )
 
-    def encode_query(self, inputs: Any, *args: Any, task: str | None = None, **kwargs: Any) -> Any:
+    @property
+    def _trained_dims(self) -> tuple[int | None, ...]:
+        if self.matryoshka_dims:
+            return self.matryoshka_dims
+        whole = copy.copy(self)  # shares every module; the parent's answer is cut to truncate_dim
+        whole.truncate_dim = None
+        return (whole.get_embedding_dimension(),)
+
+    @binds_to(SentenceTransformer.encode_query)
+    def encode_query(self, *, task: str | None = None, **arguments: Any) -> Any:
         """Embed what is searched with: `(texts, dim)` unit vectors.
 
         Arguments: `task` is one of the five tasks; None means nl2code, the plain `query` prompt. The others
-        are those of sentence-transformers' `encode_query`. Raises UserError for an unknown task, and for a
-        task together with a `prompt` or `prompt_name`.
+        are those of sentence-transformers' `encode_query`, in its order. Raises UserError for an unknown
+        task, for a task together with a `prompt` or `prompt_name`, and as `encode` does.
         """
-        return super().encode_query(inputs, *args, **_with_prompt_name(task, "query", args, kwargs))
+        return super().encode_query(**_with_prompt_name(task, "query", arguments))
 
-    def encode_document(self, inputs: Any, *args: Any, task: str | None = None, **kwargs: Any) -> Any:
+    @binds_to(SentenceTransformer.encode_document)
+    def encode_document(self, *, task: str | None = None, **arguments: Any) -> Any:
         """Embed what is searched for: `(texts, dim)` unit vectors. Arguments as in `encode_query`."""
-        return super().encode_document(inputs, *args, **_with_prompt_name(task, "document", args, kwargs))
+        return super().encode_document(**_with_prompt_name(task, "document", arguments))
 
-    def encode(self, inputs: Any, *args: Any, task: str | None = None, **kwargs: Any) -> Any:
+    @binds_to(SentenceTransformer.encode)
+    def encode(self, *, task: str | None = None, **arguments: Any) -> Any:
         """sentence-transformers' `encode`, for callers that name the prompt themselves.
 
-        A task has two sides, so `task=` alone is refused here; no prompt at all gives a warning, because a
-        model trained with prefixes finds less without them.
+        Arguments are the parent's, in its order; `inputs` may be any sequence of strings, a column of a
+        data frame too. A task has two sides, so `task=` alone is refused here. A model that has prompts and
+        is given none warns: it was trained with prefixes and finds less without them. Vectors of no texts
+        are `(0, dim)`.
+
+        Raises UserError, before anything is embedded, for an empty text (see `empty_texts`), half a
+        surrogate pair, what is no text, and a `truncate_dim` the model was not trained for.
         """
         if task is not None and task not in SIDES:  # the parent's encode_query passes the bare side
             name = get_task(task).name
@@ -117,17 +168,37 @@ class CodeEmbedder(SentenceTransformer):
                 f"task {name!r} has two sides: call encode_query(texts, task={name!r}) for what is searched "
                 f"with, or encode_document(texts, task={name!r}) for what is searched for."
             )
-        if task is None and not args and kwargs.get("prompt_name") is None and kwargs.get("prompt") is None:
+        prompt = self._prompt_of(arguments)
+        named = prompt is not None or arguments.get("prompt_name") is not None
+        if task is None and not named and any(self.prompts.values()):
             warnings.warn(
                 "encode() without a prompt leaves the instruction prefix out: use encode_query or "
                 'encode_document with task=…, or pass prompt="" to say that you mean it.',
-                stacklevel=2,
+                stacklevel=4,  # the caller's line: `binds_to` and its `deprecated_kwargs` are between
             )
-        truncate_dim = kwargs.get("truncate_dim") or self.truncate_dim
-        if truncate_dim is not None:
-            self.check_dims(truncate_dim)
-            kwargs["normalize_embeddings"] = True
-        return super().encode(inputs, *args, task=task, **kwargs)
+        dims = arguments.get("truncate_dim")
+        dims = self.truncate_dim if dims is None else dims
+        if dims is not None:
+            self.check_dims(dims)
+            arguments["normalize_embeddings"] = True
+        arguments["inputs"] = inputs = _batch_of(arguments["inputs"])
+        if isinstance(inputs, list) and isinstance(self[0], InstructionPrefix):
+            refuse_empty(inputs, empty_texts(self, inputs, prompt or ""))
+        found = super().encode(task=task, **arguments)
+        if isinstance(inputs, list) and not inputs:
+            return _no_vectors(found, self.get_embedding_dimension() if dims is None else dims, arguments)
+        if dims is not None and arguments.get("output_value", "") is None:
+            for row in [found] if isinstance(found, dict) else found:  # the parent normalises other outputs
+                row["sentence_embedding"] = normalize(row["sentence_embedding"], dim=-1)
+        return found
+
+    def _prompt_of(self, arguments: Mapping[str, Any]) -> str | None:
+        """The prompt that the parent will put in front; None for none, and for a name that it will refuse."""
+        if (prompt := arguments.get("prompt")) is not None:
+            return str(prompt)
+        name = arguments.get("prompt_name")
+        name = self.default_prompt_name if name is None else name
+        return None if name is None else self.prompts.get(name)
 
     def preprocess(
         self, inputs: Any, prompt: str | None = None, task: str | None = None, **kwargs: Any
@@ -202,14 +273,33 @@ def _tokenizer_state(tokenizer: Any) -> Any:
     return json.loads(backend.to_str()) | {"padding": None, "truncation": None}
 
 
-def _with_prompt_name(
-    task: str | None, side: Side, args: Sequence[Any], kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _with_prompt_name(task: str | None, side: Side, arguments: dict[str, Any]) -> dict[str, Any]:
     if task is None:
-        return kwargs
-    if args or kwargs.get("prompt_name") is not None or kwargs.get("prompt") is not None:
+        return arguments
+    if arguments.get("prompt_name") is not None or arguments.get("prompt") is not None:
         raise UserError(f"task={task!r} and a prompt were both given: pass one of the two.")
-    return kwargs | {"prompt_name": prompt_name(task, side)}
+    return arguments | {"prompt_name": prompt_name(task, side)}
+
+
+def _batch_of(inputs: Any) -> Any:
+    """A list of what is more than one text; the parent takes a data frame's column for a single one."""
+    if isinstance(inputs, np.ndarray) and inputs.ndim and (inputs.dtype.kind in "OU" or not inputs.size):
+        return inputs.tolist()
+    if isinstance(inputs, str | bytes | Mapping | list | np.ndarray | torch.Tensor):
+        return inputs
+    return list(inputs) if isinstance(inputs, Iterable) else inputs
+
+
+def _no_vectors(found: Any, dims: int | None, arguments: Mapping[str, Any]) -> Any:
+    """What the parent returns for no texts, `(0,)`, as `(0, dims)` of the type that texts would give."""
+    precision = arguments.get("precision", "float32")
+    columns = math.ceil((dims or 0) / 8) if precision in ("binary", "ubinary") else dims or 0
+    kind = {"int8": "int8", "binary": "int8", "uint8": "uint8", "ubinary": "uint8"}.get(precision, "float32")
+    if isinstance(found, np.ndarray):
+        return np.zeros((0, columns), dtype=kind)
+    if isinstance(found, torch.Tensor):
+        return torch.zeros((0, columns), dtype=getattr(torch, kind), device=found.device)
+    return found
 
 
 def stock_view(module: Module) -> Module:

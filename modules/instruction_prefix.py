@@ -24,17 +24,16 @@ MIN_TEXT_TOKENS = 16
 TEXT_ONLY: dict[str, Any] = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 
 
-# No tokenizer drops an ASCII letter or digit, so a text with one needs no tokens to be told from an empty one.
-_SURELY_A_TOKEN = re.compile(r"[0-9A-Za-z]")
-_FIRST = 20  # characters, of which any that gives a token decides; only texts without one are read to their end
+_SURELY_A_TOKEN = re.compile(r"[0-9A-Za-z]")  # no tokenizer drops these: most texts need no second look
+_FIRST = 20  # characters; only a text of which these give no token is read to its end
 
 
 def empty_texts(model: Any, texts: Sequence[str], prompt: str = "") -> list[int]:
     """The positions, from 0, of the texts that give `model` no token behind `prompt`.
 
     The vector of such a text is the prompt's own. Which texts those are is a matter of the tokenizer: BERT's
-    drops NUL, byte order marks, zero-width characters and accents without a letter; byte-level BPE keeps them.
-    Blank texts count as well, whatever a tokenizer makes of their spaces.
+    drops NUL, byte order marks, zero-width characters and lone accents; byte-level BPE keeps them. Blank
+    texts count as well, whatever a tokenizer makes of their spaces.
 
     Arguments: `model` has a `tokenizer`, as every `SentenceTransformer` and `InstructionPrefix`; without one
     only blank texts are found. Raises UserError as `refuse_unreadable` does.
@@ -61,20 +60,11 @@ def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return rows
 
 
-def _rows_that_are(ids: list[int], features: dict[str, Any]) -> list[int]:
-    """The rows of a tokenised batch that hold these tokens and no other."""
-    mask = features.get("attention_mask")
-    if mask is None or mask.shape != features["input_ids"].shape:  # flattened for FlashAttention: one row
-        return []
-    few = (mask.sum(dim=1) == len(ids)).nonzero().flatten().tolist()
-    return [row for row in few if features["input_ids"][row][mask[row].bool()].tolist() == ids]
-
-
 def refuse_empty(texts: Sequence[str], empty: Sequence[int], remedy: str = "Leave it out.") -> None:
     """Raise UserError for the first text of `empty`, positions from 0 as `empty_texts` gives them."""
     if empty:
         text, more = texts[empty[0]], len(empty) - 1
-        silent = f" ({ascii(text[:12])} gives this model no token)"
+        silent = f" ({text[:12]!a} gives this model no token)"
         shown = silent if text.strip() else ", as an __init__.py often is"
         raise UserError(
             f"text {empty[0] + 1} of {len(texts)} is empty{shown}{f', and {more} more' if more else ''}: its "
@@ -159,8 +149,18 @@ class InstructionPrefix(Transformer):
         refuse_unreadable(inputs)
         refuse_empty(inputs, [place for place, text in enumerate(inputs) if not text.strip()])
         features: dict[str, Any] = super().preprocess(inputs, prompt=prompt, **kwargs)
-        refuse_empty(inputs, _rows_that_are(own, features))
+        refuse_empty(inputs, self._silent(inputs, prompt or "", own, features))
         return features
+
+    def _silent(
+        self, inputs: Sequence[str], prompt: str, own: list[int], features: dict[str, Any]
+    ) -> list[int]:
+        """`empty_texts` out of the tokens that are there already; `own` are those of the prompt."""
+        mask = features.get("attention_mask")
+        if mask is None:  # one row of all texts, as FlashAttention takes them
+            return empty_texts(self, inputs, prompt)
+        few = (mask.sum(dim=1) == len(own)).nonzero().flatten().tolist()
+        return [row for row in few if features["input_ids"][row][mask[row].bool()].tolist() == own]
 
     def _check_tokenizer(self) -> None:
         if "message" in self.modality_config:
