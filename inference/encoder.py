@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from codequarry.common.environment import fast_autocast, has_fast_bf16
 from codequarry.common.errors import UserError
 from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK, PromptFamily, Side, get_task
+from codequarry.modules.text_checks import empty_texts, refuse_empty
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from codequarry.modules.embedder import CodeEmbedder
 
 Vectors = NDArray[np.float32]
+
+# What becomes of a text that gives the model no token, so that its vector would be the prompt's own: `refuse`
+# it and all that come with it, pass it over with `skip`, or put in `zero`s, which are like no other vector.
+Empty = Literal["refuse", "skip", "zero"]
 
 BATCH = 32  # texts
 
@@ -88,14 +93,27 @@ class Encoder:
         normalize: bool = False,
         bf16: bool = False,
         progress: bool = False,
+        empty: Literal["refuse", "zero"] = "refuse",
     ) -> Vectors:
         """Vectors `(texts, dims)` in float32; texts that are too long are cut on the right.
 
         Arguments: `prompt` is put in front of each text; `side` is for models whose modules differ by it;
         `dims` a Matryoshka dimension, None for all that the model gives; `normalize` divides by the length,
         which models with a Normalize module do without it; `bf16` autocasts where the device is faster in
-        bfloat16.
+        bfloat16; `empty` is what becomes of a text that gives the model no token (see `Empty`).
+
+        Raises UserError, before anything is embedded, for half a surrogate pair, and for an empty text.
         """
+        texts = list(texts)
+        silent = self.empty_texts(texts, prompt)
+        if silent and empty == "refuse":
+            refuse_empty(texts, silent)
+        if silent:
+            kept = _all_but(texts, silent)
+            some = self.encode(
+                kept, prompt, side=side, dims=dims, normalize=normalize, bf16=bf16, progress=progress
+            )
+            return _with_zeros(some, silent, dims or self.model.get_embedding_dimension() or 0)
         options: dict[str, Any] = {"normalize_embeddings": True} if normalize else {}
         if side is not None:
             options["task"] = side
@@ -103,20 +121,21 @@ class Encoder:
             options["truncate_dim"] = dims
         faster = fast_autocast(self.model.device.type) if bf16 else nullcontext()
         with _ONE_CALL_AT_A_TIME, faster:
-            vectors = self.model.encode(
-                list(texts),
+            found = self.model.encode(
+                texts,
                 prompt=prompt,
                 batch_size=self.batch_size,
                 show_progress_bar=progress,
                 convert_to_numpy=True,
                 **options,
             )
-        return np.asarray(vectors, dtype=np.float32)
+        return np.asarray(found, dtype=np.float32)
 
     def empty_texts(self, texts: Sequence[str], prompt: str = "") -> list[int]:
-        """The positions of texts that give the model no token behind `prompt`: see `modules`' function."""
-        from codequarry.modules.instruction_prefix import empty_texts
+        """The positions of the texts that give the model no token behind `prompt`: see `empty_texts`.
 
+        Raises UserError for half a surrogate pair, and for what is no string.
+        """
         with _ONE_CALL_AT_A_TIME:
             return empty_texts(self.model, texts, prompt)
 
@@ -132,7 +151,7 @@ class Encoder:
         Tasks with the same document prefix, as nl2code and code2code in the family `code`, share one space.
         """
         model = self.model
-        dims = model.truncate_dim or model.get_embedding_dimension()
+        dims = model.get_embedding_dimension() if model.truncate_dim is None else model.truncate_dim
         if not dims:
             raise UserError("this model does not give the dimensions of its vectors: search cannot use it.")
         # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
@@ -142,15 +161,49 @@ class Encoder:
     def encode_documents(self, texts: Sequence[str], space: Space) -> Vectors:
         """Unit vectors `(texts, dims)` of documents, normalised in float32 whatever the model computes in.
 
+        The vector of a text that gives the model no token is zero, like that of no query.
+
         Raises UserError for vectors of another shape, and for one that is zero or not finite.
         """
-        return _checked_unit(self.encode(texts, space.prefix, side="document", bf16=True), space.dims)
+        silent = self.empty_texts(texts, space.prefix)
+        found = self.encode(_all_but(texts, silent), space.prefix, side="document", bf16=True)
+        return _with_zeros(_checked_unit(found, space.dims) if len(found) else found, silent, space.dims)
+
+    def check_query(self, text: str, task: str) -> None:
+        """Raise UserError for a query that `encode_query` would refuse, before anything else is done."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"the query is not UTF-8 at character {error.start + 1} ({text[error.start]!a}): convert it, "
+                "such as with iconv -f latin1 -t utf-8."
+            ) from error
+        if self.empty_texts([text], self.model.prompt_family.prefix(task, "query")):
+            raise UserError(
+                f"the query {text[:12]!a} gives this model no token: say in words, or in code, what you are "
+                "looking for."
+            )
 
     def encode_query(self, text: str, task: str, space: Space) -> Vectors:
         """The unit vector `(dims,)` of a query. Raises as `encode_documents` does."""
         prompt = self.model.prompt_family.prefix(task, "query")
         unit: Vectors = _checked_unit(self.encode([text], prompt, side="query"), space.dims)[0]
         return unit
+
+
+def _all_but(texts: Sequence[str], places: Sequence[int]) -> list[str]:
+    left_out = set(places)
+    return [text for place, text in enumerate(texts) if place not in left_out]
+
+
+def _with_zeros(vectors: Vectors, places: Sequence[int], dims: int) -> Vectors:
+    """Zero vectors put in at `places` of the result, `(len(vectors) + len(places), dims)`."""
+    if not places:
+        return vectors
+    full: Vectors = np.zeros((len(vectors) + len(places), dims), dtype=np.float32)
+    if len(vectors):
+        full[np.delete(np.arange(len(full)), places)] = vectors
+    return full
 
 
 def unit_vectors(vectors: Vectors) -> Vectors:
@@ -192,11 +245,15 @@ class TaskEmbedder:
         dims: one of the model's Matryoshka dimensions; None for the model's own `truncate_dim`, or all.
             Vectors have unit length at every size.
         device: where a named model goes, as in `codequarry.load`; None picks the fastest there is.
+        empty: what becomes of a text that gives the model no token, such as an empty file, a byte order mark
+            or a zero-width space: `refuse` raises, `zero` gives a vector of zeros, and `skip` gives None in
+            place of a document's vector, so that places stay; a query is refused then, since nothing can be
+            searched with it.
 
     A pickled copy of a named model holds the name and loads it again; of a loaded one, the weights.
 
     Raises UserError for a model that cannot be loaded, another kind of model, a dimension it was not
-    trained for, an unknown task, and a device for a model that is already on one.
+    trained for, an unknown task or way with empty texts, and a device for a model that is already on one.
 
     >>> sides = TaskEmbedder("mini", task="qa", dims=128)
     >>> len(sides.query("Why does 0.1 + 0.2 not equal 0.3?"))
@@ -210,8 +267,15 @@ class TaskEmbedder:
         task: str = DEFAULT_TASK,
         dims: int | None = None,
         device: str | None = None,
+        empty: Empty = "refuse",
     ) -> None:
         self.task = get_task(task).name
+        if empty not in get_args(Empty):
+            raise UserError(
+                f"empty={empty!r} is none of the ways with a text that has no tokens: pass "
+                f"{', '.join(get_args(Empty))}."
+            )
+        self.empty: Empty = empty
         self.device = device
         self.name = model if isinstance(model, str) else None
         if isinstance(model, str):
@@ -222,15 +286,28 @@ class TaskEmbedder:
         if self.dims is not None:
             self.model.check_dims(self.dims)
 
+    @property
+    def size(self) -> int:
+        """Dimensions of a vector."""
+        return self.dims or self.model.get_embedding_dimension() or 0
+
+    def namespace(self, side: Side) -> str:
+        """What tells the vectors of this side in a cache from all others: weights, prompts, task, dims, side.
+
+        The weights are hashed at each call, which takes a second for a gigabyte.
+        """
+        model = self.model
+        return f"{model.fingerprint}-{model.prompt_family.name}-{self.task}-{self.size}-{side}-"
+
     def query(self, text: str) -> list[float]:
-        """The unit vector of a query. Raises UserError for a text that no model can read."""
-        _refuse_unreadable([text])
-        return self._embed([text], "query", 1)[0]
+        """The unit vector of a query. Raises UserError for an empty text, and one that no model can read."""
+        silent = self._silent([text], "query", refused=self.empty != "zero")
+        return [0.0] * self.size if silent else self._embed([text], "query", 1)[0]
 
     def documents(
         self, texts: Sequence[str], *, batch_size: int, progress: bool | None = None
     ) -> list[list[float]]:
-        """The unit vectors of documents, in the order given.
+        """The unit vectors of documents, in the order given; for empty texts as `empty` says.
 
         Arguments: `batch_size` texts go through the model together; `progress` shows a bar after two seconds;
         None shows it on a terminal only. Raises UserError, before anything is embedded, for an empty
@@ -238,7 +315,24 @@ class TaskEmbedder:
         """
         if batch_size < 1:
             raise UserError(f"a batch of {batch_size} texts cannot be embedded: pass 1 or more, such as 32.")
-        _refuse_unreadable(texts)
+        silent = self._silent(texts, "document", refused=self.empty == "refuse")
+        kept = iter(self._embed_all(_all_but(texts, silent), batch_size, progress))
+        # Where texts are skipped, callers find None and the type is a promise of the others alone.
+        nothing = cast("list[float]", None)
+        return [
+            (nothing if self.empty == "skip" else [0.0] * self.size) if place in silent else next(kept)
+            for place in range(len(texts))
+        ]
+
+    def _silent(self, texts: Sequence[str], side: Side, *, refused: bool) -> set[int]:
+        prompt = self.model.prompt_family.prefix(self.task, side)
+        found = Encoder(self.model).empty_texts(texts, prompt)
+        if refused:
+            ways = "'zero' for a vector of zeros" + (", or 'skip'" if side == "document" else "")
+            refuse_empty(texts, found, f"Leave it out, or pass empty={ways}.")
+        return set(found)
+
+    def _embed_all(self, texts: list[str], batch_size: int, progress: bool | None) -> list[list[float]]:
         vectors: list[list[float]] = []
         hidden = None if progress is None else not progress
         with tqdm(
@@ -283,24 +377,6 @@ def _checked(model: Any, device: str | None) -> "CodeEmbedder":
             "name with the device."
         )
     return model
-
-
-def _refuse_unreadable(texts: Sequence[str]) -> None:
-    for position, text in enumerate(texts, 1):
-        if not isinstance(text, str):
-            raise UserError(f"text {position} of {len(texts)} is {type(text).__name__}, not a string.")
-        if not text.strip():
-            raise UserError(
-                f"text {position} of {len(texts)} is empty, as an __init__.py often is: its vector would be "
-                "that of the prompt alone. Leave it out."
-            )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"text {position} of {len(texts)} has half a surrogate pair at character {error.start + 1}, "
-                "which no tokenizer takes. Read its file with errors='replace'."
-            ) from error
 
 
 def _in_groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

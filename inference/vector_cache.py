@@ -82,17 +82,20 @@ class StoredVectors:
         self._asked: set[int] = set()  # chunks that hold a text of this run
 
     def embed(self, texts: Sequence[str], prompt: str) -> Vectors:
-        """Unit vectors `(texts, dim)` of texts behind a prompt; a blank text's is zero and like nothing."""
+        """Unit vectors `(texts, dim)` behind a prompt; of a text without tokens zero, which is like nothing."""
         known = self._of(prompt)
         names = [_digest(text) for text in texts]
+        empty = {names[place] for place in self._encoder.empty_texts(texts, prompt)}
         missing = {
-            name: text for name, text in zip(names, texts, strict=True) if name not in known and text.strip()
+            name: text
+            for name, text in zip(names, texts, strict=True)
+            if name not in known and name not in empty
         }
         for chunk in self._chunks(missing):
             self._embed_chunk(chunk, missing, prompt)
         self._asked.update(self._chunk_of[prompt, name] for name in names if name in known)
         blank = np.zeros(self._model.get_embedding_dimension() or 0, dtype=np.float32)
-        return np.stack([known.get(name, blank) for name in names])
+        return np.stack([blank if name in empty else known[name] for name in names])
 
     @property
     def speed(self) -> Speed:

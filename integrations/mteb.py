@@ -43,6 +43,8 @@ class MtebEncoder:
         prompt: chooses the prompt; None for the prefix that the model's family has for the task in the table
             of benchmark tasks.
         embed: embeds texts behind a prompt, e.g. out of a cache; None for `model.encode`.
+        empty: what `model` makes of a text that gives it no token: `refuse` raises, `zero` gives it a vector
+            of zeros, whose similarity to every other is 0, as the benchmarks of this package do.
         name, revision: of the folder that results are kept in; name is `owner/model`.
 
     Raises UserError for neither `prompt` nor a model with a prompt family, and, while encoding, for a
@@ -57,11 +59,12 @@ class MtebEncoder:
         embed: Embed | None = None,
         name: str = "codequarry/model",
         revision: str | None = None,
+        empty: Literal["refuse", "zero"] = "refuse",
     ) -> None:
         if embed is None:
             if model is None:
                 raise UserError("MtebEncoder was given neither a model nor a way to embed: pass a model.")
-            embed = partial(Encoder(model).encode, normalize=True, progress=True)
+            embed = partial(Encoder(model).encode, normalize=True, progress=True, empty=empty)
         if prompt is None:
             if model is None:
                 raise UserError("MtebEncoder was given neither a model nor its prompts: pass prompt=.")

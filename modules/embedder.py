@@ -33,10 +33,11 @@ from torch.nn.functional import normalize
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.attention import Attention
-from codequarry.modules.instruction_prefix import InstructionPrefix, empty_texts, refuse_empty
+from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_task, prompt_name
+from codequarry.modules.text_checks import empty_texts, refuse_empty
 
 Module = TypeVar("Module", bound=nn.Module)
 

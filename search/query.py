@@ -87,8 +87,8 @@ def search(
         cache: folder of the indexes; None for CODEQUARRY_CACHE, or else the user's cache folder.
         progress: show bars on standard error while reading and embedding.
 
-    Raises UserError for a blank query, an unknown task, a root that is not a folder or holds nothing this
-    task searches, and a cache folder that cannot be written.
+    Raises UserError for a query that is blank, not UTF-8 or gives the model no token, an unknown task, a root
+    that is not a folder or holds nothing this task searches, and a cache folder that cannot be written.
 
     >>> search("parse a date", Path("."), codequarry.load("mini")).hits[0].path
     """
@@ -100,6 +100,7 @@ def search(
     if not root.is_dir():
         kind = "a file" if root.exists() else "not there"
         raise UserError(f"{root} is {kind}: pass the folder that holds the code.")
+    Encoder(model).check_query(query, task)
     path = database_path(root, cache)
     run = partial(_search, path, query, root, model, task, top, progress)
     try:

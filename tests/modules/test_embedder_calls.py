@@ -296,6 +296,7 @@ def test_a_text_that_is_none_is_named_by_its_place_before_anything_is_embedded(
             call(["a", wrong], "qa_query")
 
 
+@pytest.mark.exhaustive
 def test_a_pool_of_processes_gives_the_vectors_of_one(model: CodeEmbedder) -> None:
     texts, expected = TEXTS * 2, model.encode_query(TEXTS * 2, task="qa", truncate_dim=32)
     pool = model.start_multi_process_pool(["cpu"])
