@@ -301,7 +301,7 @@ class TaskEmbedder:
 
     def query(self, text: str) -> list[float]:
         """The unit vector of a query. Raises UserError for an empty text, and one that no model can read."""
-        silent = self._silent([text], "query", refused=self.empty != "zero")
+        silent = self._silent([text], "query", self.empty != "zero")
         return [0.0] * self.size if silent else self._embed([text], "query", 1)[0]
 
     def documents(
@@ -315,7 +315,7 @@ class TaskEmbedder:
         """
         if batch_size < 1:
             raise UserError(f"a batch of {batch_size} texts cannot be embedded: pass 1 or more, such as 32.")
-        silent = self._silent(texts, "document", refused=self.empty == "refuse")
+        silent = self.empty_documents(texts)
         kept = iter(self._embed_all(_all_but(texts, silent), batch_size, progress))
         # Where texts are skipped, callers find None and the type is a promise of the others alone.
         nothing = cast("list[float]", None)
@@ -324,7 +324,11 @@ class TaskEmbedder:
             for place in range(len(texts))
         ]
 
-    def _silent(self, texts: Sequence[str], side: Side, *, refused: bool) -> set[int]:
+    def empty_documents(self, texts: Sequence[str]) -> set[int]:
+        """The positions of texts that give the model no token. Raises UserError where `documents` does."""
+        return self._silent(texts, "document", self.empty == "refuse")
+
+    def _silent(self, texts: Sequence[str], side: Side, refused: bool) -> set[int]:
         prompt = self.model.prompt_family.prefix(self.task, side)
         found = Encoder(self.model).empty_texts(texts, prompt)
         if refused:

@@ -82,7 +82,7 @@ class StoredVectors:
         self._asked: set[int] = set()  # chunks that hold a text of this run
 
     def embed(self, texts: Sequence[str], prompt: str) -> Vectors:
-        """Unit vectors `(texts, dim)` behind a prompt; of a text without tokens zero, which is like nothing."""
+        """Unit vectors `(texts, dim)` behind a prompt; a text without tokens has zero, like no other."""
         known = self._of(prompt)
         names = [_digest(text) for text in texts]
         empty = {names[place] for place in self._encoder.empty_texts(texts, prompt)}

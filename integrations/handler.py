@@ -10,6 +10,7 @@ toolkit answers status 400 with the sentence, while a returned `{"error": …}` 
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class EndpointHandler:
         parameters = self._parameters(data)
         texts = _texts(data.get("inputs"))
         prompt = str(self.model.prompts[self._prompt_name(parameters)])
+        self._refuse_empty(texts, prompt)
         dims = self._dims(parameters.get("dims"))
         normalise, truncate = (_flag(parameters, name) for name in ("normalise", "truncate"))
         if not truncate:
@@ -116,6 +118,22 @@ class EndpointHandler:
                 "pass one of these."
             )
         return int(dims)
+
+    def _refuse_empty(self, texts: list[str], prompt: str) -> None:
+        # BERT's tokenizer drops NUL, byte order marks, zero-width characters and lone accents. None drops a
+        # letter or digit of ASCII, so most texts need not be tokenised here.
+        doubtful = [place for place, text in enumerate(texts) if not re.search("[0-9A-Za-z]", text)]
+        if not doubtful:
+            return
+        tokenizer: Any = self.model.tokenizer
+        behind_prompt = [prompt, *(prompt + texts[place] for place in doubtful)]
+        own, *rows = tokenizer(behind_prompt, truncation=False, verbose=False)["input_ids"]
+        for place, ids in zip(doubtful, rows, strict=True):
+            if ids == own:
+                raise ValueError(
+                    f"text {place + 1} of {len(texts)} is empty: {texts[place][:12]!a} gives this model no "
+                    "token, and its vector would be the prompt's own. Leave it out."
+                )
 
     def _refuse_too_long(self, texts: list[str]) -> None:
         limit = self.model.max_seq_length or math.inf

@@ -14,9 +14,9 @@ chooses. Two tasks and the two sides of one are kept apart by the namespaces of 
         embeddings, store, namespace=embeddings.namespace, key_encoder="sha256"
     )
 
-`query_embedding_cache` is False there, or a second store; with True, or the same store, a query that was once a
-document gets the document's vector. In one store with documents, queries have a namespace of their own: see
-docs/serving.md.
+`query_embedding_cache` is False there, or a second store. With True, or the same store again, a query that
+was once a document gets the document's vector, because one namespace serves both sides: how both are kept in
+one store is in integrations/README.md.
 """
 
 from typing import TYPE_CHECKING
