@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,28 @@ def test_a_call_means_what_it_means_to_the_parent(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         same(call(getattr(model, method)), call(getattr(stock, method)))
+
+
+@pytest.mark.parametrize("side", METHODS[1:])
+def test_what_reaches_encode_is_what_the_parents_sides_send_it(
+    model: CodeEmbedder, stock: SentenceTransformer, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    for either in (model, stock):
+        monkeypatch.setattr(either, "encode", lambda *args, **kwargs: sent.append(kwargs | {"args": args}))
+    choices = product(
+        ("inputs", "sentences"), (TEXTS, TEXTS[0]), (None, "qa_query"), (None, "", "find: "), (True, False),
+        (True, False), ("float32", "int8"), (None, 32), (None, ["cpu"]),
+    )  # fmt: skip
+    for name, texts, prompt_name, prompt, numpy, tensor, precision, dims, device in choices:
+        arguments = {
+            name: texts, "prompt_name": prompt_name, "prompt": prompt, "convert_to_numpy": numpy,
+            "convert_to_tensor": tensor, "precision": precision, "truncate_dim": dims, "device": device,
+        }  # fmt: skip
+        getattr(model, side)(**arguments)
+        getattr(stock, side)(**arguments)
+        assert sent[-2] == sent[-1]
+    assert len(sent) == 2 * 2**7 * 3 * 2
 
 
 WRONG: dict[str, Callable[[Any], Any]] = {
