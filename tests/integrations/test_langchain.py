@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("langchain_core", reason="pip install 'codequarry[langchain]'")
+from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_core.embeddings import Embeddings
+from langchain_core.stores import InMemoryByteStore
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from codequarry.integrations.langchain import CodequarryEmbeddings
@@ -64,6 +66,58 @@ def test_it_can_be_sent_to_another_process(decoder: Any) -> None:
     again = pickle.loads(pickle.dumps(embeddings))
     assert again.batch_size == 7
     np.testing.assert_allclose(again.embed_query("x"), embeddings.embed_query("x"), atol=1e-6)
+
+
+def cached(embeddings: CodequarryEmbeddings, store: Any, queries: Any = False) -> CacheBackedEmbeddings:
+    return CacheBackedEmbeddings.from_bytes_store(
+        embeddings,
+        store,
+        namespace=embeddings.namespace,
+        query_embedding_cache=queries,
+        key_encoder="sha256",
+    )
+
+
+def test_one_store_keeps_models_tasks_and_sizes_apart(mini: Any, decoder: Any) -> None:
+    """code2code and nl2code have one prompt for documents: they too have a namespace each."""
+    made = [
+        CodequarryEmbeddings(model, task=task, dims=dims)
+        for model in (mini, decoder)
+        for task in ("nl2code", "qa", "code2code")
+        for dims in (None, 32)
+    ]
+    store = InMemoryByteStore()
+    for _ in range(2):  # computed, then read
+        for embeddings in made:
+            found = cached(embeddings, store).embed_documents(["parse a date"])
+            np.testing.assert_allclose(found, embeddings.embed_documents(["parse a date"]), atol=1e-6)
+    assert len(list(store.yield_keys())) == len(made) == len({one.namespace for one in made})
+
+
+def test_a_cached_query_has_the_querys_vector_from_a_second_store(decoder: Any) -> None:
+    embeddings, documents, queries = CodequarryEmbeddings(decoder), InMemoryByteStore(), InMemoryByteStore()
+    both = cached(embeddings, documents, queries)
+    both.embed_documents(["parse a date"])
+    for _ in range(2):
+        found = both.embed_query("parse a date")
+        np.testing.assert_allclose(found, embeddings.embed_query("parse a date"), atol=1e-6)
+    assert len(list(queries.yield_keys())) == 1
+    both = cached(embeddings, documents, True)
+    wrong = both.embed_query("parse a date")
+    assert np.allclose(wrong, embeddings.embed_documents(["parse a date"])[0]), "the trap is gone: say so"
+
+
+def test_a_namespace_is_of_the_weights_the_task_the_size_and_the_side(decoder: Any, mini: Any) -> None:
+    embeddings = CodequarryEmbeddings(decoder, task="qa", dims=32)
+    assert (embeddings.model, embeddings.task, embeddings.dims) == (decoder, "qa", 32)
+    assert CodequarryEmbeddings(decoder).dims == 64
+    for part in (decoder.fingerprint, "qa", "32", decoder.prompt_family.name):
+        assert part in embeddings.namespace
+    assert embeddings.namespace == CodequarryEmbeddings(decoder, task="qa", dims=32).namespace
+    assert embeddings.namespace != embeddings.query_namespace
+    for name in ("model", "task", "dims", "namespace"):
+        with pytest.raises(AttributeError):
+            setattr(embeddings, name, "qa")
 
 
 def test_an_unknown_task_is_refused_with_the_list(decoder: Any) -> None:

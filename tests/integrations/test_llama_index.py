@@ -125,8 +125,84 @@ def test_an_ingestion_cache_tells_two_tasks_and_two_sizes_apart(decoder: Any) ->
 
 
 def test_the_cache_that_forgets_the_side_is_refused(decoder: Any) -> None:
-    with pytest.raises(ValueError, match="embeddings_cache files a text under its words alone"):
+    refused = pytest.raises(ValueError, match="embeddings_cache files a text under its words alone")
+    with refused:
         CodequarryEmbedding(decoder, embeddings_cache=SimpleKVStore())
+    embedding = CodequarryEmbedding(decoder)
+    with refused:
+        embedding.embeddings_cache = SimpleKVStore()
+    with refused:
+        embedding.model_copy(update={"embeddings_cache": SimpleKVStore()})
+    assert embedding.embeddings_cache is None
+
+
+CHANGES = [{"task": "qa"}, {"dims": 32}, {"task": "code2nl", "dims": 32}, {"dims": None}, {"empty": "zero"}]
+
+
+def changed(embedding: CodequarryEmbedding, how: str, fields: dict[str, Any]) -> CodequarryEmbedding:
+    if how == "set":
+        for name, value in fields.items():
+            setattr(embedding, name, value)
+        return embedding
+    if how == "copy":
+        return embedding.model_copy(update=fields)
+    return CodequarryEmbedding.from_dict(embedding.to_dict() | fields)
+
+
+@pytest.mark.parametrize("how", ["set", "copy", "dictionary"])
+@pytest.mark.parametrize("fields", CHANGES, ids=str)
+def test_a_changed_field_is_obeyed_on_both_sides(mini: Any, how: str, fields: dict[str, Any]) -> None:
+    made: dict[str, Any] = {"task": "nl2code", "dims": 64}
+    embedding = changed(CodequarryEmbedding("mini", device="cpu", **made), how, fields)
+    expected = CodequarryEmbedding(mini, **(made | fields))
+    for ask in ("get_query_embedding", "get_text_embedding"):
+        np.testing.assert_allclose(getattr(embedding, ask)("x"), getattr(expected, ask)("x"), atol=1e-6)
+    names = ("task", "dims", "empty")
+    assert [getattr(embedding, name) for name in names] == [getattr(expected, name) for name in names]
+    assert embedding.to_dict()["model_name"] == "mini"
+
+
+@pytest.mark.parametrize("how", ["set", "copy"])
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("task", "search", "'search' is not a task"),
+        ("dims", 48, "embedding dim 48 is not among"),
+        ("dims", True, "pass a whole number"),
+        ("empty", "ignore", "none of the ways"),
+        ("device", "cuda", "the model is loaded already, on cpu"),
+        ("model_name", "no/such/folder", "no/such/folder"),
+    ],
+)
+def test_a_field_that_cannot_be_obeyed_is_refused_and_stays_as_it_was(
+    decoder: Any, how: str, field: str, value: Any, sentence: str
+) -> None:
+    embedding = CodequarryEmbedding(decoder, task="qa")
+    before = embedding.to_dict()
+    with pytest.raises(ValueError, match=sentence):
+        changed(embedding, how, {field: value})
+    assert embedding.to_dict() == before
+    np.testing.assert_allclose(
+        embedding.get_query_embedding("x"), decoder.encode_query("x", task="qa"), atol=1e-6
+    )
+
+
+def test_a_copy_leaves_what_it_was_made_from_alone_and_shares_its_weights(decoder: Any) -> None:
+    embedding = CodequarryEmbedding(decoder, task="qa")
+    copied = embedding.model_copy(update={"task": "code2nl"})
+    assert copied._current().model is decoder
+    np.testing.assert_allclose(
+        embedding.get_query_embedding("x"), decoder.encode_query("x", task="qa"), atol=1e-6
+    )
+    assert embedding.model_copy().task == "qa"
+
+
+def test_another_models_name_loads_it(decoder: Any, mini: Any) -> None:
+    embedding = CodequarryEmbedding(decoder, task="qa")
+    embedding.model_name = "mini"
+    np.testing.assert_allclose(
+        embedding.get_query_embedding("x"), mini.encode_query("x", task="qa"), atol=1e-5
+    )
 
 
 def test_an_unknown_task_is_refused_with_the_list(decoder: Any) -> None:

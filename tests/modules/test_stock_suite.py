@@ -22,7 +22,7 @@ from codequarry.data.catalog.schema import Distribution
 
 HERE = Path(__file__).parent
 SUITE = Distribution(
-    "sentence-transformers",
+    "sentence_transformers",
     "5.3.0",
     "414a0a881f53a4df0e6cbace75f823bfcb6b94d674c42a384b498959b7c065e2",
 )
