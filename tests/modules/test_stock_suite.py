@@ -36,7 +36,7 @@ MODULES = [
 
 @dataclass(frozen=True)
 class Refusal:
-    """A test that passes on the stock class and not on ours. sentence: of our error. why: on purpose."""
+    """Tests that pass on the stock class and not on ours. sentence: in what they say. why: the purpose."""
 
     test: str
     sentence: str
@@ -44,6 +44,21 @@ class Refusal:
 
 
 REFUSALS = (
+    Refusal(
+        "test_encode_truncate[",
+        "embedding dim 256 is not among the trained dims",
+        "More dimensions than the model has: the stock class returns what there is.",
+    ),
+    Refusal(
+        "test_encode_truncate[",
+        "assert False",
+        "Truncated vectors are of unit length also with normalize_embeddings=False, which is the default.",
+    ),
+    Refusal(
+        "test_model_card_save_update_model_id",
+        "",
+        "The card is rendered from results, not from the stock template.",
+    ),
     Refusal(
         "test_encode_tuple_sentences",
         "is tuple, not a string",
