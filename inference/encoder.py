@@ -1,7 +1,7 @@
 """Texts into vectors: the one place where a model encodes for search, server, integrations and benchmarks."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
@@ -191,7 +191,7 @@ class Encoder:
         return unit
 
 
-def _all_but(texts: Sequence[str], places: Sequence[int]) -> list[str]:
+def _all_but(texts: Sequence[str], places: Collection[int]) -> list[str]:
     left_out = set(places)
     return [text for place, text in enumerate(texts) if place not in left_out]
 
