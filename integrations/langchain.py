@@ -30,7 +30,8 @@ except ImportError as error:
         "codequarry.integrations.langchain needs langchain-core: pip install 'codequarry[langchain]'"
     ) from error
 
-from codequarry.inference.encoder import Empty, TaskEmbedder
+from codequarry.inference.encoder import Empty
+from codequarry.inference.task_embedder import TaskEmbedder
 from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK
 

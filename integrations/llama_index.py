@@ -24,7 +24,8 @@ except ImportError as error:
         "codequarry.integrations.llama_index needs llama-index-core: pip install 'codequarry[llama-index]'"
     ) from error
 
-from codequarry.inference.encoder import Empty, TaskEmbedder
+from codequarry.inference.encoder import Empty
+from codequarry.inference.task_embedder import TaskEmbedder
 from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK
 from codequarry.modules.text_checks import refuse_empty

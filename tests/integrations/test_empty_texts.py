@@ -12,7 +12,8 @@ import pytest
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import TextNode
 
-from codequarry.inference.encoder import Encoder, TaskEmbedder
+from codequarry.inference.encoder import Encoder
+from codequarry.inference.task_embedder import TaskEmbedder
 from codequarry.inference.vector_cache import Speed, StoredVectors
 from codequarry.integrations.handler import EndpointHandler
 from codequarry.integrations.langchain import CodequarryEmbeddings
