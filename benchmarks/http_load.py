@@ -109,7 +109,8 @@ async def _exchange(
     """Status and headers of the answer, which is read to its end."""
     body = request.body
     writer.write(
-        f"{method} {request.path} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        f"{method} {request.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
     )
     answer = asyncio.ensure_future(reader.readuntil(b"\r\n\r\n"))
     try:

@@ -13,12 +13,14 @@ from codequarry.integrations.serve.requests import Limits
 
 EXAMPLE = "codequarry serve mini"
 MORE = """\
-POST /v1/embeddings   as OpenAI's: model, input, dimensions, encoding_format; and our task and side,
-                      or the prompt behind the model's name: "mini:nl2code_query"
+POST /v1/embeddings   as OpenAI's: model, input, dimensions, encoding_format; and our prompt_name, task and
+                      side, input_type, or the prompt behind the model's name: "mini:nl2code_query"
 POST /embed           as text-embeddings-inference's: inputs, prompt_name, normalize, truncate, dimensions
-GET  /v1/models, /health, /info
+POST /similarity      as its: inputs of a source_sentence and sentences
+POST /                either of both, as huggingface_hub sends them
+GET  /v1/models, /v1/models/NAME, /health, /info, /metrics, /docs, /openapi.json
 
-A request that names no prompt is refused, unless --default-prompt is given.
+A request that names no prompt is refused, unless its texts begin with one or --default-prompt is given.
 """
 
 # Option, field of Limits, what it counts.
@@ -29,6 +31,7 @@ _LIMITS = (
     ("--max-characters", "characters", "characters per text"),
     ("--max-body", "body_bytes", "bytes per request"),
     ("--max-requests", "requests", "requests at a time; these many bodies are in memory at worst"),
+    ("--max-connections", "connections", "open connections of one address; beyond, it gets status 429"),
     ("--finish-seconds", "finish_seconds", "seconds for waiting requests once the server is stopping"),
 )
 
@@ -51,6 +54,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-key", action="store_true", help="let other machines in without a key")
     add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name that clients know this machine by; repeat it for several, *.example.org for all "
+        "below one, '*' for any (default: the names of this machine for itself, and --host)",
+    )
+    add(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin, such as http://localhost:3000, use the server in a browser; "
+        "repeat it for several, '*' for all (default: none)",
+    )
+    add(
         "--default-prompt",
         metavar="PROMPT",
         help="prompt of requests that name none, such as nl2code_document (default: they are refused)",
@@ -64,14 +83,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Load the model, listen, and answer requests until a signal."""
     from codequarry.integrations.serve.auth import read_key, refuse_open_door
+    from codequarry.integrations.serve.hosts import Hosts, check_origins
 
     given = vars(arguments)
     limits = Limits(**{field: given[option[2:].replace("-", "_")] for option, field, _ in _LIMITS})
     key = read_key(arguments.api_key_file)
     refuse_open_door(arguments.host, key, no_key=arguments.no_key)
+    hosts = Hosts(arguments.host, arguments.allowed_host)
+    check_origins(arguments.cors_origin)
     try:
         from codequarry.integrations.serve.app import Service
         from codequarry.integrations.serve.server import bind, serve
+        from codequarry.integrations.serve.token_ids import TokenIds
     except ModuleNotFoundError as error:
         if error.name not in ("pydantic", "starlette", "uvicorn"):
             raise
@@ -91,6 +114,9 @@ def run(arguments: argparse.Namespace) -> None:
         limits=limits,
         default_prompt=arguments.default_prompt,
         key=key,
+        hosts=hosts,
+        origins=arguments.cors_origin,
+        token_ids=TokenIds(model.tokenizer),
     )
     serve(service, bound, name=name, limits=limits)
 

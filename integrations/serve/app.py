@@ -1,8 +1,8 @@
-"""The routes: what is answered where, who may ask, and how bodies are read within limits."""
+"""The routes: what is answered where, and who may ask."""
 
 import asyncio
-import json
 import logging
+import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -11,37 +11,43 @@ from typing import Any
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import codequarry
 from codequarry.common.errors import UserError
 from codequarry.inference.encoder import Encoder, Served, unit_vectors
 from codequarry.integrations.serve.auth import shows_key
 from codequarry.integrations.serve.batching import Batcher, Embedded
+from codequarry.integrations.serve.body import json_object, read_within, refuse_other_types
+from codequarry.integrations.serve.hosts import Hosts
+from codequarry.integrations.serve.metrics import CONTENT_TYPE, Metrics
+from codequarry.integrations.serve.openai_schema import OpenAIBody, openai_model, openai_models
+from codequarry.integrations.serve.openapi import ROUTES, openapi, page
 from codequarry.integrations.serve.requests import EmbeddingRequest, Limits, RequestContext, RequestError
-from codequarry.integrations.serve.schemas import (
-    OpenAIBody,
-    Schema,
-    TEIBody,
-    kind_of,
-    openai_models,
-    read_request,
-)
+from codequarry.integrations.serve.schemas import Body, read_request
+from codequarry.integrations.serve.tei_schema import SimilarityBody, TEIBody
+from codequarry.integrations.serve.token_ids import TokenIds
 
 _log = logging.getLogger(__name__)
 _CLIENT_LEFT = 499  # a status for the logs of proxies
-_DISCARDED = 8  # bodies of the largest size that are read to the end and dropped before a refusal
-_DISCARDING_SECONDS = 2
+_SMALL = 16_384  # bytes of a body that is understood at once; a larger one would hold up other clients
+_AS_SENT = "X-Texts-As-Sent"
 
 
-def _schema(request: Request) -> Schema:
-    return OpenAIBody if request.url.path.startswith("/v1") else TEIBody
+def _schema(path: str, body: Mapping[str, Any] | None = None) -> type[Body]:
+    if path.startswith("/v1"):
+        return OpenAIBody
+    pairs = path == "/" and body is not None and isinstance(body.get("inputs"), dict)
+    return SimilarityBody if path == "/similarity" or pairs else TEIBody
 
 
-def _refusal(request: Request, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
-    content = _schema(request).error(error)
+def _refusal(path: str, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
+    content = _schema(path).error(error)
     return JSONResponse(content, error.status, headers=error.headers | dict(headers or {}))
 
 
@@ -52,7 +58,10 @@ class Service:
         encoder, served: the model, and what clients may know of it.
         limits: see `Limits`.
         default_prompt: of requests that name none; None refuses them.
-        key: that clients must show as `Authorization: Bearer KEY`, except at `/health`; None for none.
+        key: that clients must show as `Authorization: Bearer KEY`, except where `ROUTES` says so; or None.
+        hosts: names that requests may be sent to; None for every name.
+        origins: of the pages that browsers let read the answers, `*` for all.
+        token_ids: reads token ids in place of text; None refuses them.
 
     Raises UserError for a default prompt that the model does not have.
 
@@ -67,6 +76,9 @@ class Service:
         limits: Limits | None = None,
         default_prompt: str | None = None,
         key: str | None = None,
+        hosts: Hosts | None = None,
+        origins: Sequence[str] = (),
+        token_ids: TokenIds | None = None,
     ) -> None:
         if default_prompt is not None and default_prompt not in served.prompts:
             raise UserError(
@@ -74,22 +86,51 @@ class Service:
                 f"The prompts are {', '.join(served.prompts)}."
             )
         self._limits = limits or Limits()
-        self._context = RequestContext(served, self._limits, default_prompt)
+        self._context = RequestContext(served, self._limits, default_prompt, token_ids)
         self._key = key
-        self._batcher = Batcher(encoder, self._limits, served.max_tokens)
+        self._metrics = Metrics()
+        self._batcher = Batcher(encoder, self._limits, served.max_tokens, self._metrics)
         self._taken = 0  # requests being read, waiting or answered
         self._stopping = False
+        answers = {
+            "/v1/models": self._models,
+            "/v1/models/{id}": self._model,
+            "/info": self._info,
+            "/health": self._health,
+            "/metrics": self._show_metrics,
+            "/openapi.json": self._openapi,
+            "/docs": self._docs,
+        }
+        middleware = [Middleware(_Measured, metrics=self._metrics)]
+        if origins:
+            middleware.append(
+                Middleware(
+                    CORSMiddleware,
+                    allow_origins=list(origins),
+                    allow_methods=("GET", "POST"),
+                    allow_headers=("*",),
+                    allow_private_network=True,
+                    expose_headers=("Retry-After", _AS_SENT),
+                )
+            )
+        if hosts is not None:
+            middleware.append(Middleware(_OwnNames, hosts=hosts))
         self.app = Starlette(
             routes=[
-                Route("/v1/embeddings", self._embed, methods=["POST"]),
-                Route("/v1/models", self._models),
-                Route("/embed", self._embed, methods=["POST"]),
-                Route("/health", self._health),
-                Route("/info", self._info),
+                Route(route.path, self._embed, methods=["POST"])
+                if route.body is not None
+                else Route(route.path.replace("{id}", "{id:path}"), answers[route.path])
+                for route in ROUTES
             ],
+            middleware=middleware,
             lifespan=self._lifespan,
             exception_handlers={HTTPException: self._no_such_route, RequestError: self._refused},
         )
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the model's thread is in a batch, which cannot be interrupted."""
+        return self._batcher.at_work
 
     def stop(self) -> None:
         """Take no new requests; those that wait are finished, or refused after `finish_seconds`."""
@@ -111,32 +152,36 @@ class Service:
     async def _warm_up(self) -> None:
         prompts = list(self._context.served.prompts.values())[: self._limits.texts]
         try:
-            await self._batcher.embed([prompt + "def add(a, b): return a + b" for prompt in prompts])
+            await self._batcher.embed([(prompt, "def add(a, b): return a + b") for prompt in prompts])
         except RequestError as error:
             _log.error("the first batch failed: %s", error.sentence)
 
     async def _embed(self, request: Request) -> Response:
+        path = request.url.path
         unread = {"Connection": "close"}  # until the body is read: what is left of it is not a next request
         self._taken += 1
         try:
             self._admit(request)
-            body = await _read_json(request, self._limits)
+            raw = await read_within(request, self._limits)
             unread = {}
-            schema = _schema(request)
-            wanted = read_request(schema, body, self._context)
-            prompt = self._context.served.prompts[wanted.prompt_name]
-            texts = [prompt + text for text in wanted.texts]
-            embedded = await _unless_gone(request, self._batcher.embed(texts, truncate=wanted.truncate))
+            understood = _understand, path, raw, self._context
+            schema, wanted = (
+                understood[0](*understood[1:]) if len(raw) <= _SMALL else await asyncio.to_thread(*understood)
+            )
+            texts = [(one.prompt, one.text) for one in wanted.texts]
+            work = self._batcher.embed(texts, truncate=wanted.truncate, called=wanted.called)
+            embedded = await _unless_gone(request, work)
             payload = await asyncio.to_thread(_answer, schema, wanted, embedded)
-            return Response(payload, media_type="application/json")
+            headers = {_AS_SENT: str(wanted.as_sent)} if wanted.as_sent else {}
+            return Response(payload, media_type="application/json", headers=headers)
         except RequestError as error:
-            return _refusal(request, error, unread)
+            return _refusal(path, error, unread)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_LEFT)
         except Exception:
-            _log.exception("%s failed", request.url.path)
+            _log.exception("%s failed", path)
             failed = RequestError(500, "the server failed on this request; its log says why.")
-            return _refusal(request, failed, unread)
+            return _refusal(path, failed, unread)
         finally:
             self._taken -= 1
 
@@ -150,6 +195,7 @@ class Service:
                 f"{self._limits.requests} requests are being worked on, the most there may be.",
                 retry_after=1,
             )
+        refuse_other_types(request)
 
     def _check_key(self, request: Request) -> None:
         if self._key is not None and not shows_key(request.headers.get("authorization"), self._key):
@@ -157,7 +203,11 @@ class Service:
 
     async def _models(self, request: Request) -> Response:
         self._check_key(request)
-        return JSONResponse(openai_models(self._context.served))
+        return JSONResponse({"object": "list", "data": openai_models(self._context.served)})
+
+    async def _model(self, request: Request) -> Response:
+        self._check_key(request)
+        return JSONResponse(openai_model(request.path_params["id"], self._context.served))
 
     async def _health(self, _: Request) -> Response:
         if self._stopping:
@@ -183,18 +233,104 @@ class Service:
             }
         )
 
+    async def _show_metrics(self, request: Request) -> Response:
+        self._check_key(request)
+        gauges = {
+            "codequarry_queue_texts": ("Texts that wait for the model.", self._batcher.waiting),
+            "codequarry_requests_open": ("Requests being read, waiting or answered.", self._taken),
+            "codequarry_healthy": ("1 after a batch that went through the model.", self._batcher.healthy),
+        }
+        return PlainTextResponse(self._metrics.text(gauges), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONResponse(openapi(key=self._key is not None))
+
+    async def _docs(self, _: Request) -> Response:
+        return HTMLResponse(page())
+
     async def _no_such_route(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
-        routes = "POST /v1/embeddings, GET /v1/models, POST /embed, GET /health and GET /info"
-        sentence = f"{request.method} {request.url.path} is not here. There are {routes}."
-        return _refusal(request, RequestError(status, sentence), getattr(error, "headers", None))
+        *others, last = (f"{route.method} {route.path}" for route in ROUTES)
+        asked = f"{request.method} {request.url.path[:200]}"
+        sentence = f"{asked} is not here. There are {', '.join(others)} and {last}."
+        return _refusal(request.url.path, RequestError(status, sentence), getattr(error, "headers", None))
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
-        return _refusal(request, error)
+        return _refusal(request.url.path, error)
 
 
-def _answer(schema: Schema, wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
+def refusing(error: RequestError) -> ASGIApp:
+    """An ASGI application that answers every request with `error` and ends its connection."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await _refusal(scope["path"], error, {"Connection": "close"})(scope, receive, send)
+
+    return app
+
+
+class _OwnNames:
+    """Middleware that refuses requests to a name that is not this server's."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = Request(scope).headers.get("host")
+            if not self._hosts.has(host):
+                error = RequestError(
+                    403,
+                    f"this server is not called {(host or '')[:200]!r}: ask it by the address it listens on, "
+                    "or start it with --allowed-host and that name.",
+                )
+                await _refusal(scope["path"], error, {"Connection": "close"})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class _Measured:
+    """Middleware that counts every answer."""
+
+    _paths = frozenset(route.path for route in ROUTES)
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), _CLIENT_LEFT
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            path, method = scope["path"], scope["method"]
+            route = "/v1/models/{id}" if path.startswith("/v1/models/") else path
+            self._metrics.answered(
+                method if method in ("GET", "POST", "HEAD", "OPTIONS") else "other",
+                route if route in self._paths else "other",
+                status,
+                time.perf_counter() - started,
+            )
+
+
+def _understand(path: str, raw: bytes, context: RequestContext) -> tuple[type[Body], EmbeddingRequest]:
+    body = json_object(raw)
+    schema = _schema(path, body)
+    return schema, read_request(schema, body, context)
+
+
+def _answer(schema: type[Body], wanted: EmbeddingRequest, embedded: Sequence[Embedded]) -> bytes:
     # In a thread of its own: a thousand vectors take long enough to write to keep other clients waiting.
     vectors = np.stack([one.vector for one in embedded])[:, : wanted.dims]
     vectors = unit_vectors(vectors) if wanted.normalize else vectors
@@ -217,68 +353,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[Embedded
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _read_json(request: Request, limits: Limits) -> dict[str, Any]:
-    """The body of `request`, a JSON object.
-
-    Raises RequestError: 413 as soon as the announced or the received size is too large, 408 when the body
-    takes too long to arrive, 400 when it is no JSON object. Raises ClientDisconnect when the client leaves.
-    """
-    raw = await _read_within(request, limits)
-    try:
-        body = json.loads(raw)
-    except UnicodeDecodeError as error:
-        raise RequestError(400, f"the body is not UTF-8: byte {error.start} cannot be read.") from error
-    except RecursionError as error:
-        raise RequestError(400, "the body is JSON nested too deeply to be read.") from error
-    except ValueError as error:
-        raise RequestError(400, f"the body ({len(raw):,} bytes) is not JSON: {error}.") from error
-    if not isinstance(body, dict):
-        kind = kind_of(body).removeprefix("a ")
-        raise RequestError(400, f"the body is a JSON {kind}; it has to be an object.")
-    return body
-
-
-async def _read_within(request: Request, limits: Limits) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limits.body_bytes:
-        if "expect" not in request.headers:  # a client that waits for permission has sent nothing
-            await _discard(request, limits)
-        raise _too_large(f"the body has {int(announced):,} bytes", limits)
-    kept = bytearray()
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            async for piece in request.stream():
-                kept += piece
-                if len(kept) > limits.body_bytes:
-                    break
-    except TimeoutError as error:
-        raise RequestError(
-            408, f"the body took more than {limits.body_seconds:g} s to arrive; {len(kept):,} bytes came."
-        ) from error
-    if len(kept) > limits.body_bytes:
-        del kept
-        await _discard(request, limits)
-        raise _too_large("the body is larger", limits)
-    return bytes(kept)
-
-
-async def _discard(request: Request, limits: Limits) -> None:
-    """Read what is still being sent and drop it: a client whose sending fails never reads the answer."""
-    left = limits.body_bytes * _DISCARDED
-    try:
-        async with asyncio.timeout(_DISCARDING_SECONDS):
-            while left > 0:
-                message = await request.receive()
-                left -= len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
-
-
-def _too_large(what: str, limits: Limits) -> RequestError:
-    return RequestError(
-        413, f"{what}; this server takes {limits.body_bytes:,} bytes a request. Send several requests."
-    )

@@ -123,7 +123,8 @@ def test_a_real_server_starts_answers_finishes_what_waits_and_ends_cleanly(tmp_p
         # Told to stop with a request in the queue: the request is answered first.
         many = {"inputs": ["x = 1\n" * 100] * 40, "prompt_name": "code2code_document"}
         waiting = http.client.HTTPConnection(*url.removeprefix("http://").split(":"), timeout=180)
-        waiting.request("POST", "/embed", json.dumps(many), {"Authorization": "Bearer a-key-for-this-test"})
+        headers = {"Authorization": "Bearer a-key-for-this-test", "Content-Type": "application/json"}
+        waiting.request("POST", "/embed", json.dumps(many), headers)
         time.sleep(0.5)
         server.send_signal(signal.SIGTERM)
         with waiting.getresponse() as found:

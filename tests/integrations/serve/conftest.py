@@ -31,6 +31,9 @@ class FakeEncoder:
     def count_tokens(self, texts):
         return [len(text.split()) for text in texts]
 
+    def empty_texts(self, texts, prompt=""):
+        return [place for place, text in enumerate(texts) if not text.strip(" \0")]
+
     def encode(self, texts):
         self.batches.append(list(texts))
         self.at_work.set()
@@ -66,7 +69,8 @@ def asking(encoder, served):
         service = Service(encoder, served, **options)
         async with service.app.router.lifespan_context(service.app):
             transport = httpx.ASGITransport(app=service.app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            json = {"Content-Type": "application/json"}
+            async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=json) as client:
                 while encoder.gate.is_set() and (await client.get("/health")).status_code != 200:
                     await asyncio.sleep(0.001)
                 yield client, service

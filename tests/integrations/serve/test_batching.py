@@ -10,13 +10,20 @@ from codequarry.integrations.serve.batching import Batcher
 from codequarry.integrations.serve.requests import Limits, RequestError
 
 
+class Plain(Batcher):
+    """A batcher of texts without a prompt."""
+
+    def embed(self, texts, **options):
+        return super().embed([("", text) for text in texts], **options)
+
+
 @pytest.fixture
 def batching(encoder):
     """`batching(test, **limits)` runs the coroutine `test(batcher)` while the batcher works."""
 
     def run(test, **limits):
         async def whole():
-            batcher = Batcher(encoder, Limits(**limits), max_tokens=5)
+            batcher = Plain(encoder, Limits(**limits), max_tokens=5)
             worker = asyncio.create_task(batcher.run())
             try:
                 async with asyncio.timeout(20):

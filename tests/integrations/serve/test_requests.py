@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from codequarry.integrations.serve.requests import Limits
@@ -8,6 +10,12 @@ def test_a_limit_below_one_is_refused_by_name():
         Limits(batch_texts=0)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1])
+def test_a_limit_that_is_no_amount_is_refused(value):
+    with pytest.raises(ValueError, match=r"finish_seconds \S+ is no limit"):
+        Limits(finish_seconds=value)
+
+
 def test_a_request_that_could_never_be_taken_is_refused():
-    with pytest.raises(ValueError, match="a request may hold 1024 texts, but only 100 may wait"):
+    with pytest.raises(ValueError, match="a request may hold 2048 texts, but only 100 may wait"):
         Limits(queue_texts=100)

@@ -5,8 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from codequarry.integrations.serve.requests import EmbeddingRequest, Limits, RequestContext, RequestError
-from codequarry.integrations.serve.schemas import OpenAIBody, TEIBody, as_list, read_request
+from codequarry.integrations.serve.openai_schema import OpenAIBody
+from codequarry.integrations.serve.requests import (
+    EmbeddingRequest,
+    Limits,
+    Prompted,
+    RequestContext,
+    RequestError,
+)
+from codequarry.integrations.serve.schemas import as_list, read_request
+from codequarry.integrations.serve.tei_schema import TEIBody
+from codequarry.modules.tasks import CODE
 
 OPENAI = {"model": "tiny:qa_query", "input": "t"}
 
@@ -18,15 +27,19 @@ def context(served):
     return RequestContext(served, Limits(texts=3, characters=50))
 
 
+def behind(name, *texts):
+    return tuple(Prompted(CODE.prompts()[name], text) for text in texts)
+
+
 def test_every_field_of_a_body_reaches_the_request(context):
     body = {"model": "tiny", "input": ["a", "b"], "task": "qa", "side": "document", "dimensions": 4}
     body |= {"encoding_format": "base64", "user": {"any": "thing"}}
     assert read_request(OpenAIBody, body, context) == EmbeddingRequest(
-        ("a", "b"), "qa_document", 4, model="tiny", base64=True
+        behind("qa_document", "a", "b"), 4, model="tiny", base64=True
     )
     body = {"inputs": "a", "prompt_name": "qa_query", "normalize": False, "truncate": False, "dimensions": 4}
     assert read_request(TEIBody, body | {"truncation_direction": "Right"}, context) == EmbeddingRequest(
-        ("a",), "qa_query", 4, normalize=False, truncate=False
+        behind("qa_query", "a"), 4, normalize=False, truncate=False
     )
 
 
