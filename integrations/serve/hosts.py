@@ -29,7 +29,7 @@ class Hosts:
 
     def __init__(self, bound: str, allowed: Sequence[str] = ()) -> None:
         for name in allowed:
-            if name != "*" and _number(name.strip("[]")) is None and not _NAME.fullmatch(name):
+            if name != "*" and _number(_bare(name)) is None and not _NAME.fullmatch(name):
                 raise UserError(
                     f"--allowed-host {name!r} is no name of a machine: pass one such as vectors.example.org, "
                     "*.example.org or 10.0.0.5, without http:// and without a port."
@@ -78,11 +78,16 @@ def check_origins(origins: Iterable[str]) -> None:
 def _without_port(host: str) -> str | None:
     """The name in a Host header; None where it is none."""
     found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]/@\s]+)(?::\d{1,5})?", host.strip())
-    return found[1].strip("[]") if found else None
+    return _bare(found[1]) if found else None
+
+
+def _bare(name: str) -> str:
+    """An IPv6 address without the brackets that stand around it in a URL."""
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name
 
 
 def _normal(name: str) -> str:
-    number = _number(name.strip("[]"))
+    number = _number(_bare(name))
     return str(number) if number is not None else name.lower().rstrip(".")
 
 

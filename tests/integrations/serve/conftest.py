@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from contextlib import asynccontextmanager
+import time
+from contextlib import ExitStack, asynccontextmanager
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 
 from codequarry.inference.encoder import Served
 from codequarry.integrations.serve.app import Service
+from codequarry.integrations.serve.requests import Limits
+from codequarry.integrations.serve.server import Server, bind
 from codequarry.modules.tasks import CODE
 
 DIMS = (8, 4)
@@ -70,7 +74,9 @@ def asking(encoder, served):
         async with service.app.router.lifespan_context(service.app):
             transport = httpx.ASGITransport(app=service.app)
             json = {"Content-Type": "application/json"}
-            async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=json) as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://localhost", headers=json
+            ) as client:
                 while encoder.gate.is_set() and (await client.get("/health")).status_code != 200:
                     await asyncio.sleep(0.001)
                 yield client, service
@@ -95,3 +101,34 @@ def until():
                 await asyncio.sleep(0.001)
 
     return wait
+
+
+@pytest.fixture
+def listening(encoder, served):
+    """`listening(**options)` starts a server on a socket; it has `address`, `url`, `server` and `stop`."""
+    with ExitStack() as stack:
+
+        def start(**options):
+            limits = options.setdefault("limits", Limits())
+            service = Service(encoder, served, **options)
+            bound = bind("127.0.0.1", 0)
+            host, port = bound.getsockname()
+            server = Server(service, limits, "")
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+
+            def stop():
+                encoder.gate.set()
+                server.should_exit = True
+                thread.join(20)
+                assert not thread.is_alive()
+
+            thread.start()
+            stack.callback(stop)
+            url = f"http://{host}:{port}"
+            while not (server.started and httpx.get(f"{url}/health").status_code in (200, 503)):
+                time.sleep(0.01)
+            return SimpleNamespace(
+                address=(host, port), url=url, server=server, service=service, thread=thread, stop=stop
+            )
+
+        yield start
