@@ -1,6 +1,7 @@
 """The routes: what is answered where, and who may ask."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 _CLIENT_LEFT = 499  # a status for the logs of proxies
 _SMALL = 16_384  # bytes of a body that is understood at once; a larger one would hold up other clients
 _AS_SENT = "X-Texts-As-Sent"
+_FAILED = RequestError(500, "the server failed on this request; its log says why.")
 
 
 def _schema(path: str, body: Mapping[str, Any] | None = None) -> type[Body]:
@@ -47,8 +49,10 @@ def _schema(path: str, body: Mapping[str, Any] | None = None) -> type[Body]:
 
 
 def _refusal(path: str, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
-    content = _schema(path).error(error)
-    return JSONResponse(content, error.status, headers=error.headers | dict(headers or {}))
+    # Not JSONResponse, which writes UTF-8: an error may quote half a surrogate pair, and JSON can spell it.
+    content = json.dumps(_schema(path).error(error))
+    headers = error.headers | dict(headers or {})
+    return Response(content, error.status, headers=headers, media_type="application/json")
 
 
 class Service:
@@ -124,7 +128,11 @@ class Service:
             ],
             middleware=middleware,
             lifespan=self._lifespan,
-            exception_handlers={HTTPException: self._no_such_route, RequestError: self._refused},
+            exception_handlers={
+                HTTPException: self._no_such_route,
+                RequestError: self._refused,
+                Exception: self._failed,
+            },
         )
 
     @property
@@ -180,8 +188,7 @@ class Service:
             return Response(status_code=_CLIENT_LEFT)
         except Exception:
             _log.exception("%s failed", path)
-            failed = RequestError(500, "the server failed on this request; its log says why.")
-            return _refusal(path, failed, unread)
+            return _refusal(path, _FAILED, unread)
         finally:
             self._taken -= 1
 
@@ -254,6 +261,9 @@ class Service:
         asked = f"{request.method} {request.url.path[:200]}"
         sentence = f"{asked} is not here. There are {', '.join(others)} and {last}."
         return _refusal(request.url.path, RequestError(status, sentence), getattr(error, "headers", None))
+
+    async def _failed(self, request: Request, _: Exception) -> Response:
+        return _refusal(request.url.path, _FAILED, {"Connection": "close"})
 
     async def _refused(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)

@@ -4,9 +4,11 @@ import asyncio
 import base64
 import json
 
+import httpx
 import numpy as np
 import pytest
 
+from codequarry.integrations.serve import app
 from codequarry.integrations.serve.app import Service
 from codequarry.integrations.serve.requests import Limits
 from codequarry.modules.tasks import CODE
@@ -185,6 +187,37 @@ def test_tei_fields_are_checked(asking, more, sentence):
     answer = asking(test)
     assert answer.status_code == 422
     assert sentence in answer.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/similarity"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"\\ud800": 1}',
+        b'{"model": "\\ud800", "input": "t"}',
+        b'{"prompt_name": "\\udfff", "inputs": "t", "input": "t"}',
+        b'{"task": "\\ud800.query", "input": "t"}',
+        b'{"inputs": {"\\ud800": 1}, "parameters": {"\\ud800": 1}}',
+        b'{"input": "t", "encoding_format": "\\ud800", "input_type": "\\ud800"}',
+    ],
+)
+def test_an_error_may_quote_half_a_surrogate_pair(asking, path, body):
+    async def test(client, _):
+        return await client.post(path, content=body)
+
+    answer = asking(test)
+    assert answer.status_code in (404, 422)
+    assert "error" in answer.json()
+
+
+def test_a_fault_of_ours_is_an_error_in_the_schema_of_its_api(listening, monkeypatch):
+    monkeypatch.setattr(app, "openai_models", lambda _: 1 / 0)
+    monkeypatch.setattr(app, "asdict", lambda _: 1 / 0)
+    url = listening().url
+    openai, tei = httpx.get(f"{url}/v1/models"), httpx.get(f"{url}/info")
+    assert (openai.status_code, tei.status_code) == (500, 500)
+    assert openai.json()["error"]["type"] == "server_error"
+    assert tei.json()["error_type"] == "Backend"
 
 
 def test_null_fields_are_absent_ones(asking):
