@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from codequarry.integrations.serve.requests import Limits, RequestError
 
-_HARD = 2  # times a limit: up to it requests are answered with a refusal, beyond it connections are dropped
+HARD = 2  # times a limit: up to it requests are answered with a refusal, beyond it connections are dropped
 
 
 class Connections:
@@ -50,7 +50,7 @@ class Connections:
         """
         self.open[network] += 1
         here, everywhere = self.open[network], self.open.total()
-        if here > _HARD * self.limits.connections or everywhere > _HARD * self.limits.all_connections:
+        if here > HARD * self.limits.connections or everywhere > HARD * self.limits.all_connections:
             raise ConnectionRefusedError
         if here > self.limits.connections:
             return self._from_here

@@ -15,7 +15,7 @@ from codequarry.integrations.serve.app import Service, refusing
 from codequarry.integrations.serve.connections import Connections, protocol_of
 from codequarry.integrations.serve.requests import Limits
 
-_LEAVING = 5  # seconds for the last answers to be read, once nothing is embedded any more
+LEAVING = 5  # seconds for the last answers to be read, once nothing is embedded any more
 _KEEP_ALIVE = 5  # seconds that a connection may be idle between two requests
 _FILES = 256  # that a process has open besides connections
 _PRIVILEGED = 1024  # the first port that every user may listen on
@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE,
-            timeout_graceful_shutdown=int(limits.finish_seconds) + _LEAVING,
+            timeout_graceful_shutdown=int(limits.finish_seconds) + LEAVING,
         )
         super().__init__(config)
         self._service = service
@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
         """As uvicorn's, within `finish_seconds` and five seconds more, whatever clients do."""
         self._service.stop()
         # Before uvicorn cancels what is left, which it logs as an error of the application.
-        asyncio.get_running_loop().call_later(self._limits.finish_seconds + _LEAVING - 1, self._drop_all)
+        asyncio.get_running_loop().call_later(self._limits.finish_seconds + LEAVING - 1, self._drop_all)
         await super().shutdown(sockets)
 
     def _drop_all(self) -> None:

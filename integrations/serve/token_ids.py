@@ -15,7 +15,7 @@ from typing import Any
 
 from codequarry.integrations.serve.requests import RequestError
 
-_TELLING = (
+TELLING = (
     8  # tokens without special ones around them, from which on another tokenizer's are not taken for ours
 )
 
@@ -67,7 +67,7 @@ class TokenIds:
             )
             if inner and (not isinstance(spelt, str) or self._ids(spelt, special=False) != inner):
                 raise refused("has token ids that this model's tokenizer does not give for any text.")
-            if not marked and 0 < len(inner) < _TELLING:
+            if not marked and 0 < len(inner) < TELLING:
                 raise refused(
                     f"has {len(inner)} token ids without special tokens around them: too few to tell whether "
                     "another tokenizer made them."

@@ -1,9 +1,11 @@
 """The command: what it refuses before it loads anything, and one real server from start to SIGTERM."""
 
 import argparse
+import dataclasses
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,13 +13,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import codequarry
-from codequarry.cli.serve import add_arguments, name_of, run
+from codequarry.cli.serve import _LIMITS, MORE, add_arguments, name_of, run
+from codequarry.integrations.serve import connections, server, token_ids
 from codequarry.integrations.serve.auth import KEY_VARIABLE
+from codequarry.integrations.serve.openapi import ROUTES
+from codequarry.integrations.serve.requests import Limits
 
 
 def given(*words):
@@ -38,6 +44,11 @@ def _no_key_around(monkeypatch):
         (["--queue-texts", "5"], "only 5 may wait"),
         (["--batch-texts", "0"], "batch_texts 0 is no limit"),
         (["--api-key-file", "/nowhere/key"], "cannot be read"),
+        (["--finish-seconds", "inf"], "finish_seconds inf is no limit"),
+        (["--allowed-host", "http://a"], "--allowed-host 'http://a' is no name of a machine"),
+        (["--cors-origin", "localhost:3000"], "--cors-origin 'localhost:3000' is no origin"),
+        (["--port", "70000"], "--port 70000 is no port"),
+        (["--port", "-1"], "--port -1 is no port"),
     ],
 )
 def test_a_server_that_should_not_start_is_refused_before_the_model_is_loaded(words, sentence):
@@ -85,6 +96,43 @@ def test_a_folder_is_called_by_its_own_name(tmp_path):
     assert name_of("owner/model") == "owner/model"
     (tmp_path / "own").mkdir()
     assert name_of(str(tmp_path / "own") + "/") == "own"
+
+
+PAGE = (Path(codequarry.__file__).parent / "docs/serving.md").read_text(encoding="utf-8")
+
+
+def test_the_limits_that_the_page_names_are_those_of_the_server():
+    named = re.findall(r"^\| [a-z][^|]+ \| (\d+) \| (?:`(--[a-z-]+)`)? ?\|$", PAGE, re.M)
+    fields = ["texts", "characters", "body_bytes", "requests", "connections", "queue_texts", "batch_texts"]
+    fields += ["head_seconds", "body_seconds", "answer_seconds", "finish_seconds"]
+    assert {field.name for field in dataclasses.fields(Limits)} == set(fields)
+    options = {field: option for option, field, _ in _LIMITS}
+    assert named == [(str(getattr(Limits(), field)), options.get(field, "")) for field in fields]
+
+
+def test_what_else_the_page_says_in_figures_is_so():
+    limits = Limits()
+    assert "took more than ten seconds" in PAGE
+    assert limits.head_seconds == limits.body_seconds == 10
+    assert "four times as many connections as `--max-requests`" in PAGE
+    assert limits.all_connections == 4 * limits.requests
+    assert "Beyond twice a limit of connections" in PAGE
+    assert connections.HARD == 2
+    assert "at the latest five seconds later" in PAGE
+    assert server.LEAVING == 5
+    assert "at least eight without" in PAGE
+    assert token_ids.TELLING == 8
+
+
+def test_the_page_and_the_help_name_every_route():
+    for route in ROUTES:
+        path = route.path.replace("{id}", "NAME")
+        assert f"`{route.method} {path}`" in PAGE
+        assert path in MORE
+    options = given()
+    for option in ("--allowed-host", "--cors-origin", "--max-connections", "--default-prompt"):
+        assert option in PAGE
+        assert hasattr(options, option[2:].replace("-", "_"))
 
 
 def post(url, body, key=None):
