@@ -16,7 +16,7 @@ from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
 from codequarry.inference.encoder import Encoder, served
 from codequarry.integrations.mteb import MtebEncoder
-from codequarry.integrations.serve.schemas import openai_models
+from codequarry.integrations.serve.openai_schema import openai_models
 from codequarry.model_card.card import JINA, taken_and_left
 from codequarry.modules import tasks
 from codequarry.modules.build import build_model

@@ -210,7 +210,7 @@ class Service:
 
     async def _models(self, request: Request) -> Response:
         self._check_key(request)
-        return JSONResponse({"object": "list", "data": openai_models(self._context.served)})
+        return JSONResponse(openai_models(self._context.served))
 
     async def _model(self, request: Request) -> Response:
         self._check_key(request)

@@ -132,8 +132,10 @@ class LimitedProtocol(H11Protocol):
 
     def _watch(self) -> None:
         theirs, ours = self.conn.their_state, self.conn.our_state
-        # A head that is not complete, or the rest of a body whose request is answered already.
-        due = theirs is h11.IDLE or (theirs is h11.SEND_BODY and ours in (h11.DONE, h11.MUST_CLOSE))
+        # A head: the first one, or one that has begun. Between two, uvicorn's time for idle connections runs.
+        # Or the rest of a body whose request is answered already.
+        head = theirs is h11.IDLE and (self.cycle is None or bool(self.conn.trailing_data[0]))
+        due = head or (theirs is h11.SEND_BODY and ours in (h11.DONE, h11.MUST_CLOSE))
         if not due and self._head is not None:
             self._head.cancel()
             self._head = None

@@ -170,17 +170,20 @@ class OpenAIBody(Body):
         }
 
 
-def openai_models(served: Served) -> list[dict[str, Any]]:
-    """The model as OpenAI lists models: by its name, and by its name with each prompt."""
+def openai_models(served: Served) -> dict[str, Any]:
+    """The list of models: the one that is served, by its name and by its name with each prompt."""
     names = [served.name, *(f"{served.name}:{prompt}" for prompt in served.prompts)]
-    return [{"id": name, "object": "model", "created": 0, "owned_by": "codequarry"} for name in names]
+    return {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "codequarry"} for name in names],
+    }
 
 
 def openai_model(name: str, served: Served) -> dict[str, Any]:
     """The model called `name`. Raises RequestError, 404, for any other."""
-    for model in openai_models(served):
+    for model in openai_models(served)["data"]:
         if model["id"] == name:
-            return model
+            return dict(model)
     raise _not_here(name, served)
 
 

@@ -24,7 +24,7 @@ def embed_together(model, texts, batch_texts):
         encoder = Encoder(model, batch_size=batch_texts)
         batcher = Batcher(encoder, Limits(batch_texts=batch_texts), model.max_seq_length)
         worker = asyncio.create_task(batcher.run())
-        answers = await asyncio.gather(*(batcher.embed([text]) for text in texts))
+        answers = await asyncio.gather(*(batcher.embed([("", text)]) for text in texts))
         worker.cancel()
         batcher.close()
         return [answer[0] for answer in answers]

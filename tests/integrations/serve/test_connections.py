@@ -13,7 +13,7 @@ from codequarry.integrations.serve.connections import network_of
 from codequarry.integrations.serve.requests import Limits
 
 EMBED = {"inputs": ["a b"], "prompt_name": "qa_query"}
-QUICK = Limits(head_seconds=0.4, body_seconds=0.4)
+QUICK = Limits(head_seconds=0.7, body_seconds=0.7)  # where the server's own are 10 s
 BODY = json.dumps(EMBED).encode()
 
 
@@ -77,10 +77,10 @@ def test_a_head_that_does_not_come_is_given_up_in_time(listening, sent, status):
         started = time.perf_counter()
         slow.sendall(sent)
         answer = rest_of(slow)
-        assert 0.3 < time.perf_counter() - started < 3
+        assert 0.6 < time.perf_counter() - started < 8
         assert status_of(answer) == status
         if status:
-            assert b"took more than 0.4 s to arrive" in answer
+            assert b"took more than 0.7 s to arrive" in answer
 
 
 def test_bytes_that_trickle_in_do_not_prolong_the_time_of_a_head(listening):
@@ -98,7 +98,7 @@ def test_bytes_that_trickle_in_do_not_prolong_the_time_of_a_head(listening):
                 continue
             except ConnectionError:
                 break
-        assert time.perf_counter() - started < 3
+        assert time.perf_counter() - started < 8
         assert status_of(answer) == 408
 
 
@@ -109,7 +109,7 @@ def test_a_second_head_on_the_same_connection_has_the_same_time(listening):
         client.sendall(head()[:20])
         started = time.perf_counter()
         assert status_of(rest_of(client)) == 408
-        assert time.perf_counter() - started < 3
+        assert time.perf_counter() - started < 8
 
 
 def test_the_rest_of_a_body_whose_request_is_answered_has_the_same_time(listening):
@@ -119,7 +119,7 @@ def test_the_rest_of_a_body_whose_request_is_answered_has_the_same_time(listenin
         assert status_of(answer_to(client, head("/health", "Content-Length: 1000000", method="GET"))) == 200
         client.settimeout(0.05)
         ended = False
-        while not ended and time.perf_counter() - started < 5:
+        while not ended and time.perf_counter() - started < 8:
             try:
                 client.send(b"x")
                 ended = client.recv(100) == b""
@@ -133,9 +133,9 @@ def test_the_rest_of_a_body_whose_request_is_answered_has_the_same_time(listenin
 def test_a_connection_that_is_used_in_time_goes_on(listening):
     here = listening(limits=QUICK)
     with connect(here.address) as client:
-        for _ in range(4):
+        for pause in (0, 0.2, 1):  # idle is not slow: the time begins with the head
             assert status_of(answer_to(client, whole())) == 200
-            time.sleep(0.2)
+            time.sleep(pause)
             assert status_of(answer_to(client, head("/health", method="GET"))) == 200
 
 
@@ -144,7 +144,7 @@ def test_a_slow_model_is_no_slow_client(listening, encoder):
     encoder.gate.clear()
     with connect(here.address) as client, ThreadPoolExecutor() as pool:
         answer = pool.submit(answer_to, client, whole())
-        time.sleep(1)
+        time.sleep(1.5)
         encoder.gate.set()
         assert status_of(answer.result()) == 200
 
