@@ -20,6 +20,8 @@ from pydantic import (
 from codequarry.inference.encoder import Vectors
 from codequarry.integrations.serve.requests import EmbeddingRequest, RequestContext, RequestError
 
+_CHARACTERS_A_TOKEN = 4  # of code and English, about; ids are limited by it before they are spelt out
+
 
 def read_texts(value: Any, context: RequestContext, field: str) -> tuple[str, ...]:
     """The texts of a text, a list of texts, or one or more lists of token ids.
@@ -54,10 +56,9 @@ def read_texts(value: Any, context: RequestContext, field: str) -> tuple[str, ..
         if _are_ids(text):
             if context.token_ids is None:
                 raise refused(422, f"{which} is a list of token ids; this server takes text only.")
-            if len(text) > limits.characters:
-                raise refused(
-                    413, f"{which} has {len(text):,} token ids; this server takes {limits.characters:,}."
-                )
+            most = max(1, limits.characters // _CHARACTERS_A_TOKEN)
+            if len(text) > most:
+                raise refused(413, f"{which} has {len(text):,} token ids; this server takes {most:,} a text.")
             text = context.token_ids.text(text, which, field)
         read.append(read_text(text, which, context, field))
     return tuple(read)

@@ -127,8 +127,8 @@ def test_what_is_neither_text_nor_ids_is_refused(served, tokenizer, value, sente
         read_texts(value, context, "input")
 
 
-def test_more_ids_than_characters_are_allowed_is_refused_before_they_are_read(served, tokenizer):
-    context = RequestContext(served, Limits(characters=20), token_ids=TokenIds(tokenizer))
+def test_more_ids_than_a_text_of_the_limit_has_are_refused_before_they_are_read(served, tokenizer):
+    context = RequestContext(served, Limits(characters=80), token_ids=TokenIds(tokenizer))
     with pytest.raises(RequestError, match="text 1 of 1 has 21 token ids; this server takes 20") as error:
         read_texts([[10**9] * 21], context, "input")
     assert error.value.status == 413
