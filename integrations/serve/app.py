@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -172,10 +173,8 @@ class Service:
             self._admit(request)
             raw = await read_within(request, self._limits)
             unread = {}
-            understood = _understand, path, raw, self._context
-            schema, wanted = (
-                understood[0](*understood[1:]) if len(raw) <= _SMALL else await asyncio.to_thread(*understood)
-            )
+            understand = partial(_understand, path, raw, self._context)
+            schema, wanted = understand() if len(raw) <= _SMALL else await asyncio.to_thread(understand)
             texts = [(one.prompt, one.text) for one in wanted.texts]
             work = self._batcher.embed(texts, truncate=wanted.truncate, called=wanted.called)
             embedded = await _unless_gone(request, work)

@@ -111,10 +111,11 @@ class OpenAIBody(Body):
 
     def _prompt(self, behind_name: str | None) -> str | None:
         """The name of the prompt that all fields together ask for; None for none."""
-        task, dotted, side_of_task = (self.task or "").partition(".")
+        named_task = self.task or ""
+        task, dotted, side_of_task = named_task.partition(".")
         side = _side_of(self.input_type, "input_type")
-        if dotted and self.task in _SIDES:  # Jina's retrieval.query: a side, and no task of ours
-            side, task = _agreed(side, _SIDES[self.task], "task"), ""
+        if dotted and named_task in _SIDES:  # Jina's retrieval.query: a side, and no task of ours
+            side, task = _agreed(side, _SIDES[named_task], "task"), ""
         elif dotted:
             side = _agreed(side, _side_of(side_of_task, "task"), "task")
         if self.side is not None:
