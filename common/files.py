@@ -1,9 +1,11 @@
 """Files and folders that are written whole or not at all, the cache, and hashes of texts."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -51,6 +53,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, record: Any) -> None:
     """Write `record` to `path` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The first `most` + 1 bytes of a regular file: one byte more than `most` says that there is more.
+
+    A pipe, a device or a link is refused without waiting for it or following it.
+
+    Raises OSError where there is no regular file, or it cannot be read.
+    """
+    # O_NONBLOCK: opening a pipe waits for its other end otherwise. Windows has neither flag.
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    )
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(most + 1)
 
 
 def read_json(path: Path) -> Any:

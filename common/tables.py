@@ -1,5 +1,6 @@
 """Tables for Markdown pages and for the terminal."""
 
+import re
 from collections.abc import Collection, Sequence
 
 from codequarry.common.errors import UserError
@@ -57,3 +58,28 @@ def text_table(
 def count_table(rows: Sequence[Sequence[str]]) -> str:
     """`text_table` of names in the first column and counts in the others, with a rule below the heads."""
     return text_table(rows, right=range(1, len(rows[0])), rule=True)
+
+
+# Controls, marks that turn the direction of writing, separators of lines, halves of characters: what a
+# terminal obeys or cannot print.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+
+
+def shown(text: str, *, json: bool = False) -> str:
+    r"""The text for a terminal, with what would steer it written as an escape sequence.
+
+    json: the text is JSON: its line ends stay, and the escape sequences are JSON's own.
+
+    >>> print(shown("\x1b[31mred.py"))
+    \x1b[31mred.py
+    """
+
+    def escaped(found: "re.Match[str]") -> str:
+        number = ord(found[0])
+        if json:
+            return found[0] if found[0] in "\n\t\r" else f"\\u{number:04x}"
+        return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+    return _UNPRINTABLE.sub(escaped, text)

@@ -1,4 +1,4 @@
-"""Which language a file is written in, by its name, and how the languages with a grammar are laid out.
+"""Which language a file is written in, by its name or first lines, and how those with a grammar are laid out.
 
 Everything about a language is in its table of `languages.toml`; a new one is a new table.
 """
@@ -46,14 +46,18 @@ class Grammar:
 class Language:
     """One language: its name in lower case, its file endings, its whole file names, its grammar if any.
 
+    interpreters: programs that a first line `#!…` names, without a version.
     prose: texts for people, where a very long line is a paragraph and not a sign of a minified file.
+    largest: bytes; a larger file of this kind is data or a bundle. Below a million where it is data for sure.
     """
 
     name: str
-    extensions: tuple[str, ...]
+    extensions: tuple[str, ...] = ()
     filenames: tuple[str, ...] = ()
+    interpreters: tuple[str, ...] = ()
     grammar: Grammar | None = None
     prose: bool = False
+    largest: int = 5_000_000
 
 
 def _read_languages(file: Path) -> tuple[Language, ...]:
@@ -74,21 +78,76 @@ SCRIPT_HOLDERS = COMPONENTS | {"jupyter"}
 BY_NAME = {language.name: language for language in LANGUAGES}
 _BY_EXTENSION = {ending: language for language in LANGUAGES for ending in language.extensions}
 _BY_FILENAME = {filename: language for language in LANGUAGES for filename in language.filenames}
+_BY_PROGRAM = {program: language for language in LANGUAGES for program in language.interpreters}
 _CPP_IN_HEADER = re.compile(
-    r"^\s*(class\s+\w|namespace\b|template\s*<|using\s+\w|(public|private)\s*:)", re.M
+    r"^[ \t]*(class\s+\w|namespace\b|template\s*<|using\s+\w|(public|private)\s*:)", re.M
 )
+# Names that editors have for a language besides its own and that of its interpreter.
+_MODES = {
+    "c++": "cpp", "cs": "csharp", "js": "javascript", "ts": "typescript", "makefile": "make", "conf": "ini",
+    "dockerfile": "docker", "objc": "objective-c", "emacs-lisp": "lisp", "tex": "tex", "latex": "tex",
+    "bzl": "starlark", "jproperties": "ini", "terraform": "terraform", "cperl": "perl", "nroff": "text",
+}  # fmt: skip
+_SHEBANG = re.compile(r"#!\s*(?:\S*/)?env\s+(?:-\S+\s+|\w+=\S*\s+)*(\S+)|#!\s*(\S+)")
+_VERSION = re.compile(r"[-\d.]+$")
+_EMACS = re.compile(r"-\*-\s*(?:.*?\bmode:\s*)?([\w+-]+)\s*(?:;.*)?-\*-", re.IGNORECASE)
+_VIM = re.compile(r"\b(?:vim?|ex):.*?\b(?:ft|filetype|syntax|syn)=([\w+-]+)")
+_FIRST_WORDS = (
+    ("<?php", "php"), ("<?xml", "xml"), ("<!doctype html", "html"), ("<html", "html"), ("#compdef", "shell"),
+)  # fmt: skip
+_MODELINES = 5  # lines at either end of a file
 
 
 def language_of(path: str) -> Language | None:
-    """The language of a file by its name alone; None for a kind that is not read."""
+    """The language of a file by its name alone; None for a name that does not say it."""
     name = PurePosixPath(path)
     known = _BY_FILENAME.get(name.name) or _BY_EXTENSION.get(name.suffix)
-    return known or _BY_EXTENSION.get(name.suffix.lower())
+    known = known or _BY_EXTENSION.get(name.suffix.lower())
+    # Dockerfile.dev, Makefile.am, README.first
+    return known or (_BY_FILENAME.get(name.name.partition(".")[0]) if name.suffix else None)
 
 
-def language_of_text(path: str, text: str) -> Language | None:
-    """The language of a file by its name and, for a `.h` that both C and C++ use, by its text."""
+def language_of_text(path: str, text: str) -> Language:
+    """The language of a file by its name, or else by its first lines.
+
+    A `.h` that both C and C++ use goes by its text. What neither says is `other` where it looks like code and
+    `text` where it does not.
+    """
     language = language_of(path)
     if path.endswith(".h") and _CPP_IN_HEADER.search(text):
         return BY_NAME["cpp"]
-    return language
+    return language or _by_first_lines(text) or BY_NAME["other" if _looks_like_code(text) else "text"]
+
+
+def _by_first_lines(text: str) -> Language | None:
+    start = text[:2_000].lstrip("\ufeff")
+    if match := _SHEBANG.match(start):
+        program = _VERSION.sub("", (match[1] or match[2]).rpartition("/")[2])
+        if program in _BY_PROGRAM:
+            return _BY_PROGRAM[program]
+    head = start.lstrip()[:20].lower()
+    for words, name in _FIRST_WORDS:
+        if head.startswith(words):
+            return BY_NAME[name]
+    lines = start.split("\n")[:_MODELINES] + text[-2_000:].split("\n")[-_MODELINES:]
+    for line in lines:
+        if (match := _EMACS.search(line[:300]) or _VIM.search(line[:300])) and (
+            mode := _by_mode(match[1].lower())
+        ):
+            return mode
+    return None
+
+
+def _by_mode(mode: str) -> Language | None:
+    return BY_NAME.get(_MODES.get(mode, mode)) or _BY_PROGRAM.get(mode)
+
+
+_CODE_LINE = re.compile(
+    r".*[;{}\])]$|.*\w\(|.*\s:?=\s|\s*(?:def|sub|proc|function|func|fn|begin|end|module|import|include|use|let|set"
+    r"|var|if|else|elif|for|while|return|class|type|struct|procedure|program|call|echo|export)\b(?![^()=]*[.,]$)"
+)
+
+
+def _looks_like_code(text: str) -> bool:
+    lines = [line.rstrip() for line in text[:20_000].split("\n") if line.strip()][:200]
+    return sum(1 for line in lines if _CODE_LINE.match(line[:300])) >= 0.3 * max(1, len(lines))

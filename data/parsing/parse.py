@@ -22,7 +22,8 @@ from codequarry.data.parsing.languages import BY_NAME, COMPONENTS, Grammar, Lang
 from codequarry.data.parsing.notebook import Notebook, read_notebook
 from codequarry.data.parsing.python import parse_python, python_definitions
 from codequarry.data.parsing.python_tolerant import tolerant_definitions
-from codequarry.data.parsing.source_files import SourceReport, list_sources, read_text
+from codequarry.data.parsing.source_files import list_sources, read_text
+from codequarry.data.parsing.source_report import EVERYTHING, NOT_PARSED, Choice, SourceReport, passing_over
 from codequarry.data.parsing.tree_sitter import Budget, TooCostlyError, tree_sitter_definitions
 
 if TYPE_CHECKING:
@@ -48,23 +49,22 @@ class SourceFile:
     prose: tuple[tuple[int, int], ...] = ()
 
 
-def read_source(root: Path, path: str, report: SourceReport) -> SourceFile | None:
+def read_source(
+    root: Path, path: str, report: SourceReport, choice: Choice = EVERYTHING
+) -> SourceFile | None:
     """One file of a tree, or None when it is passed over; `report` counts either.
 
     A file that does not parse comes back without definitions: it is read, and counted under
     "does not parse" as well. Raises ImportError where a language's grammar package is missing.
     """
-    text = read_text(root, path, report)
+    text = read_text(root, path, report, choice)
     if text is None:
         return None
     language = language_of_text(path, text)
-    if language is None:
-        report.skipped["unknown kind"] += 1
-        return None
     report.read += 1
     source, does_parse = _parsed(path, text, language)
     if not does_parse:
-        report.skipped["does not parse"] += 1
+        report.skip(path, NOT_PARSED)
     return source
 
 
@@ -75,17 +75,26 @@ def parse_source(path: str, text: str) -> tuple[Definition, ...]:
     Raises ImportError where a language's grammar package is missing.
     """
     language = language_of_text(path, text)
-    return _parsed(path, text, language)[0].definitions if language is not None else ()
+    return _parsed(path, text, language)[0].definitions
 
 
-def read_tree(root: Path, report: SourceReport, progress: bool = True) -> Iterator[SourceFile]:
+def read_tree(
+    root: Path,
+    report: SourceReport,
+    progress: bool = True,
+    choice: Choice = EVERYTHING,
+    *,
+    tracked: bool = False,
+) -> Iterator[SourceFile]:
     """Every file of a tree that is worth reading, in the order of `list_sources`.
 
-    progress: show a bar once reading has taken two seconds.
+    progress: show a bar once reading has taken two seconds. choice, tracked: as in `list_sources`.
     """
-    paths = list_sources(root, report)
+    paths = list_sources(root, report, choice, tracked=tracked)
     for path in tqdm(paths, "reading", unit=" files", delay=2, disable=not progress, leave=False):
-        source = read_source(root, path, report)
+        source = None
+        with passing_over(path, report):
+            source = read_source(root, path, report, choice)
         if source is not None:
             yield source
 

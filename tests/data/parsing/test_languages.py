@@ -1,5 +1,6 @@
 """Each language has a sample file, written so that its comments say what must be found."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,46 @@ def test_a_header_is_read_in_the_language_it_is_written_in(tmp_path):
     (tmp_path / "plus.h").write_text(sample("a.h"))
     (tmp_path / "plain.h").write_text(sample("a.c"))
     assert [source.language for source in read_tree(tmp_path, SourceReport())] == ["c", "cpp"]
+
+
+FIRST_LINES = [
+    ("#!/usr/bin/env python3\n", "python"),
+    ("#!/usr/bin/python2.7 -u\n", "python"),
+    ("#!/bin/sh\n", "shell"),
+    ("#! /bin/bash -e\n", "shell"),
+    ("#!/usr/bin/env -S deno run --allow-net\n", "typescript"),
+    ("#!/usr/bin/env LANG=C perl\n", "perl"),
+    ("#!/usr/bin/env node\n", "javascript"),
+    ("# -*- mode: ruby; tab-width: 2 -*-\n", "ruby"),
+    (";; -*- Emacs-Lisp -*-\n", "lisp"),
+    ("// a comment\n// vim: set ft=cpp sw=4 :\n", "cpp"),
+    ("x = 1\n" * 50 + "# vim: ft=python\n", "python"),
+    ("<?php\necho 1;\n", "php"),
+    ('<?xml version="1.0"?>\n<a/>\n', "xml"),
+    ("\n<!DOCTYPE html>\n<html></html>\n", "html"),
+    ("int f(void) {\n    return g(1);\n}\n", "other"),
+    ("Only words stand here,\nand they are for people.\n", "text"),
+    ("#!/opt/own/interpreter\nset x = 1;\n", "other"),
+    ("", "text"),
+]
+
+
+@pytest.mark.parametrize(("text", "language"), FIRST_LINES)
+@pytest.mark.parametrize("name", ["run", "bin/deploy", "page.cgi", "a.unknown"])
+def test_a_file_whose_name_says_nothing_goes_by_its_first_lines(name, text, language):
+    assert language_of_text(name, text).name == language
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [("Dockerfile.dev", "docker"), ("Makefile", "make"), ("ci/Jenkinsfile", "groovy"), ("BUILD", "starlark"),
+     ("CMakeLists.txt", "cmake"), ("README.first", "text"), ("a.F90", "fortran"), ("LICENSE", "text")],
+)  # fmt: skip
+def test_a_name_that_says_the_language_counts_more_than_the_first_line(name, language):
+    assert language_of_text(name, "#!/usr/bin/env python3\n").name == language
+
+
+def test_blank_lines_in_a_header_take_no_time():
+    started = time.perf_counter()
+    assert language_of_text("a.h", "\n" * 1_000_000 + "int a;\n").name == "c"
+    assert time.perf_counter() - started < 2
