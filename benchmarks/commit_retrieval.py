@@ -88,7 +88,10 @@ LOOKED_AT = 5_000  # newest commits, so that a history of a million does not tak
 
 HOLDOUT = 0.2  # newest share of the commits that could be asked about: `codequarry mine --split time` as well
 
-_SETTINGS = frozenset({"yaml", "toml", "ini", "make", "cmake", "docker"})
+_SETTINGS = frozenset(
+    {"yaml", "toml", "ini", "jsonc", "xml", "tex", "template", "make", "cmake", "autoconf", "meson", "just",
+     "docker", "procfile", "jupyter", "other"}
+)  # fmt: skip
 
 _PATHS_AT_ONCE = 100
 

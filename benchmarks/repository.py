@@ -19,7 +19,7 @@ from codequarry.data.mining.checkout import Tree, open_tree
 from codequarry.data.mining.filters import query_of
 from codequarry.data.mining.mine import mine
 from codequarry.data.parsing.parse import read_tree
-from codequarry.data.parsing.source_files import SourceReport
+from codequarry.data.parsing.source_report import EVERYTHING, Choice, LeftOut, SourceReport
 
 FEW = 10  # queries; fewer say hardly anything
 
@@ -47,6 +47,7 @@ def own_sets(
     queries: int = QUERIES,
     documents: int = DOCUMENTS,
     mirrors: Path | None = None,
+    choice: Choice = EVERYTHING,
     progress: bool = True,
 ) -> OwnSets:
     """The two sets of a repository.
@@ -56,6 +57,7 @@ def own_sets(
         queries: of each set at most.
         documents: functions, and passages of files, at most.
         mirrors: as in `open_repository`.
+        choice: as in `list_sources`.
 
     Raises UserError where there is no such place, or where it gives not a single query.
     """
@@ -73,6 +75,7 @@ def own_sets(
                 queries=queries,
                 documents=documents,
                 mirrors=mirrors,
+                choice=choice,
                 progress=progress,
             )
         except UserError as error:  # a repository may have one set only
@@ -144,11 +147,13 @@ class FunctionSet:
     found: queries by number, documents by `path:line` of their first line.
     docstrings: of held-out files, that could be queries.
     functions: different ones of the repository, docstrings taken out.
+    left_out: files and folders that were not read.
     """
 
     found: EvalSet
     docstrings: int
     functions: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def function_set(
@@ -159,6 +164,7 @@ def function_set(
     queries: int = QUERIES,
     documents: int = DOCUMENTS,
     mirrors: Path | None = None,
+    choice: Choice = EVERYTHING,
     progress: bool = True,
 ) -> FunctionSet:
     """The docstrings that `codequarry mine` holds out of training, as queries for their functions.
@@ -168,16 +174,26 @@ def function_set(
         queries: how many at most, chosen by a hash of their text.
         documents: how many functions at most; those that answer a query stay, the others go by a hash.
         mirrors: as in `open_repository`.
+        choice: as in `list_sources`.
 
     Functions under one docstring all answer it. Equal functions are one document.
 
     Raises UserError where no function of a held-out file has a docstring that says something.
     """
-    mined = mine([where], kinds=["docstring"], mirrors=mirrors, commit=tree.commit, progress=progress)
+    mined = mine(
+        [where],
+        kinds=["docstring"],
+        mirrors=mirrors,
+        commit=tree.commit,
+        include=choice.include,
+        exclude=choice.exclude,
+        progress=progress,
+    )
     pairs = mined.by_kind["heldout"]["docstring"]
     places: dict[str, str] = {}  # by text of the function
     answers: dict[str, list[str]] = {}  # by docstring
-    for source in read_tree(tree.folder, SourceReport(), progress):
+    report = SourceReport()
+    for source in read_tree(tree.folder, report, progress, choice, tracked=tree.commit is not None):
         for definition in source.definitions:
             if definition.kind != "class" and definition.bare_code.strip():
                 place = places.setdefault(definition.bare_code, f"{source.path}:{definition.start_line}")
@@ -202,7 +218,7 @@ def function_set(
         {ids[query]: dict.fromkeys(answers[query], 1) for query in asked},
         {ids[query]: languages[query] for query in asked},
     )
-    return FunctionSet(found, docstrings=len(languages), functions=len(places))
+    return FunctionSet(found, len(languages), len(places), tuple(report.left_out))
 
 
 def _chosen(texts: Iterable[str], most: int) -> list[str]:

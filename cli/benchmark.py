@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codequarry.cli.source_options import add_source_options, print_left_out
 from codequarry.common.environment import written_command
 from codequarry.common.errors import UserError
 from codequarry.common.files import cache_folder
@@ -102,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mirrors", type=Path, metavar="DIR",
         help="a folder of clones named owner+name or name, tried before the network",
     )  # fmt: skip
+    add_source_options(parser.add_argument_group("which files are read, with --repo"))
     parser.add_argument(
         "--out",
         type=Path,
@@ -192,6 +194,7 @@ def run_repository(arguments: argparse.Namespace) -> None:
     from codequarry.benchmarks.evaluate import score
     from codequarry.benchmarks.repository import own_sets
     from codequarry.benchmarks.results import score_table, write_results
+    from codequarry.data.parsing.source_report import Choice
 
     started = time.perf_counter()
     models = _loaded(arguments.models, "--repo PATH")
@@ -200,9 +203,11 @@ def run_repository(arguments: argparse.Namespace) -> None:
         queries=arguments.queries,
         documents=arguments.documents,
         mirrors=arguments.mirrors,
+        choice=Choice(tuple(arguments.include), tuple(arguments.exclude)),
     )
     rows, settings = [], _kept(arguments)
     if found.functions is not None:
+        print_left_out(found.functions.left_out, arguments)
         rows += score([found.functions.found], models, **settings)
     if found.commits is not None:
         rows += score([found.commits.found], models, passages=found.commits.passages, **settings)

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from codequarry.cli.source_options import add_source_options, print_left_out
 from codequarry.data.mining.schema import KINDS
 
 EXAMPLE = "codequarry mine path/to/code pallets/click --out pairs"
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mirrors", type=Path, help="a folder of clones, owner+name or name, tried before the network"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that read files (default: 2)")
+    add_source_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -62,7 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
         commit=arguments.commit,
         workers=arguments.workers,
         max_pairs=arguments.max_pairs,
+        include=arguments.include,
+        exclude=arguments.exclude,
     )
+    print_left_out(mined.files.left_out, arguments)
     for warning in mined.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     write_mined(arguments.out, mined, arguments.format)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from codequarry.cli.source_options import add_source_options, print_left_out
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
 
 EXAMPLE = 'codequarry search "where are retries configured" path/to/code'
@@ -21,14 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", default="mini", help="mini, a model folder or a Hub name (default: mini)")
     add("--dims", type=int, help="one of the model's Matryoshka dimensions")
     add("--json", action="store_true", help="print JSON, one object with all answers")
+    add_source_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Search as the parsed options say, and print the answers."""
     get_task(arguments.task)  # before seconds are spent on loading a model
     from codequarry.inference.load import load
-    from codequarry.search.query import as_json, render, search
+    from codequarry.search.query import NothingToSearch, as_json, render, search
 
     model = load(arguments.model, dims=arguments.dims)
-    answers = search(arguments.query, arguments.path, model, task=arguments.task, top=arguments.top)
+    try:
+        answers = search(
+            arguments.query,
+            arguments.path,
+            model,
+            task=arguments.task,
+            top=arguments.top,
+            include=arguments.include,
+            exclude=arguments.exclude,
+        )
+    except NothingToSearch as nothing:
+        print_left_out(nothing.left_out, arguments)
+        raise
+    print_left_out(answers.refresh.left_out, arguments)
     print(as_json(answers) if arguments.json else render(answers.hits))

@@ -18,14 +18,15 @@ from codequarry.common.files import cache_folder
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1  # raise it when the tables or the way files are cut into chunks change
+SCHEMA_VERSION = 2  # raise it when the tables or the way files are read and cut into chunks change
+_SAME_VECTORS = (1,)  # versions whose vectors are kept: they belong to texts, not to files
 WAIT = 60.0  # seconds for another process to finish writing; a write takes milliseconds
 
 _SCHEMA = (
     "CREATE TABLE meta (root BLOB NOT NULL)",
     """CREATE TABLE files (
         path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 BLOB NOT NULL,
-        skipped TEXT NOT NULL)""",
+        skipped TEXT NOT NULL, included INTEGER NOT NULL)""",
     """CREATE TABLE chunks (
         path TEXT NOT NULL REFERENCES files ON DELETE CASCADE, kind TEXT NOT NULL,
         start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, unit_line INTEGER NOT NULL,
@@ -61,12 +62,14 @@ def database_path(root: Path, cache: Path | None = None) -> Path:
 def open_database(path: Path, root: Path) -> Iterator[sqlite3.Connection]:
     """A connection to the index at `path`, its tables made where there were none.
 
-    Tables of another version, or of another root, are dropped and made again, with a warning in the log.
+    Tables of another version, or of another root, are dropped and made again, with a warning in the log; the
+    vectors of a version before this one stay where they are. Only the user can read the file.
     Raises DamagedIndex for a file that is not a whole database, also from statements inside the `with`;
     UserError where the disk refuses or another process writes for more than a minute.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path)
         connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise UserError(_cannot_write(path, error)) from error
@@ -127,15 +130,32 @@ def _make_tables(connection: sqlite3.Connection, path: Path, root: bytes) -> Non
             return
         found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         tables = [name for (name,) in found]
-        if tables:
+        kept: tuple[str, ...] = ()
+        if version in _SAME_VECTORS and _root(connection) == root:
+            kept = ("spaces", "vectors")
+            logger.warning(
+                "the index %s is of format %d: files are read again, vectors are kept.", path, version
+            )
+        elif tables:
             other = "another checkout" if version == SCHEMA_VERSION else f"format {version}"
             logger.warning("the index %s is of %s: it is made again.", path, other)
         for name in reversed(tables):
-            connection.execute(f'DROP TABLE "{name}"')
+            if name not in kept:
+                connection.execute(f'DROP TABLE "{name}"')
         for statement in _SCHEMA:
-            connection.execute(statement)
+            if not statement.startswith(tuple(f"CREATE TABLE {name} " for name in kept)):
+                connection.execute(statement)
         connection.execute("INSERT INTO meta VALUES (?)", (root,))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, or an older one, readable by the user alone; SQLite's journals take on its mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+    except OSError:
+        return  # SQLite says what is wrong, or can still read
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from codequarry.common.errors import UserError
+from codequarry.common.errors import UserError, some
+from codequarry.common.tables import shown
+from codequarry.data.parsing.source_report import Choice, LeftOut, SourceReport
 from codequarry.inference.encoder import Encoder, TaskModel, Vectors
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
 from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
@@ -43,8 +45,9 @@ class Refresh:
 
     files, chunks: how many the checkout has; chunks of the kind that was searched.
     embedded, reused: different texts of that kind that were embedded now, and that had a vector already.
-    skipped: files passed over, by reason.
+    skipped: files and folders left out, by reason.
     seconds: for all of it.
+    left_out: each of these files and folders.
     """
 
     files: int
@@ -53,6 +56,15 @@ class Refresh:
     reused: int
     skipped: Mapping[str, int]
     seconds: float
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class NothingToSearch(UserError):
+    """A folder in which nothing was read; `left_out` says what was there."""
+
+    def __init__(self, message: str, left_out: Sequence[LeftOut]) -> None:
+        super().__init__(message)
+        self.left_out = left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,8 @@ def search(
     top: int = 10,
     cache: Path | None = None,
     progress: bool = True,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Answers:
     """The chunks of a checkout that answer a query best.
 
@@ -86,6 +100,9 @@ def search(
         top: how many answers at most.
         cache: folder of the indexes; None for CODEQUARRY_CACHE, or else the user's cache folder.
         progress: show bars on standard error while reading and embedding.
+        include: patterns, as in a `.gitignore`, of files and folders that are read although they would be
+            left out.
+        exclude: patterns of those that are not read.
 
     Raises UserError for a query that is blank, not UTF-8 or gives the model no token, an unknown task, a root
     that is not a folder or holds nothing this task searches, and a cache folder that cannot be written.
@@ -95,6 +112,10 @@ def search(
     get_task(task)
     if not query.strip():
         raise UserError("the query is blank: say in words, or in code, what you are looking for.")
+    if not query.isascii() and any("\ud800" <= letter <= "\udfff" for letter in query):
+        raise UserError(
+            "the query holds bytes that are not UTF-8: convert it, for example with iconv -f latin1 -t utf-8."
+        )
     if top < 1:
         raise UserError(f"top is {top}: ask for at least 1 answer.")
     if not root.is_dir():
@@ -102,7 +123,8 @@ def search(
         raise UserError(f"{root} is {kind}: pass the folder that holds the code.")
     Encoder(model).check_query(query, task)
     path = database_path(root, cache)
-    run = partial(_search, path, query, root, model, task, top, progress)
+    choice = Choice(tuple(include), tuple(exclude))
+    run = partial(_search, path, query, root, model, task, top, progress, choice)
     try:
         return run()
     except DamagedIndex:
@@ -111,14 +133,21 @@ def search(
 
 
 def _search(
-    path: Path, query: str, root: Path, model: TaskModel, task: str, top: int, progress: bool
+    path: Path,
+    query: str,
+    root: Path,
+    model: TaskModel,
+    task: str,
+    top: int,
+    progress: bool,
+    choice: Choice,
 ) -> Answers:
     started = time.perf_counter()
     kind = KIND_OF_TASK[task]
     with open_database(path, root) as connection:
-        skipped = dict(read_changes(connection, root, progress))
+        report = read_changes(connection, root, progress, choice)
         files, chunks, texts = count(connection, kind)
-        _check_found(root, task, files, chunks, skipped)
+        _check_found(root, task, files, chunks, report)
         encoder = Encoder(model)
         space = encoder.space(task)
         number = space_number(connection, space)
@@ -127,7 +156,9 @@ def _search(
             return encoder.encode_documents(batch, space)
 
         embedded = embed_missing(connection, kind, number, embed, progress)
-        refresh = Refresh(files, chunks, embedded, texts - embedded, skipped, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        left_out = tuple(sorted(report.left_out))
+        refresh = Refresh(files, chunks, embedded, texts - embedded, dict(report.skipped), seconds, left_out)
         query_D = encoder.encode_query(query, task, space)
         with reading(connection):
             corpus = read_corpus(connection, kind, number, space.dims)
@@ -140,15 +171,17 @@ def _search(
     return Answers(query, task, hits, refresh)
 
 
-def _check_found(root: Path, task: str, files: int, chunks: int, skipped: dict[str, int]) -> None:
+def _check_found(root: Path, task: str, files: int, chunks: int, report: SourceReport) -> None:
     if chunks:
         return
-    passed_over = ", ".join(f"{number} {reason}" for reason, number in sorted(skipped.items()))
     if not files:
-        raise UserError(
+        passed_over = ", ".join(f"{number} {reason}" for reason, number in sorted(report.skipped.items()))
+        names = some([shown(one.path) for one in sorted(report.left_out)])
+        raise NothingToSearch(
             f"{root} holds no file that can be read as code or text"
-            + (f" (passed over: {passed_over})." if passed_over else ".")
-            + " Pass the folder of a checkout."
+            + (f" (passed over: {passed_over}: {names})." if passed_over else ".")
+            + " Pass the folder of a checkout, or name files to read with --include.",
+            report.left_out,
         )
     raise UserError(
         f"task {task!r} searches {IN_WORDS[KIND_OF_TASK[task]]}, and the {files} files read in {root} "
@@ -205,13 +238,13 @@ def first_line(hit: Hit) -> str:
 
 
 def render(hits: Sequence[Hit]) -> str:
-    """One line per hit, aligned: place, score, first line.
+    """One line per hit, aligned: place, score, first line; control characters are shown, not sent.
 
     >>> print(render(answers.hits))
     cache/lru.py:14-31   0.612  def evict(self) -> None:
     cache/clock.py:3-9   0.547  class Clock:
     """
-    places = [f"{hit.path}:{hit.start_line}-{hit.end_line}" for hit in hits]
+    places = [f"{shown(hit.path)}:{hit.start_line}-{hit.end_line}" for hit in hits]
     width = max(map(len, places), default=0)
     return "\n".join(
         f"{place:<{width}}  {hit.score:6.3f}  {_clipped(first_line(hit))}"
@@ -221,8 +254,11 @@ def render(hits: Sequence[Hit]) -> str:
 
 def as_json(answers: Answers) -> str:
     """The same as JSON: query, task, hits with their whole text, and the refresh."""
-    return json.dumps(asdict(answers), indent=2, ensure_ascii=False)
+    record = asdict(answers)
+    record["refresh"]["left_out"] = [one._asdict() for one in answers.refresh.left_out]
+    return shown(json.dumps(record, indent=2, ensure_ascii=False), json=True)
 
 
 def _clipped(line: str) -> str:
+    line = shown(line.replace("\t", " "))
     return line if len(line) <= WIDEST else f"{line[: WIDEST - 1]}…"

@@ -3,14 +3,15 @@
 import hashlib
 import sqlite3
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from codequarry.common.files import read_regular
 from codequarry.data.parsing.parse import SourceFile, read_source
-from codequarry.data.parsing.source_files import SourceReport, list_sources
+from codequarry.data.parsing.source_files import largest, list_sources
+from codequarry.data.parsing.source_report import EVERYTHING, Choice, SourceReport, passing_over
 from codequarry.search.chunk import Chunk, Kind
 from codequarry.search.code_chunks import code_chunks
 from codequarry.search.database import writing
@@ -26,6 +27,7 @@ class _Reading:
     """What one file was when it was read.
 
     skipped: why it gave no chunks or no definitions, "" when it did.
+    included: whether the user named it: it is read also where it would be left out.
     chunks: None where the content is the one on record and only the stamp is new.
     """
 
@@ -34,27 +36,42 @@ class _Reading:
     mtime_ns: int
     sha256: bytes
     skipped: str
+    included: bool
     chunks: list[Chunk] | None
 
 
-def read_changes(connection: sqlite3.Connection, root: Path, progress: bool) -> Counter[str]:
-    """Cut new and changed files into chunks, forget those that are gone; returns what was skipped, and why.
+def read_changes(
+    connection: sqlite3.Connection, root: Path, progress: bool, choice: Choice = EVERYTHING
+) -> SourceReport:
+    """Cut new and changed files into chunks, forget those that are gone; returns what was left out, and why.
 
     A file counts as unchanged when its size and modification time are those on record, or else its content
-    is. Vectors of texts that no chunk holds any more are deleted last, so that a renamed file keeps its own.
+    is, and the user's choice says the same about it. Vectors of texts that no chunk holds any more are
+    deleted last, so that a renamed file keeps its own.
+
     Raises UserError when `root` is not a folder.
     """
     report = SourceReport()
-    paths = list_sources(root, report)
-    recorded = connection.execute("SELECT path, size, mtime_ns, sha256 FROM files")
-    known = {path: (size, mtime_ns, sha256) for path, size, mtime_ns, sha256 in recorded}
+    paths = list_sources(root, report, choice)
+    recorded = connection.execute("SELECT path, size, mtime_ns, sha256, included FROM files")
+    known = {
+        path: ((size, mtime_ns, included), sha256) for path, size, mtime_ns, sha256, included in recorded
+    }
     gone = known.keys() - set(paths)
     readings: list[_Reading] = []
-    changed = [path for path in paths if path not in known or _stamp(root / path) != known[path][:2]]
+    included = {path for path in paths if choice.included.covers(path)}
+    changed = [
+        path
+        for path in paths
+        if path not in known or (*_stamp(root / path), path in included) != known[path][0]
+    ]
     for path in tqdm(changed, "reading", unit=" files", delay=1, disable=not progress, leave=False):
-        reading = _read(root, path, known[path][2] if path in known else b"")
+        stamp, sha256 = known.get(path, ((-1, -1, -1), b""))
+        same_choice = stamp[2] == (path in included)
+        reading = None
+        with passing_over(path, report):
+            reading = _read(root, path, sha256 if same_choice else b"", report, choice)
         if reading is None:
-            report.skipped["unreadable"] += 1
             gone |= {path} & known.keys()
             continue
         readings.append(reading)
@@ -67,41 +84,39 @@ def read_changes(connection: sqlite3.Connection, root: Path, progress: bool) -> 
     if gone or changed:
         with writing(connection):
             connection.execute("DELETE FROM vectors WHERE sha256 NOT IN (SELECT sha256 FROM chunks)")
-    skipped = connection.execute("SELECT skipped, COUNT(*) FROM files WHERE skipped != '' GROUP BY skipped")
-    return report.skipped + Counter(dict(skipped.fetchall()))
+    for path, reason in connection.execute("SELECT path, skipped FROM files WHERE skipped != ''"):
+        report.skip(path, reason)
+    return report
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def _stamp(file: Path) -> tuple[int, int]:
+    """Size and modification time; -1 for both of a file that cannot be looked at."""
     try:
-        status = file.stat()
+        status = file.lstat()
     except OSError:
-        return None
+        return -1, -1
     return status.st_size, status.st_mtime_ns
 
 
-def _read(root: Path, path: str, known_sha256: bytes) -> _Reading | None:
+def _read(root: Path, path: str, known_sha256: bytes, whole: SourceReport, choice: Choice) -> _Reading | None:
     """None for a file that cannot be read now: it is not remembered, so it is tried again next time.
 
     The stamp is taken before the content. A file that changes in between is then read again next time.
     """
-    stamp = _stamp(root / path)
-    if stamp is None:
-        return None
-    try:
-        sha256 = hashlib.sha256((root / path).read_bytes()).digest()
-    except OSError:
-        return None
-    size, mtime_ns = stamp
+    size, mtime_ns = _stamp(root / path)
+    included = choice.included.covers(path)
+    sha256 = hashlib.sha256(read_regular(root / path, largest(path, included))).digest()
     if time.time() - mtime_ns / 1e9 < SETTLED:
         mtime_ns = -1
     if sha256 == known_sha256:
-        return _Reading(path, size, mtime_ns, sha256, "", None)
+        return _Reading(path, size, mtime_ns, sha256, "", included, None)
     report = SourceReport()
-    source = read_source(root, path, report)
+    source = read_source(root, path, report, choice)
     if "unreadable" in report.skipped:
+        whole.add(report)
         return None
     reasons = ", ".join(report.skipped)
-    return _Reading(path, size, mtime_ns, sha256, reasons, chunk_file(source) if source else [])
+    return _Reading(path, size, mtime_ns, sha256, reasons, included, chunk_file(source) if source else [])
 
 
 def _write(connection: sqlite3.Connection, readings: list[_Reading]) -> None:
@@ -117,7 +132,8 @@ def _write(connection: sqlite3.Connection, readings: list[_Reading]) -> None:
                 continue
             connection.execute("DELETE FROM files WHERE path = ?", (file.path,))
             connection.execute(
-                "INSERT INTO files VALUES (?, ?, ?, ?, ?)", (file.path, *stamp, file.sha256, file.skipped)
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
+                (file.path, *stamp, file.sha256, file.skipped, file.included),
             )
             connection.executemany(
                 "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_row, file.chunks)

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from pathlib import Path
 from codequarry.common.errors import UserError
 from codequarry.data.git import GitRepository, NoCommitError, is_bare, open_repository, printable, shown
 from codequarry.data.mining.commits import MINED_LANGUAGES
+from codequarry.data.parsing.languages import language_of
+from codequarry.data.parsing.not_source import reason_against_name
 
 _NOT_FOUND = "is not there: pass a folder, owner/name on GitHub, or a URL"
 
@@ -53,6 +55,18 @@ def tree_name(where: str | Path) -> str:
     return "/".join(part.rpartition("@")[2] for part in parts[-2:])
 
 
+# Kinds that hold code of a language that is mined.
+_CONTAINERS = ("jupyter", "vue", "svelte", "astro")
+
+
+def may_be_mined(path: str) -> bool:
+    """Whether a file's name allows for functions to mine; the first lines of one without an ending decide."""
+    language = language_of(path)
+    if language is None:
+        return reason_against_name(path.rpartition("/")[2]) is None
+    return language in MINED_LANGUAGES or language.name in _CONTAINERS
+
+
 @contextmanager
 def open_tree(
     where: str | Path, *, commit: str | None = None, mirrors: Path | None = None, history: bool = True
@@ -60,7 +74,7 @@ def open_tree(
     """The tree at `where`, for the time of a `with` block.
 
     A checkout without a commit is read as it is, uncommitted changes included. Everything else is written to
-    a temporary folder first: only files of languages that are mined. A history that git cannot read is no
+    a temporary folder first: only files that may be mined. A history that git cannot read is no
     error here: `trouble` says why.
 
     Arguments: as in `open_repository`; `history` says whether commits are wanted.
@@ -79,11 +93,9 @@ def open_tree(
         return
     repository = open_repository(str(where), commit=commit, mirrors=mirrors, history=history)
     at = repository.resolve(commit or "HEAD")
-    patterns = [f"*{ending}" for language in MINED_LANGUAGES for ending in language.extensions]
-    patterns += [filename for language in MINED_LANGUAGES for filename in language.filenames]
     with tempfile.TemporaryDirectory(prefix="codequarry-mine-") as temporary:
         try:
-            absent, unwritable = _write_files(repository, at, patterns, Path(temporary))
+            absent, unwritable = _write_files(repository, at, Path(temporary))
         except OSError as failed:
             why = failed.strerror or failed
             raise UserError(f"The files of {name} could not be written to {temporary}: {why}.") from failed
@@ -95,15 +107,13 @@ _LARGEST = 1 << 26  # bytes of a file; a larger one is no source, and a few byte
 _NAME_ERRORS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
-def _write_files(
-    repository: GitRepository, commit: str, patterns: Sequence[str], folder: Path
-) -> tuple[int, int]:
+def _write_files(repository: GitRepository, commit: str, folder: Path) -> tuple[int, int]:
     """Write the files one by one, and say how many the clone does not hold, and how many have odd names.
 
     `git archive` would leave out what `export-ignore` says, often the tests.
     """
     tree = repository.tree(commit)
-    listed = repository.list_files(commit, patterns)
+    listed = [path for path in repository.list_files(commit) if may_be_mined(path)]
     wanted = [path for path in listed if _stays_inside(path)]
     absent, unwritable = 0, len(listed) - len(wanted)
     contents = repository.read_blobs((tree[path][1] for path in wanted), _LARGEST)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from codequarry.common.errors import UserError
 from codequarry.common.files import text_sha256
 from codequarry.data.git import GitError, last_changes
-from codequarry.data.mining.checkout import Tree, open_tree, tree_name
+from codequarry.data.mining.checkout import Tree, may_be_mined, open_tree, tree_name
 from codequarry.data.mining.commits import (
     COMMIT_FILTERS,
     COMMIT_REASONS,
@@ -42,9 +42,9 @@ from codequarry.data.mining.split import (
 )
 from codequarry.data.mining.unit_tests import TEST_REASONS, Function, find_tests, pairs_of_tests
 from codequarry.data.pair import Pair
-from codequarry.data.parsing.languages import language_of
 from codequarry.data.parsing.parse import read_source
-from codequarry.data.parsing.source_files import SourceReport, list_sources
+from codequarry.data.parsing.source_files import list_sources
+from codequarry.data.parsing.source_report import EVERYTHING, Choice, SourceReport, passing_over
 
 NO_HISTORY = Reason("commit: no history", "a folder without a repository or a commit; counted once a folder")
 UNREADABLE = Reason("commit: history not readable", "git failed on it; a warning says why; once a folder")
@@ -102,6 +102,8 @@ def mine(
     max_pairs: int | None = None,
     own_licence: bool = False,
     progress: bool = True,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> MinedPairs:
     """Pairs from the functions, tests and commits of source trees; the same trees give the same pairs.
 
@@ -118,6 +120,9 @@ def mine(
         own_licence: leave out what is not under the repository's own licence: vendored folders, and files
             that name a copyleft licence in their first lines.
         progress: show bars for what takes over two seconds.
+        include: patterns, as in a `.gitignore`, of files and folders that are read although they would be
+            left out.
+        exclude: patterns of those that are not read.
 
     A history that git cannot read, or a part of it, is left out with a warning, unless it is needed: for the
     split by time, and where `kinds` names commits.
@@ -129,6 +134,7 @@ def mine(
     wanted = checked_kinds(tuple(KINDS) if kinds is None else kinds)
     check_split(holdout, split)
     _check_sources(where, commit, workers, max_pairs)
+    choice = Choice(tuple(include), tuple(exclude))
     whole = Findings()
     sources: dict[str, str | None] = {}
     with_history = "commit" in wanted or split == "time"
@@ -151,7 +157,13 @@ def mine(
                     f"{tree.name} has no commits to make pairs of: leave the kind commit out, or pass a git "
                     f"repository."
                 )
-            of_tree = _read_tree(tree, wanted, workers, own_licence, progress, broken, warnings.append)
+            of_tree = _read_tree(
+                tree, wanted, workers, own_licence, choice, progress, broken, warnings.append
+            )
+            if len(where) > 1:
+                of_tree.report.left_out = [
+                    one._replace(path=f"{tree.name}/{one.path}") for one in of_tree.report.left_out
+                ]
             if tree.history is not None and split == "time":
                 times = last_changes(*tree.history)
                 of_tree.found = [
@@ -191,6 +203,7 @@ def _read_tree(
     kinds: Sequence[str],
     workers: int,
     own_licence: bool,
+    choice: Choice,
     progress: bool,
     broken: Callable[[GitError], None],
     warn: Callable[[str], None],
@@ -199,7 +212,14 @@ def _read_tree(
     whole = Findings()
     if set(kinds) != {"commit"}:
         whole = read_files(
-            tree.folder, tree.name, kinds, workers=workers, own_licence=own_licence, progress=progress
+            tree.folder,
+            tree.name,
+            kinds,
+            workers=workers,
+            own_licence=own_licence,
+            choice=choice,
+            tracked=tree.commit is not None,
+            progress=progress,
         )
         whole.report.skipped["not in the clone"] += tree.absent
         whole.report.skipped["name that cannot be written"] += tree.unwritable
@@ -270,8 +290,7 @@ class Findings:
         self.functions += other.functions
         self.filtered += other.filtered
         self.foreign |= other.foreign
-        self.report.read += other.report.read
-        self.report.skipped += other.report.skipped
+        self.report.add(other.report)
 
 
 def read_files(
@@ -281,6 +300,8 @@ def read_files(
     *,
     workers: int,
     own_licence: bool = False,
+    choice: Choice = EVERYTHING,
+    tracked: bool = False,
     progress: bool = True,
 ) -> Findings:
     """Everything that the files below a folder give, the same for any number of workers.
@@ -290,16 +311,21 @@ def read_files(
         kinds: names of `KINDS` that are wanted.
         workers: processes; 1 stays in this one.
         own_licence: pass over files that are not under the repository's own licence.
+        choice, tracked: as in `list_sources`.
         progress: show a bar after two seconds.
 
     Raises UserError when `folder` is none, and when the processes cannot start.
     """
     whole = Findings()
-    listed = list_sources(folder, whole.report)
-    paths = [path for path in listed if language_of(path) in MINED_LANGUAGES]
-    whole.report.skipped["not a language that is mined"] += len(listed) - len(paths)
+    paths = []
+    for path in list_sources(folder, whole.report, choice, tracked=tracked):
+        if may_be_mined(path):
+            paths.append(path)
+        else:
+            whole.report.skip(path, _NOT_MINED)
     batches = [
-        (folder, name, kinds, own_licence, paths[at : at + _BATCH]) for at in range(0, len(paths), _BATCH)
+        (folder, name, kinds, own_licence, choice, paths[at : at + _BATCH])
+        for at in range(0, len(paths), _BATCH)
     ]
     options: dict[str, Any] = {"unit": " files", "delay": 2, "leave": False, "disable": not progress}
     with tqdm(total=len(paths), desc=f"reading {name}", **options) as bar:
@@ -312,7 +338,9 @@ def read_files(
     return whole
 
 
-_Batch = tuple[Path, str, Sequence[str], bool, list[str]]
+_NOT_MINED = "not a language that is mined"
+_MINED_NAMES = frozenset(language.name for language in MINED_LANGUAGES)
+_Batch = tuple[Path, str, Sequence[str], bool, Choice, list[str]]
 
 
 def _in_processes(batches: Sequence[_Batch], workers: int) -> Iterator[Findings]:
@@ -330,22 +358,42 @@ def _in_processes(batches: Sequence[_Batch], workers: int) -> Iterator[Findings]
 
 
 def _read_batch(batch: _Batch) -> Findings:
-    folder, name, kinds, own_licence, paths = batch
+    folder, name, kinds, own_licence, choice, paths = batch
     findings = Findings()
-    of_one_file = [kind for kind in kinds if kind not in ("test", "commit")]
     for path in paths:
-        source = read_source(folder, path, findings.report)
-        if source is None:
-            continue
-        if own_licence and (is_vendored(path) or names_copyleft(source.text)):
-            findings.foreign.add(path)
-            findings.report.read -= 1
-            findings.report.skipped["not under the repository's licence"] += 1
-            continue
-        if of_one_file:
-            findings.found += pairs_of_file(source, name, of_one_file, findings.filtered)
-        if "test" in kinds:
-            tests, functions = find_tests(source)
-            findings.tests += tests
-            findings.functions += functions
+        of_file = Findings()
+        with passing_over(path, findings.report):
+            _read_file(of_file, folder, path, name, kinds, own_licence, choice)
+            findings.add(of_file)
     return findings
+
+
+def _read_file(
+    findings: Findings,
+    folder: Path,
+    path: str,
+    name: str,
+    kinds: Sequence[str],
+    own_licence: bool,
+    choice: Choice,
+) -> None:
+    source = read_source(folder, path, findings.report, choice)
+    if source is None:
+        return
+    reason = ""
+    if source.language not in _MINED_NAMES and not source.definitions:
+        reason = _NOT_MINED
+    elif own_licence and (is_vendored(path) or names_copyleft(source.text)):
+        findings.foreign.add(path)
+        reason = "not under the repository's licence"
+    if reason:
+        findings.report.read -= 1
+        findings.report.skip(path, reason)
+        return
+    of_one_file = [kind for kind in kinds if kind not in ("test", "commit")]
+    if of_one_file:
+        findings.found += pairs_of_file(source, name, of_one_file, findings.filtered)
+    if "test" in kinds:
+        tests, functions = find_tests(source)
+        findings.tests += tests
+        findings.functions += functions

@@ -78,7 +78,11 @@ def summary(mined: MinedPairs) -> dict[str, Any]:
             for side in SIDES
         },
         "filtered": dict(sorted(mined.filtered.items())),
-        "files": {"read": mined.files.read, "skipped": dict(sorted(mined.files.skipped.items()))},
+        "files": {
+            "read": mined.files.read,
+            "skipped": dict(sorted(mined.files.skipped.items())),
+            "left_out": [one._asdict() for one in sorted(mined.files.left_out)],
+        },
     }
 
 

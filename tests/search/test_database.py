@@ -201,6 +201,34 @@ def test_an_index_of_another_version_is_made_again_with_a_sentence(
     assert f"is of format {SCHEMA_VERSION + 1}: it is made again" in caplog.text
 
 
+def test_an_index_of_the_version_before_keeps_its_vectors(
+    ask: Any, checkout: Path, cache: Path, encoder: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    hits = ask().hits
+    encoder.embedded.clear()
+    connection = sqlite3.connect(database_path(checkout, cache))
+    connection.execute("ALTER TABLE files DROP COLUMN included")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    with caplog.at_level(logging.WARNING):
+        assert ask().hits == hits
+    assert encoder.embedded == []
+    assert "is of format 1: files are read again, vectors are kept" in caplog.text
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes")
+def test_only_the_user_can_read_an_index(ask: Any, checkout: Path, cache: Path) -> None:
+    ask()
+    database = database_path(checkout, cache)
+    assert database.stat().st_mode & 0o777 == 0o600
+    assert cache.stat().st_mode & 0o777 == 0o700
+    database.chmod(0o644)  # as older versions made it
+    ask()
+    assert database.stat().st_mode & 0o777 == 0o600
+
+
 def test_an_index_of_another_checkout_is_never_read(
     ask: Any, encoder: Any, checkout: Path, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -239,7 +239,7 @@ def test_a_folder_without_source_files_says_what_it_holds_instead(tmp_path):
     root.mkdir()
     (root / "a.png").write_bytes(b"x")
     (root / "a.md").write_text("words")
-    with pytest.raises(ValueError, match=r"pictures holds no source file to mine \(1 not a .*, 1 unknown"):
+    with pytest.raises(ValueError, match=r"pictures holds no source file to mine \(1 not a .*, 1 picture"):
         mine([root], progress=False)
 
 
@@ -282,3 +282,63 @@ def test_a_script_of_ones_own_works_or_says_how_it_would(tmp_path, guarded):
     script.write_text(textwrap.dedent(body).format(guard=guard, code=str(code)))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert done.stdout == "210\n" if guarded else "pass workers=1" in done.stdout
+
+
+SCRIPT = (
+    '#!/usr/bin/env python3\ndef start(a):\n    """Starts the engine slowly."""\n    b = a\n    return b\n'
+)
+
+
+def test_files_without_an_ending_are_mined_by_their_first_line(tmp_path):
+    (tmp_path / "deploy").write_text(SCRIPT)
+    (tmp_path / "notes").write_text("Only words.\n")
+    mined = mine([tmp_path], kinds=["docstring"], holdout=0, progress=False)
+    assert [pair.query for pair in mined.train] == ["Starts the engine slowly."]
+    assert mined.files.left_out == [("notes", "not a language that is mined", "")]
+
+
+def test_a_checkout_and_its_bare_clone_give_the_same_scripts(repository, tmp_path):
+    repository.commit("Begin", {"deploy": SCRIPT, "build/tool.py": SCRIPT, "notes": "Only words."})
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "clone", "-q", "--bare", str(repository.folder), str(bare)], check=True)
+    found = [
+        [pair.document for pair in mine([folder], kinds=["docstring"], holdout=0, progress=False).train]
+        for folder in (repository.folder, bare)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) == 1  # the two are equal
+
+
+def test_the_user_s_patterns_say_what_is_mined(tree):
+    (tree / "made_pb2.py").write_text(code(100))
+    asked = {pair.query for pair in mine([tree], holdout=0, progress=False).train}
+    mined = mine([tree], holdout=0, progress=False, include=["*_pb2.py"], exclude=["part_0"])
+    more = {pair.query for pair in mined.train}
+    assert "Works on case number 100." in more - asked
+    assert "Works on case number 0." in asked - more
+    assert ("part_0/", "excluded", "") in mined.files.left_out
+
+
+def test_a_file_that_breaks_the_reader_is_named_and_passed_over(tree, monkeypatch):
+    import codequarry.data.mining.mine as module
+
+    read = module.read_source
+
+    def break_on_one(folder, path, *more):
+        if path == "part_3/code.py":
+            raise RecursionError("too deep")
+        return read(folder, path, *more)
+
+    monkeypatch.setattr(module, "read_source", break_on_one)
+    mined = mine([tree], holdout=0, progress=False)
+    assert mined.files.read == 7
+    assert mined.files.left_out == [("part_3/code.py", "unreadable", "RecursionError: too deep")]
+
+
+def test_what_is_left_out_of_several_trees_is_named_with_its_tree(tree, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.py").write_text(code(9))
+    (other / "b_pb2.py").write_text(code(10))
+    left_out = mine([tree, other], holdout=0, progress=False).files.left_out
+    assert left_out == [("other/b_pb2.py", "generated", "")]

@@ -29,7 +29,12 @@ def test_both_sides_come_back_and_the_counts_are_theirs(mined, tmp_path):
             assert not pairs or read_pairs(out / side / f"{kind}.jsonl.gz").pairs == pairs
     counts = json.loads((out / "mined.json").read_text())
     assert counts["sources"] == {"checkout": None}
-    assert counts["files"] == {"read": 10, "skipped": {"unknown kind": 1}}
+    reason = "picture, archive or program"
+    assert counts["files"] == {
+        "read": 10,
+        "skipped": {reason: 1},
+        "left_out": [{"path": "picture.png", "reason": reason, "detail": ""}],
+    }
     for side in ("train", "heldout"):
         assert sum(counts["pairs"][side].values()) == len(getattr(mined, side)) > 0
         assert sum(counts["languages"][side].values()) == len(getattr(mined, side))
