@@ -55,16 +55,12 @@ def tree_name(where: str | Path) -> str:
     return "/".join(part.rpartition("@")[2] for part in parts[-2:])
 
 
-# Kinds that hold code of a language that is mined.
-_CONTAINERS = ("jupyter", "vue", "svelte", "astro")
-
-
 def may_be_mined(path: str) -> bool:
     """Whether a file's name allows for functions to mine; the first lines of one without an ending decide."""
     language = language_of(path)
     if language is None:
         return reason_against_name(path.rpartition("/")[2]) is None
-    return language in MINED_LANGUAGES or language.name in _CONTAINERS
+    return language in MINED_LANGUAGES
 
 
 @contextmanager
