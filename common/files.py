@@ -55,17 +55,16 @@ def write_json(path: Path, record: Any) -> None:
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def read_regular(path: Path, most: int, *, follow: bool = False) -> bytes:
     """The first `most` + 1 bytes of a regular file: one byte more than `most` says that there is more.
 
-    A pipe, a device or a link is refused without waiting for it or following it.
+    A pipe or a device is refused without waiting for it; a link is followed only with `follow`.
 
     Raises OSError where there is no regular file, or it cannot be read.
     """
     # O_NONBLOCK: opening a pipe waits for its other end otherwise. Windows has neither flag.
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    )
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -112,10 +112,6 @@ def search(
     get_task(task)
     if not query.strip():
         raise UserError("the query is blank: say in words, or in code, what you are looking for.")
-    if not query.isascii() and any("\ud800" <= letter <= "\udfff" for letter in query):
-        raise UserError(
-            "the query holds bytes that are not UTF-8: convert it, for example with iconv -f latin1 -t utf-8."
-        )
     if top < 1:
         raise UserError(f"top is {top}: ask for at least 1 answer.")
     if not root.is_dir():

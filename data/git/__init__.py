@@ -1,6 +1,6 @@
 """Git repositories read without running, fetching or obeying anything of theirs."""
 
-from codequarry.data.git.address import shown
+from codequarry.data.git.address import without_secrets
 from codequarry.data.git.checkout import CheckoutFiles, checkout_files
 from codequarry.data.git.folder import is_bare
 from codequarry.data.git.history import Commit, Log, commits, last_changes, seconds
@@ -21,5 +21,5 @@ __all__ = [
     "open_repository",
     "printable",
     "seconds",
-    "shown",
+    "without_secrets",
 ]

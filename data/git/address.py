@@ -53,10 +53,10 @@ class Address:
         return without_credentials(text)
 
 
-def shown(where: str) -> str:
+def without_secrets(where: str) -> str:
     """An address as messages and results may hold it.
 
-    >>> shown("https://me:token@host/owner/name.git?key=secret")
+    >>> without_secrets("https://me:token@host/owner/name.git?key=secret")
     'https://host/owner/name.git'
     """
     return _USER.sub("", without_credentials(where))
@@ -68,7 +68,7 @@ def parse_address(where: str) -> Address:
     Raises UserError for what is neither `owner/name` nor an address that git may ask. `ext::…` is none: it
     runs any command.
     """
-    name = shown(where)
+    name = without_secrets(where)
     if _NAME.fullmatch(where) and not where.endswith(("/.", "/..")):
         return Address(name, HOST + where)
     if _SSH.fullmatch(where) and where.isprintable():

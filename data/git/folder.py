@@ -5,13 +5,14 @@ pipe, a device or without end. So only regular files of bounded size are opened 
 names of references and paths are taken from them.
 """
 
+import errno
 import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from codequarry.common.files import read_regular
 from codequarry.data.git.process import GitError
 
 _SMALL = 1 << 20  # bytes: HEAD, one reference, `config`, `commondir`, `info/exclude`, `alternates`
@@ -110,7 +111,7 @@ class GitFolder:
 
     def excluded(self) -> bytes:
         """The rules of `info/exclude`, which add to those of `.gitignore`."""
-        return read_regular(self.common / "info" / "exclude", _SMALL) or b""
+        return read_part(self.common / "info" / "exclude", _SMALL) or b""
 
 
 def find_git_folder(folder: Path) -> GitFolder | None:
@@ -181,7 +182,7 @@ def _reference(folder: Path, name: str) -> str:
     path = folder / name
     if path.is_symlink() and is_reference(target := str(path.readlink())):
         return f"ref: {target}"  # as git wrote HEAD before 2005, and does for a link still
-    held = read_regular(path, _SMALL)
+    held = read_part(path, _SMALL)
     return "" if held is None else os.fsdecode(held).strip() or "nothing"
 
 
@@ -230,22 +231,22 @@ def _is_dangling(entry: "os.DirEntry[str]") -> bool:
     return entry.is_symlink() and not Path(entry.path).exists()
 
 
-def read_regular(path: Path, most: int) -> bytes | None:
-    """The bytes of a regular file, None where there is none.
+def read_part(path: Path, most: int) -> bytes | None:
+    """The bytes of a repository's file, None where there is none; links are followed, as git follows them.
 
     Raises GitError for a pipe, a device or a file of over `most` bytes, and for one that cannot be opened.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            if path.is_dir():
-                return None
-            raise FolderError(f"{path} is no regular file: remove it, or clone the repository again.")
-        # Not blocking, should a pipe take the file's place in between.
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            data = file.read(most + 1)
+        if path.is_dir():
+            return None
+        data = read_regular(path, most, follow=True)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise FolderError(
+                f"{path} is no regular file: remove it, or clone the repository again."
+            ) from error
         raise FolderError(f"{path} cannot be read: {error.strerror}.") from error
     if len(data) > most:
         raise FolderError(f"{path} has over {most:,} bytes, which no file of that name has: remove it.")
@@ -253,4 +254,4 @@ def read_regular(path: Path, most: int) -> bytes | None:
 
 
 def _text(path: Path, most: int = _SMALL) -> str:
-    return os.fsdecode(read_regular(path, most) or b"")
+    return os.fsdecode(read_part(path, most) or b"")

@@ -20,7 +20,7 @@ from typing import IO, cast
 from pathspec import GitIgnoreSpec
 
 from codequarry.common.errors import UserError
-from codequarry.data.git.address import parse_address, refuse_mistyped_folder, shown
+from codequarry.data.git.address import parse_address, refuse_mistyped_folder, without_secrets
 from codequarry.data.git.folder import FolderError, GitFolder, check_objects, find_git_folder, is_reference
 from codequarry.data.git.process import GitError, GitStream, MissingGitError, start
 from codequarry.data.git.remote import bring, cache_label
@@ -250,7 +250,7 @@ def open_repository(
     if not where or where.startswith("-") or "\0" in where:
         raise UserError(f"{where!r} is no repository: pass a folder, owner/name or a URL.")
     if commit is not None and not _COMMIT.fullmatch(commit):
-        raise UserError(f"{shown(commit)!r} is no commit: pass all its 40 hex digits.")
+        raise UserError(f"{without_secrets(commit)!r} is no commit: pass all its 40 hex digits.")
     if Path(where).is_dir():
         folder = Path(where).resolve()
         if (found := find_git_folder(folder)) is None:

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from codequarry.data.git.folder import GitFolder, read_regular
+from codequarry.data.git.folder import GitFolder, read_part
 from codequarry.data.git.process import GitStream, local_environment, run
 
 _CONFIG = """\
@@ -85,13 +85,13 @@ class GitView:
 
     def copy_index(self, folder: GitFolder) -> None:
         """Take over the checkout's list of tracked files and its `info/exclude`; neither is ever written."""
-        index = read_regular(folder.git_dir / "index", _INDEX) or b""
+        index = read_part(folder.git_dir / "index", _INDEX) or b""
         if index:
             (self.path / "index").write_bytes(index)
         for path in folder.git_dir.glob("sharedindex.*"):
             # A split index names the file that it adds to by its hash.
             if re.fullmatch(r"[0-9a-f]{40,64}", path.suffix[1:]) and bytes.fromhex(path.suffix[1:]) in index:
-                (self.path / path.name).write_bytes(read_regular(path, _INDEX) or b"")
+                (self.path / path.name).write_bytes(read_part(path, _INDEX) or b"")
         (self.path / "info" / "exclude").write_bytes(folder.excluded())
 
     def run(

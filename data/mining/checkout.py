@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codequarry.common.errors import UserError
-from codequarry.data.git import GitRepository, NoCommitError, is_bare, open_repository, printable, shown
+from codequarry.data.git import (
+    GitRepository,
+    NoCommitError,
+    is_bare,
+    open_repository,
+    printable,
+    without_secrets,
+)
 from codequarry.data.mining.commits import MINED_LANGUAGES
 from codequarry.data.parsing.languages import language_of
 from codequarry.data.parsing.not_source import reason_against_name
@@ -46,7 +53,7 @@ def tree_name(where: str | Path) -> str:
     >>> tree_name("https://github.com/pallets/flask.git")
     'pallets/flask'
     """
-    text = shown(str(where))
+    text = without_secrets(str(where))
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not Path(text).is_dir()
     if isinstance(where, Path) or not (is_name or "://" in text or "@" in text):
         return printable(Path(where).resolve().name).removesuffix(".git")

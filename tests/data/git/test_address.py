@@ -1,4 +1,4 @@
-"""What a user calls a repository, and what of it is never shown, stored or asked."""
+"""What a user calls a repository, and what of it is never without_secrets, stored or asked."""
 
 import base64
 import http.server
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from codequarry.common.environment import written_command
-from codequarry.data.git import open_repository, shown
+from codequarry.data.git import open_repository, without_secrets
 from codequarry.data.git.address import Address, parse_address
 from codequarry.data.mining.checkout import open_tree, tree_name
 from codequarry.data.mining.mine import mine
@@ -104,7 +104,7 @@ def test_a_repository_on_github_is_meant_by_its_whole_address(tmp_path, monkeypa
     ],
 )
 def test_no_name_and_no_command_holds_a_credential(where) -> None:
-    assert TOKEN not in shown(where)
+    assert TOKEN not in without_secrets(where)
     assert tree_name(where) in ("own/name", "name")
     if "://" in where:  # others are refused before anything is written
         assert TOKEN not in written_command(words=["--repo", where, f"--repo={where}"])
