@@ -1,11 +1,22 @@
 """`codequarry.load`: a model by name, folder or Hub name, ready to embed."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from codequarry.common.errors import UserError, did_you_mean
-from codequarry.modules.adapter_folder import BASE, load_adapter_folder
-from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
+from codequarry.common.errors import MissingPackageError, UserError, did_you_mean
+from codequarry.inference.model_checks import (
+    check_dims,
+    check_files,
+    check_model,
+    check_vectors,
+    read_object,
+    readable,
+)
+from codequarry.modules.adapter_folder import ADAPTER_CONFIG, BASE, load_adapter_folder
+from codequarry.modules.backbone import ADAPTERS, MINI, MODEL_FILES, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.tasks import wrong_prompts
 
 
@@ -30,13 +41,15 @@ def load(
     Weights are in memory in the type that the model's `config.json` names: for mini, which is stored in
     bfloat16, float32.
 
-    Raises UserError for a folder without a finished model, a model without a whole prompt family (see
+    The files are checked before, weights and first vectors after (see `model_checks`): 0.1 seconds for mini.
+
+    Raises UserError for a folder without a finished model, one that is damaged or gives other vectors than it
+    was saved with, a model without a whole prompt family (see
     `family_of`), and a dimension it was not trained for.
 
     >>> model = load("runs/mini", dims=128)
     """
     model = _read(name_or_path, revision, device)
-    _check_prompts(name_or_path, model)
     if dims is not None:
         model.check_dims(dims)
         model.truncate_dim = dims
@@ -45,7 +58,7 @@ def load(
 
 def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
     if name == MINI:
-        return CodeEmbedder(str(resolve_backbone(MINI)), device=device, local_files_only=True)
+        return _read_folder(resolve_backbone(MINI), device)
     folder = ADAPTERS.get(name, Path(name))
     if name in ADAPTERS and not (folder / BASE).is_file():
         raise UserError(
@@ -53,33 +66,80 @@ def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
             f"check out its repository whole; or pass another model (a folder called {name} as ./{name})."
         )
     if (folder / BASE).is_file():
-        return load_adapter_folder(folder, device=device)
-    _check_folder(name)
+        with readable(str(folder)):
+            model = load_adapter_folder(folder, device=device)
+        check_vectors(folder, model)
+        return model
+    if not folder.exists():
+        return _read_folder(_fetched(name, revision), device)
+    return _read_folder(folder, device)
+
+
+def _read_folder(folder: Path, device: str | None) -> CodeEmbedder:
+    _check_folder(folder)
+    check_files(folder)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _read_with_adapter(folder, device)
+    with readable(str(folder)):
+        model = CodeEmbedder(str(folder), device=device, local_files_only=True)
+    _check_prompts(folder, model)
+    check_model(folder, model)
+    return model
+
+
+def _read_with_adapter(folder: Path, device: str | None) -> CodeEmbedder:
+    """A model that was saved while its adapter was not merged: backbone and adapter, as peft adds them."""
+    if find_spec("peft") is None:
+        raise MissingPackageError(
+            f"{folder} holds an adapter that is not merged, which peft reads: pip install 'codequarry[train]'"
+        )
+    base = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(base, str) or not Path(base).is_dir():
+        raise UserError(
+            f"{folder} holds an adapter on {base!r}, which is no folder here: put the backbone there, or "
+            "save "
+            "the model with its adapter merged (codequarry.training.lora.merge_adapter)."
+        )
+    with readable(str(folder)):
+        model = CodeEmbedder(str(folder), device=device, local_files_only=True)
+    _check_prompts(folder, model)
+    if (folder / GOLDEN).is_file():  # the adapter's folder has no config.json that names the dimensions
+        backbone: Any = model.transformers_model
+        backbone.config.matryoshka_dimensions = check_dims(
+            folder / GOLDEN, read_object(folder / GOLDEN).get("dims")
+        )
+    check_model(folder, model)
+    return model
+
+
+def _fetched(name: str, revision: str | None) -> Path:
+    """The folder of a model from the Hub, in its cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        known = [MINI, *ADAPTERS]
+        raise UserError(
+            f"{name!r} is not a folder here.{did_you_mean(name, known)} Pass {', '.join(known)}, a model "
+            "folder, or a Hub name 'owner/model'."
+        )
     try:
-        return CodeEmbedder(name, revision=revision, device=device)
-    except OSError as error:  # what transformers and huggingface_hub raise when files are not to be had
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*MODEL_FILES, "README.md"]))
+    except (OSError, HFValidationError) as error:  # what huggingface_hub raises when files are not to be had
         raise UserError(
             f"{name} could not be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Check the name and the network, or pass a local folder."
         ) from error
 
 
-def _check_folder(name: str) -> None:
-    folder = Path(name)
-    if not folder.exists():
-        looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-        if looks_local:
-            known = [MINI, *ADAPTERS]
-            raise UserError(
-                f"{name!r} is not a folder here.{did_you_mean(name, known)} Pass {', '.join(known)}, a model "
-                "folder, or a Hub name 'owner/model'."
-            )
-        return
-    missing = [file for file in ("config.json", "modules.json") if not (folder / file).is_file()]
+def _check_folder(folder: Path) -> None:
+    adapter = (folder / ADAPTER_CONFIG).is_file()
+    needed = ("modules.json",) if adapter else ("config.json", "modules.json")
+    missing = [file for file in needed if not (folder / file).is_file()]
     if missing:
         unfinished = (folder / "checkpoints").is_dir()
         raise UserError(
-            f"{name} holds no finished model: {' and '.join(missing)} missing. "
+            f"{folder} holds no finished model: {' and '.join(missing)} missing. "
             + (
                 "Run its training command again: it resumes."
                 if unfinished
@@ -88,7 +148,7 @@ def _check_folder(name: str) -> None:
         )
 
 
-def _check_prompts(name: str, model: CodeEmbedder) -> None:
+def _check_prompts(name: Path, model: CodeEmbedder) -> None:
     if wrong := wrong_prompts(model.prompts):
         raise UserError(
             f"{name} does not carry the prompts of codequarry's tasks ({', '.join(wrong[:3])}"

@@ -8,13 +8,14 @@ compares it.
 
 import re
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from codequarry.common.errors import UserError
+from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
@@ -69,6 +70,11 @@ def read_base(folder: Path) -> AdapterBase:
             raise UserError(f"{folder / BASE}: {name!r} is missing or of another type than training writes.")
     if set(fields) != set(kinds):
         raise UserError(f"{folder / BASE} has fields of a newer version: update codequarry.")
+    if not all(type(size) is int and size > 0 for size in (*fields["dims"], fields["max_length"])):
+        raise UserError(
+            f"{folder / BASE}: dims is {fields['dims']!r} and max_length {fields['max_length']!r}, not whole "
+            "numbers above 0."
+        )
     if fields["pooling"] not in get_args(PoolingName):
         raise UserError(f"{folder / BASE}: pooling is {fields['pooling']!r}, not one of codequarry's.")
     try:
@@ -115,6 +121,13 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
     from safetensors.torch import load_file
 
     config = _json(folder / ADAPTER_CONFIG)
+    for name, plain in _PLAIN.items():
+        if (config.get(name) or plain) != plain:
+            raise UserError(
+                f"{folder / ADAPTER_CONFIG} has {name} {config[name]!r}, by which peft adds the adapter in "
+                "another "
+                "way than W + alpha / rank · B A: codequarry adds that one alone."
+            )
     try:
         scaling = float(config["lora_alpha"]) / int(config["r"])
         weights = load_file(folder / ADAPTER_WEIGHTS)
@@ -128,8 +141,17 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
                 f"{folder / ADAPTER_WEIGHTS}: {name} is no weight of a LoRA adapter on linear layers."
             )
         halves.setdefault(layer[1], {})[layer[2]] = tensor
+    if not (isfinite(scaling) and halves):
+        raise UserError(f"{folder} holds no whole adapter: no layer, or a scale of {scaling}.")
     backbone: Any = model.transformers_model
     layers = dict(backbone.named_modules())
+    targets = config.get("target_modules")
+    if isinstance(targets, list):
+        without = [
+            name for name in layers if name not in halves and any(_is_target(name, one) for one in targets)
+        ]
+        if without:
+            raise UserError(f"{folder / ADAPTER_WEIGHTS} lacks the adapter of {some(without, 3)}.")
     for name, half in halves.items():
         weight: Any = getattr(layers.get(name), "weight", None)
         fits = (
@@ -145,6 +167,19 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
             if not torch.isfinite(added).all():
                 raise UserError(f"{folder}: the adapter of {name} holds numbers that are not finite.")
             weight.add_(added.to(weight.device))
+
+
+# Settings of peft's that change what an adapter adds, and their plain values.
+_PLAIN: dict[str, Any] = {
+    "peft_type": "LORA", "use_rslora": False, "use_dora": False, "fan_in_fan_out": False, "bias": "none",
+    "lora_bias": False, "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None,
+    "layer_replication": None, "trainable_token_indices": None, "target_parameters": None,
+}  # fmt: skip
+
+
+def _is_target(layer: str, target: Any) -> bool:
+    """As peft reads a list of `target_modules`: a layer's name, or the end of it."""
+    return layer == target or layer.endswith(f".{target}")
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -70,7 +70,7 @@ MINI_FOLDER = Path(__file__).parents[1] / "models" / MINI  # the trained model t
 ADAPTERS = {"0.5b": Path(__file__).parents[1] / "models" / "0.5b-lora"}
 
 # Weights in safetensors only: a pickle runs code when it is read.
-_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _hub_folder(name: str, revision: str | None, lock: Path | None) -> Path:
     try:
         if commit is None:
             commit = HfApi().model_info(name).sha
-        folder = Path(snapshot_download(name, revision=commit, allow_patterns=_FILES))
+        folder = Path(snapshot_download(name, revision=commit, allow_patterns=MODEL_FILES))
     except HFValidationError:
         raise UserError(f"{name!r} is neither a folder here nor a Hub name like 'owner/model'.") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

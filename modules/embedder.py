@@ -36,6 +36,7 @@ from codequarry.modules.attention import Attention
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
+from codequarry.modules.saved_folder import write_card, write_golden_sample
 from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_task, prompt_name
 from codequarry.modules.text_checks import empty_texts, refuse_empty
 
@@ -223,10 +224,12 @@ class CodeEmbedder(SentenceTransformer):
         super(CodeEmbedder, stock_view(self)).save(path, *args, **kwargs)
         if (Path(path) / "config.json").is_file():  # a model with an adapter saves the adapter only
             add_legacy_fields(Path(path) / "config.json")
+        write_golden_sample(Path(path), self)
 
-    def _create_model_card(self, *_: Any, **__: Any) -> None:
-        """Nothing: `model_card` renders the card from results; the stock one would query the Hub."""
+    def _create_model_card(self, path: str, *_: Any, **__: Any) -> None:
+        """A short card without the network, or the one that is there; see `write_card`."""
         # Private, called by every save; the trainer (6.2.0) has no way to pass `create_model_card=False`.
+        write_card(Path(path), self)
 
     @property
     def fingerprint(self) -> str:

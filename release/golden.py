@@ -4,7 +4,6 @@ A later reader of the folder, with another library version or another server, co
 The file is JSON because servers take every `*.safetensors` in a folder for weights.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from codequarry.common.files import read_json, read_rows, write_text
+from codequarry.modules.saved_folder import GOLDEN, golden_json
 from codequarry.modules.tasks import PromptFamily, family_of
 from codequarry.release.server_requirements import is_number
 from codequarry.release.trained_run import family_trained_with
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-GOLDEN = "golden_vectors.json"
 
 # What a text tests. `ordinary` texts have the same vector everywhere; runtimes are known to differ on the
 # others, and `verify` names that difference.
@@ -84,13 +82,8 @@ def write_golden_vectors(
     rows = []
     for one in golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens)):
         (vector,) = model.encode([one.text], prompt_name=one.prompt_name, show_progress_bar=False)
-        # Nine decimals keep float32 of numbers below 1 to half a unit in the ninth.
-        numbers = [round(float(number), 9) for number in vector]
-        row = {"prompt_name": one.prompt_name, "kind": one.kind, "text": one.text, "vector": numbers}
-        rows.append(json.dumps(row, ensure_ascii=False))
-    head = json.dumps({"prompts": family.prompts(), "dims": list(dims)}, ensure_ascii=False)
-    lines = ",\n".join(rows)
-    write_text(folder / GOLDEN, f'{head[:-1]}, "rows": [\n{lines}\n]}}\n')
+        rows.append((one.prompt_name, one.kind, one.text, vector))
+    write_text(folder / GOLDEN, golden_json({"prompts": family.prompts(), "dims": list(dims)}, rows))
 
 
 _AS_BUILT = "it was edited, or another version of codequarry built the release (its card names it)"
