@@ -75,11 +75,16 @@ def write_golden_sample(folder: Path, model: "SentenceTransformer") -> None:
     whole = copy.copy(model)  # shares everything; another thread may be encoding with `model`
     whole.truncate_dim = None
     training = [module for module in model.modules() if module.training]
+    tokens: Any = model.tokenizer.backend_tokenizer
+    padding, truncation = tokens.padding, tokens.truncation
     try:
         vectors = whole.encode(prompted, prompt="", show_progress_bar=False)
     finally:
         for module in training:  # `encode` switches dropout off
             module.training = True
+        # It leaves its own lengths in the tokenizer as well, where the next save would write them.
+        tokens.no_padding() if padding is None else tokens.enable_padding(**padding)
+        tokens.no_truncation() if truncation is None else tokens.enable_truncation(**truncation)
     dims = getattr(getattr(model, "config", None), "matryoshka_dimensions", None) or [len(vectors[0])]
     head = {
         "prompts": family_of(model.prompts).prompts(),
