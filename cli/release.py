@@ -98,10 +98,12 @@ def run_build(arguments: argparse.Namespace) -> None:
         decontamination=arguments.decontamination,
         replace=arguments.replace,
     )
+    _print_pin(arguments.out)
     print(f"built {arguments.out}; next: codequarry release verify {arguments.out}")
     if arguments.gguf:
         print("build: GGUF, " + " and ".join(arguments.gguf), file=sys.stderr)
         export_gguf(arguments.out, gguf, arguments.gguf, replace=arguments.replace)
+        _print_pin(gguf)
         print(f"built {gguf}; next: codequarry release verify {gguf}")
 
 
@@ -134,6 +136,11 @@ def add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("release", metavar="DIR|ORG/NAME@REVISION", help="a release folder, or one on the Hub at a revision")
     _add_pythons(parser)
+    add(
+        "--expect",
+        metavar="SHA256",
+        help="of manifest.json, as `release build` and `publish` printed it, or the one that its card shows",
+    )
     add("--out", type=Path, metavar="FILE", help="write what was found, for `codequarry card`")
 
 
@@ -143,7 +150,7 @@ def run_verify(arguments: argparse.Namespace) -> None:
     from codequarry.release.verify import verify
 
     with local_copy(arguments.release) as folder:
-        verification = verify(folder, pythons=arguments.pythons)
+        verification = verify(folder, pythons=arguments.pythons, expect=arguments.expect)
         if arguments.out is not None and verification.runtimes:
             words = [f"--python {Path(*python.parts[-3:])}" for python in arguments.pythons]
             command = " ".join(["codequarry release verify", Path(arguments.release).name, *words])
@@ -174,6 +181,7 @@ def run_card(arguments: argparse.Namespace) -> None:
         verification=arguments.verification,
     )
     print(f"{arguments.release / CARD} is written.")
+    _print_pin(arguments.release)
 
 
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +210,7 @@ def run_publish(arguments: argparse.Namespace) -> None:
     )
     if done.state == "already published":
         print(f"{done.repo_id} has this release as {done.tag} already: nothing to do.")
+        _print_pin(arguments.folder)
         return
     print(f"{done.repo_id}, to be {done.tag}:" if done.state == "planned" else f"{done.repo_id}:")
     print(done.plan.table())
@@ -209,9 +218,18 @@ def run_publish(arguments: argparse.Namespace) -> None:
         print(done.verification.table())
     if done.state == "published":
         print(f'published as {done.tag}: SentenceTransformer("{done.repo_id}", revision="{done.tag}")')
+        print(f'pinned: SentenceTransformer("{done.repo_id}", revision="{done.commit}")')
+        _print_pin(arguments.folder)
     else:
         stale = " Stale files are refused without --delete-stale." if done.plan.stale else ""
         print(f"Nothing was sent: this was a dry run.{stale} Add --really to publish.")
+
+
+def _print_pin(folder: Path) -> None:
+    """Print the number that `verify --expect` takes, to be published where a release's files are not."""
+    from codequarry.release.manifest import MANIFEST, manifest_sha256
+
+    print(f"{MANIFEST} has sha256 {manifest_sha256(folder)}: give it to users for verify --expect")
 
 
 def _add_card_sources(parser: argparse.ArgumentParser) -> None:

@@ -40,6 +40,7 @@ class Card:
         (sentences), and `rows` of `runtime`, `version`, `precision`, `worst_cosine`,
         `worst_absolute_difference`, `ok`.
     datasets: Hub names of the training data, where it came from the Hub.
+    contents: sha256 over every file of the release but card and manifest; None where there is none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Card:
     results: Mapping[str, Any] | None = None
     verification: Mapping[str, Any] | None = None
     datasets: tuple[str, ...] = ()
+    contents: str | None = None
 
 
 def on_the_hub(name: str | None) -> bool:

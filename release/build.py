@@ -6,10 +6,8 @@ A release, or the adapter of a run by itself, appears under its name in one rena
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-import codequarry
 from codequarry.common.errors import UserError
 from codequarry.common.files import in_one_step, write_json, write_text
 from codequarry.model_card.render import render, render_adapter
@@ -20,9 +18,9 @@ from codequarry.modules.adapter_folder import (
     load_adapter_folder,
     read_base,
 )
-from codequarry.release.card import CARD, card_of, write_eval_results
+from codequarry.release.card import CARD, card_of, write_card
 from codequarry.release.golden import write_golden, write_golden_vectors
-from codequarry.release.layout import HANDLER, handler_source, write_layout
+from codequarry.release.layout import HANDLER, handler_source, licence_file, write_layout
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.onnx import OnnxPrecision, export_onnx, refuse_missing
 from codequarry.release.registry import definition_for
@@ -77,20 +75,19 @@ def build(
         results=results,
         decontamination=decontamination,
     )
-    rendered = render(card)
+    render(card)  # before anything is written: what it raises, it raises here
 
     with in_one_step(out, replace=replace, mark=MANIFEST) as building:
         _say(progress, f"weights in {dtype}, tokenizer and configuration")
         write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=shard)
-        _write_papers(building, source, rendered)
-        if card.results is not None:
-            write_eval_results(building, card.results)
+        _write_papers(building, source)
         shutil.copyfile(handler_source(), building / HANDLER)
         if onnx:
             _say(progress, f"ONNX, {' and '.join(onnx)}")
             export_onnx(building, onnx)
         _say(progress, "golden vectors")
         write_golden(building)
+        write_card(building, card)
         write_manifest(building)
     _say(progress, f"{out} is ready")
     return out
@@ -140,30 +137,15 @@ def pack_adapter(
             metadata={"format": "pt"},
         )
         text = render_adapter(card, sha256=read_base(building).sha256, size=weights.stat().st_size)
-        _write_papers(building, finished, text)
+        _write_papers(building, finished)
+        write_text(building / CARD, text)
         model = load_adapter_folder(building, device="cpu")
         write_golden_vectors(building, model, finished.dims, finished.prompt_family)
 
 
-def _write_papers(folder: Path, run: RunFolder, card: str) -> None:
+def _write_papers(folder: Path, run: RunFolder) -> None:
     write_json(folder / "training.json", run.training)
-    write_text(folder / CARD, card)
     shutil.copyfile(licence_file(), folder / "LICENSE")
-
-
-def licence_file() -> Path:
-    """The package's LICENSE: in a checkout it lies in the package, in a wheel in its metadata."""
-    in_package = Path(codequarry.__file__).with_name("LICENSE")
-    if in_package.is_file():
-        return in_package
-    try:
-        listed = files("codequarry") or []
-    except PackageNotFoundError:
-        listed = []
-    for file in listed:
-        if file.name == "LICENSE" and (found := Path(str(file.locate()))).is_file():
-            return found
-    raise UserError("codequarry is installed without its LICENSE, which a release carries: reinstall it.")
 
 
 def _say(progress: bool, what: str) -> None:

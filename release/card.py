@@ -4,18 +4,20 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import codequarry
 from codequarry.common.errors import UserError
-from codequarry.common.files import file_sha256, read_json, write_text
+from codequarry.common.files import file_sha256, read_json, write_json, write_text
 from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
 from codequarry.model_card.tables import Row, own_rows
 from codequarry.modules.backbone import GGUF_BACKBONES, MINI, PACKAGED
 from codequarry.release.golden import GOLDEN
-from codequarry.release.manifest import check_manifest, write_manifest
+from codequarry.release.layout import HANDLER
+from codequarry.release.manifest import check_manifest, contents_sha256, write_manifest
 from codequarry.release.module_list import DENSE_WEIGHTS
 from codequarry.release.registry import licence_of
 from codequarry.release.trained_run import RunFolder, public_record
@@ -142,6 +144,21 @@ def _json(path: Path) -> Any:
 
 
 CARD = "README.md"
+RECORD = "card.json"  # what the card was rendered from, besides the run
+MEASURED = ("results", "decontamination", "verification")
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card of the release in `folder`, when its other files are there: README.md and what it shows.
+
+    `card.json` has the measurements, and `.eval_results` the scores of sets that are on the Hub.
+    """
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    if card.results is not None:
+        write_eval_results(folder, card.results)
+    record = {name: getattr(card, name) for name in ("name", "load_as", "version", *MEASURED)}
+    write_json(folder / RECORD, record | {"handler": (folder / HANDLER).is_file()})
+    write_text(folder / CARD, render(replace(card, contents=contents_sha256(folder))))
 
 
 def renew_card(
@@ -152,7 +169,7 @@ def renew_card(
     decontamination: Path | None = None,
     verification: Path | None = None,
 ) -> None:
-    """Write card, `.eval_results` and manifest of the release in `folder` again; nothing else changes.
+    """Write card, `card.json`, `.eval_results` and manifest of a release again; nothing else changes.
 
     Arguments:
         load_as: what users pass to `SentenceTransformer`, a Hub name; None: the folder's.
@@ -163,7 +180,9 @@ def renew_card(
     >>> renew_card(Path("releases/mini"), verification=Path("verification.json"))
     """
     # The card itself may have been changed, or written in part.
-    problems = [problem for problem in check_manifest(folder) if not problem.startswith((CARD, f"{FOLDER}/"))]
+    problems = [
+        problem for problem in check_manifest(folder) if not problem.startswith((CARD, RECORD, f"{FOLDER}/"))
+    ]
     if problems:
         raise UserError(f"{folder} is not a release as it was built: {problems[0]}")
     checked = _json(verification) if verification is not None else None
@@ -182,11 +201,8 @@ def renew_card(
         decontamination=decontamination,
         verification=verification,
     )
-    rendered = render(card)
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    if card.results is not None:
-        write_eval_results(folder, card.results)
-    write_text(folder / CARD, rendered)
+    render(card)  # before anything is changed: what it raises, it raises here
+    write_card(folder, card)
     write_manifest(folder)
 
 

@@ -1,14 +1,24 @@
 """Is every field of a release what the layout promises? Read from the files, without loading the model."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json
 from codequarry.modules.attention import Attention
-from codequarry.release.layout import HANDLER, check_file_names, handler_source
+from codequarry.modules.saved_weights import Shape, broken_tensors, wrong_tensors
+from codequarry.release.layout import (
+    HANDLER,
+    NORMALIZE,
+    OWN_FIELDS,
+    REQUIREMENTS,
+    check_file_names,
+    handler_source,
+)
 from codequarry.release.module_list import (
     ACTIVATIONS,
     DENSE_WEIGHTS,
@@ -21,6 +31,7 @@ from codequarry.release.module_list import (
     pooling_modes,
 )
 from codequarry.release.server_requirements import TEI, VLLM, is_whole, shown, unmet_needs
+from codequarry.release.tokenizer import is_known_field
 from codequarry.release.trained_run import family_trained_with
 from codequarry.release.weights import check_weight_files
 
@@ -33,6 +44,7 @@ _OBJECTS = ("config.json", _POOLING, _PROMPTS, _BERT, _TOKENIZER, "training.json
 _OF_SENTENCE_TRANSFORMERS = {
     "__version__", "default_prompt_name", "model_type", "prompts", "requirements", "similarity_fn_name",
 }  # fmt: skip
+_VERSION = re.compile(r"\d+(\.\w+)*([+-][\w.]+)?")
 _OF_DENSE = {"in_features", "out_features", "bias", "activation_function"}
 
 
@@ -57,8 +69,9 @@ def check_fields(folder: Path) -> list[str]:
         return problems + unread
     if wrong := unmet_needs(files):
         return problems + wrong
-    for check in (_pooling, _prompts, _sentence_transformers, _lengths):
+    for check in (_pooling, _prompts, _sentence_transformers, _lengths, _tokenizer):
         problems += check(files)
+    problems += _normalize(folder, classes)
     if wrong := list(_dense(folder, dense, config["hidden_size"])):
         return problems + wrong
     projections = [fields["out_features"] for fields in dense.values()]
@@ -138,6 +151,12 @@ def _pooling(files: dict[str, Fields]) -> Iterator[str]:
     if pooling.get("include_prompt") is not True:
         yield f"{_POOLING} has no include_prompt: true; the prompt is part of every vector."
     known = {"word_embedding_dimension", "include_prompt", *POOLING_FLAGS.values()}
+    if lacking := sorted(known - pooling.keys()):
+        yield f"{_POOLING} lacks {', '.join(lacking)}; readers differ in what they take instead."
+    if odd := sorted(
+        flag for flag in POOLING_FLAGS.values() if not isinstance(pooling.get(flag, False), bool)
+    ):
+        yield f"{_POOLING} has {odd[0]} {shown(pooling[odd[0]])}, not true or false."
     if unknown := sorted(pooling.keys() - known):
         yield (
             f"{_POOLING} has {', '.join(unknown)} beside the flags: some readers take one, some the other."
@@ -167,6 +186,18 @@ def _sentence_transformers(files: dict[str, Fields]) -> Iterator[str]:
             yield f"{_PROMPTS} has {field} {shown(config.get(field))}, not {json.dumps(value)}."
     if different := sorted(config.keys() ^ _OF_SENTENCE_TRANSFORMERS):
         yield f"{_PROMPTS} and the layout differ in whether there is {', '.join(different)}."
+    if config.get("requirements") != REQUIREMENTS:
+        yield (
+            f"{_PROMPTS} has requirements {shown(config.get('requirements'))}, not {shown(REQUIREMENTS)}: "
+            "it was "
+            "edited, or another version of codequarry built the release (its card names it)."
+        )
+    versions = config.get("__version__")
+    if not isinstance(versions, dict) or not (
+        versions.keys() == {"sentence_transformers", "transformers", "pytorch"}
+        and all(isinstance(version, str) and _VERSION.fullmatch(version) for version in versions.values())
+    ):
+        yield f"{_PROMPTS} has __version__ {shown(versions)}, not the three versions that wrote it."
 
 
 def _lengths(files: dict[str, Fields]) -> Iterator[str]:
@@ -181,6 +212,27 @@ def _lengths(files: dict[str, Fields]) -> Iterator[str]:
         yield f"{_TOKENIZER} has model_max_length {shown(default)}, {_BERT} max_seq_length {length}."
     if length > positions:
         yield f"{_BERT} has max_seq_length {length}, more than the {positions} positions in config.json."
+
+
+def _normalize(folder: Path, classes: list[str]) -> Iterator[str]:
+    for kind, path in places(classes):
+        if kind == "Normalize" and (found := _read(folder, f"{path}/config.json", dict)) != NORMALIZE:
+            what = found if isinstance(found, str) else f"{path}/config.json has {shown(found)},"
+            yield (
+                f"{what} where the layout has {json.dumps(NORMALIZE)}: vectors would not be brought to "
+                "length 1, or "
+                "others would."
+            )
+
+
+def _tokenizer(files: dict[str, Fields]) -> Iterator[str]:
+    config = files[_TOKENIZER]
+    if unknown := sorted(name for name in config if not is_known_field(name)):
+        yield f"{_TOKENIZER} has {', '.join(unknown)}, not written by a release: some reader may follow it."
+    for name, value in config.items():
+        plain = isinstance(value, dict) and isinstance(value.get("content"), str)  # a token with its settings
+        if name.endswith("_token") and not name.startswith("add_") and not (isinstance(value, str) or plain):
+            yield f"{_TOKENIZER} has {name} {shown(value)}, not a token."
 
 
 def _dense(folder: Path, layers: dict[str, Fields], width: int) -> Iterator[str]:
@@ -244,8 +296,9 @@ def _old_spellings(config: Fields) -> Iterator[str]:
 
 def _no_code(folder: Path, files: dict[str, Fields]) -> Iterator[str]:
     for name in ("config.json", _TOKENIZER):
-        if "auto_map" in files[name]:
-            yield f"{name} has auto_map, which makes readers run remote code."
+        for field in ("auto_map", "custom_pipelines", "trust_remote_code"):
+            if field in files[name]:
+                yield f"{name} has {field}, which makes readers run remote code."
     scripts = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.py"))]
     for name in scripts:
         if name != HANDLER:
@@ -264,10 +317,6 @@ def _no_chat_template(folder: Path, files: dict[str, Fields]) -> list[str]:
     return [
         f"{name} is a chat template: sentence-transformers 6 would wrap every text in it." for name in found
     ]
-
-
-Shape = tuple[int, ...]
-_PIECE = 1 << 24  # numbers checked together
 
 
 def check_backbone(folder: Path) -> list[str]:
@@ -289,11 +338,31 @@ def check_backbone(folder: Path) -> list[str]:
             f"{config.model_type!r} is a {type(model).__name__}."
         ]
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    problems = [*_check_tensors(sorted(folder.glob("*.safetensors")), wanted)]
+    problems = [
+        *_unknown_fields(folder, config),
+        *_check_tensors(sorted(folder.glob("*.safetensors")), wanted),
+    ]
     for layer in dense_layers(folder):
         found = _check_tensors([folder / layer.path / DENSE_WEIGHTS], layer.shapes)
         problems += [f"{layer.path}: {problem}" for problem in found]
     return problems
+
+
+def _unknown_fields(folder: Path, config: Any) -> Iterator[str]:
+    """What a model's class does not know of: no reader of ours follows it, another may."""
+    written = read_json(folder / "config.json")
+    known = type(config)().to_dict()
+    if unknown := sorted(written.keys() - known.keys() - OWN_FIELDS):
+        yield (
+            f"config.json has {', '.join(unknown)}, which a {config.model_type} model does not know: some "
+            "reader "
+            "may follow it."
+        )
+    for name in sorted(written.keys() & known.keys() - OWN_FIELDS):
+        usual = known[name]
+        kinds = (int, float) if type(usual) in (int, float) else (type(usual),)
+        if not isinstance(usual, NoneType) and not isinstance(written[name], (*kinds, NoneType)):
+            yield f"config.json has {name} {shown(written[name])}, where the like of {shown(usual)} belongs."
 
 
 def _check_tensors(files: Sequence[Path], wanted: Mapping[str, Shape]) -> Iterator[str]:
@@ -303,27 +372,12 @@ def _check_tensors(files: Sequence[Path], wanted: Mapping[str, Shape]) -> Iterat
     broken = []
     for path in files:
         with safe_open(path, framework="pt") as weights:
+            if weights.metadata() != {"format": "pt"}:
+                yield f"{path.name} has metadata {shown(weights.metadata())}, not {{'format': 'pt'}}."
             for name in weights.keys():  # noqa: SIM118
                 tensor = weights.get_tensor(name)
                 held[name] = tuple(tensor.shape)
-                pieces = tensor.flatten().split(_PIECE) if tensor.is_floating_point() else ()
-                if not all(bool(piece.isfinite().all()) for piece in pieces):
-                    broken.append(name)
-    if lacking := sorted(wanted.keys() - held.keys()):
-        yield (
-            f"The weights lack {some(lacking, 3)}, of the {len(wanted)} tensors that config.json asks for: a "
-            "library would draw them at random."
-        )
-    if unknown := sorted(held.keys() - wanted.keys()):
-        yield (
-            f"The weights hold {some(unknown, 3)}, for which config.json has no place: a library would drop "
-            "them."
-        )
-    for name in sorted(wanted.keys() & held.keys()):
-        if wanted[name] != held[name]:
-            yield (
-                f"The weights hold {name} of shape {list(held[name])}, config.json asks for "
-                f"{list(wanted[name])}."
-            )
+                broken += broken_tensors({name: tensor})
+    yield from wrong_tensors(held, wanted)
     if broken:
         yield f"The weights hold NaN or infinity, in {some(broken, 3)}."

@@ -5,8 +5,10 @@ read: new class names, a pooling config of one word, no `max_seq_length`. All of
 5.4, with the same vectors, so a release holds that one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
 import codequarry
 from codequarry.common.errors import UserError
@@ -26,6 +28,17 @@ REQUIREMENTS = {
         "reason": "Releases are checked with 4.57 (sentence-transformers 3.4.1) and 5, none older.",
     }
 }
+
+
+NORMALIZE = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+
+# Fields of config.json that a model's class in transformers need not know: ours, the spellings of
+# transformers 4, and what text-embeddings-inference looks for.
+OWN_FIELDS = {
+    "architectures", "classifier_dropout", "dtype", "gradient_checkpointing", "is_causal",
+    "matryoshka_dimensions", "model_type", "position_embedding_type", "rope_parameters", "rope_scaling",
+    "rope_theta", "torch_dtype", "transformers_version", "use_cache",
+}  # fmt: skip
 
 
 def write_layout(
@@ -77,8 +90,7 @@ def write_layout(
             write_weights([run.folder / layer.path / DENSE_WEIGHTS], out / path, dtype)
         else:
             # Older readers ignore this file, but a folder without files would be lost on its way through git.
-            names = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
-            write_json(out / path / "config.json", names)
+            write_json(out / path / "config.json", NORMALIZE)
     write_json(
         out / "config_sentence_transformers.json",
         {
@@ -99,7 +111,7 @@ def write_layout(
 def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
     # Every reader turns the weights into the type named here: transformers 4 and 5, and servers.
     # RunFolder read `dims` from this same file; it is written again for a run that left it out.
-    config = dict(run.config) | {
+    config = {name: value for name, value in run.config.items() if name in _known_fields(run.config)} | {
         "dtype": TORCH_NAMES[in_memory],
         "matryoshka_dimensions": list(run.dims),
         "use_cache": False,
@@ -112,6 +124,13 @@ def _write_config(run: RunFolder, path: Path, in_memory: Dtype) -> None:
     add_legacy_fields(path)
 
 
+def _known_fields(config: Mapping[str, Any]) -> set[str]:
+    """The fields that some reader of a model of this class knows; any other would be followed by chance."""
+    from transformers import AutoConfig
+
+    return {*AutoConfig.for_model(config["model_type"]).to_dict(), *OWN_FIELDS}
+
+
 HANDLER = "handler.py"
 
 
@@ -120,7 +139,22 @@ def handler_source() -> Path:
     return Path(codequarry.__file__).parent / "integrations" / HANDLER
 
 
-PAPERS = ("README.md", "LICENSE", "training.json", GOLDEN)
+def licence_file() -> Path:
+    """The package's LICENSE: in a checkout it lies in the package, in a wheel in its metadata."""
+    in_package = Path(codequarry.__file__).with_name("LICENSE")
+    if in_package.is_file():
+        return in_package
+    try:
+        listed = files("codequarry") or []
+    except PackageNotFoundError:
+        listed = []
+    for file in listed:
+        if file.name == "LICENSE" and (found := Path(str(file.locate()))).is_file():
+            return found
+    raise UserError("codequarry is installed without its LICENSE, which a release carries: reinstall it.")
+
+
+PAPERS = ("README.md", "LICENSE", "training.json", "card.json", GOLDEN)
 
 _LAYOUT = {
     "config.json",

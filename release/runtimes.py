@@ -116,6 +116,7 @@ class Distance:
     """The worst of one kind of text in one pass: `batch` texts at a time, padded on the side `padding`.
 
     absolute_difference: the largest of any number of a unit vector. cosine: the smallest. text: whose it is.
+    length: of the vector whose length is farthest from 1, as the runtime gave it; 1 where it was cut here.
     """
 
     kind: str
@@ -126,11 +127,15 @@ class Distance:
     absolute_difference: float
     cosine: float
     text: str
+    length: float = 1.0
 
     def __str__(self) -> str:
         side = "" if self.padding == "right" else f", padded {self.padding}"
         kind = self.kind.replace("_", " ")
         return f"{self.precision}, {kind} texts, dim {self.dim}, batch {self.batch}{side}"
+
+
+_UNIT = 0.01  # a length in bfloat16 is off by 0.004 at most
 
 
 def _judge(
@@ -141,6 +146,8 @@ def _judge(
     exceptions: dict[str, str] = {}
     held: list[Distance] = []
     for one in found:
+        if not abs(one.length - 1) <= _UNIT:
+            problems.append(f"{name}, {one}: a vector has length {one.length:.4f}, not 1.")
         within = tolerance.allows(one)
         if not within and (known := known_difference(kind.name, versions[kind.name], one.kind)):
             exceptions[one.kind] = f"{name} {known.why}."
@@ -227,7 +234,9 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
         own_cut = f"{precision} {padding} {batch} {dims[-1]}" in passes
         for dim in [int(width)] if own_cut else [dim for dim in dims if dim <= int(width)]:
             cut, answer = unit_vectors(expected[:, :dim]), vectors[:, :dim].astype(np.float64)
-            answer = answer if dim == int(width) else unit_vectors(answer)
+            whole = dim == int(width)
+            lengths = np.linalg.norm(answer, axis=1) if whole else np.ones(len(answer))
+            answer = answer if whole else unit_vectors(answer)
             difference = np.abs(cut - answer).max(axis=1)
             cosine = (cut * unit_vectors(answer)).sum(axis=1)
             for kind, members in kinds.items():
@@ -235,7 +244,8 @@ def distances(golden: Mapping[str, Any], passes: Mapping[str, Any]) -> list[Dist
                 worst = max(members, key=lambda text: (np.isnan(difference[text]), difference[text]))
                 far, near = float(difference[members].max()), float(cosine[members].min())
                 text = rows[worst]["text"][:60]
-                found.append(Distance(kind, precision, padding, int(batch), dim, far, near, text))
+                length = float(max(lengths[members], key=lambda one: (np.isnan(one), abs(one - 1))))
+                found.append(Distance(kind, precision, padding, int(batch), dim, far, near, text, length))
     return found
 
 

@@ -48,11 +48,7 @@ def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
     # transformers 4 raises on a list under transformers 5's name; both read the old name.
     if isinstance(extra := saved.get("extra_special_tokens"), list) and extra:
         saved["additional_special_tokens"] = extra
-    fields = {
-        key: value
-        for key, value in saved.items()
-        if value is not None and (key in _SHARED or (key.endswith("_token") and not key.startswith("add_")))
-    }
+    fields = {key: value for key, value in saved.items() if value is not None and _is_shared(key)}
     fields["tokenizer_class"] = _OLD_CLASS_NAMES.get(fields["tokenizer_class"], fields["tokenizer_class"])
     normalizer = pipeline.get("normalizer") or {}
     if normalizer.get("type") == "BertNormalizer":
@@ -63,6 +59,18 @@ def write_tokenizer(run: Path, out: Path, *, max_length: int) -> None:
     fields |= {"model_max_length": max_length, "split_special_tokens": True}
     text = json.dumps(fields, indent=2, ensure_ascii=False, sort_keys=True)
     write_text(out / "tokenizer_config.json", text + "\n")
+
+
+_OF_BERT = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+
+
+def _is_shared(field: str) -> bool:
+    return field in _SHARED or (field.endswith("_token") and not field.startswith("add_"))
+
+
+def is_known_field(field: str) -> bool:
+    """Whether a release's `tokenizer_config.json` may have it."""
+    return _is_shared(field) or field in (*_OF_BERT, "model_max_length", "split_special_tokens")
 
 
 LONE_READER = "servers that read tokenizer.json alone (text-embeddings-inference)"

@@ -16,10 +16,11 @@ from codequarry.common.environment import describe_machine, int8_kernels, proces
 from codequarry.common.errors import UserError
 from codequarry.common.files import file_sha256
 from codequarry.common.tables import text_table
+from codequarry.release.card_checks import check_card
 from codequarry.release.config_checks import check_backbone, check_fields
 from codequarry.release.gguf import check_gguf, is_gguf
 from codequarry.release.golden import GOLDEN, check_golden
-from codequarry.release.manifest import check_manifest
+from codequarry.release.manifest import check_expected, check_manifest
 from codequarry.release.runtimes import KINDS, Runtime, runtimes
 from codequarry.release.tokenizer import check_tokenizer
 
@@ -90,16 +91,20 @@ class Verification:
         }
 
 
-def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True) -> Verification:
+def verify(
+    folder: Path, *, pythons: Sequence[Path] = (), expect: str | None = None, progress: bool = True
+) -> Verification:
     """Check a release: its files against the manifest, its fields, its tokenizer, and its vectors elsewhere.
 
+    expect: the sha256 of its manifest, or the one its card shows, as you have it from elsewhere; without it
+        (None), a release that was changed together with its manifest and records passes for another one.
     pythons: further interpreters, whose runtimes read the release too; those of the running one always do.
     progress: say on stderr what is being checked.
 
     A folder whose files, fields, tokenizer or tensors are wrong is not loaded. Of a folder of GGUF files the
     metadata is checked instead, and llama.cpp reads it.
 
-    Raises UserError when `folder` is not a folder.
+    Raises UserError when `folder` is not a folder, and for an `expect` that is no sha256.
 
     >>> verify(Path("releases/mini")).ok
     True
@@ -109,6 +114,8 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
     _say(progress, "files and fields")
     in_gguf = is_gguf(folder)
     problems, exceptions = check_manifest(folder), list[str]()
+    if expect is not None:
+        problems += check_expected(folder, expect)
     if all(path.is_file() or path.is_dir() for path in folder.rglob("*")):  # a pipe would be read for ever
         problems += check_gguf(folder) if in_gguf else check_fields(folder)
     if not problems and not in_gguf:
@@ -122,6 +129,8 @@ def verify(folder: Path, *, pythons: Sequence[Path] = (), progress: bool = True)
         found += runtimes(folder, python)
     problems += _unread_graphs(folder, found)
     problems += [problem for runtime in found for problem in runtime.problems]
+    if not in_gguf:  # what a card says changes no vector: those are compared all the same
+        problems += check_card(folder)
     exceptions += [exception for runtime in found for exception in runtime.exceptions]
     # A runtime has the same exceptions in each precision.
     return Verification(folder, tuple(problems), tuple(dict.fromkeys(exceptions)), tuple(found))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -10,8 +11,9 @@ import codequarry
 from codequarry.model_card.render import render
 from codequarry.modules.backbone import MINI_FOLDER
 from codequarry.release.card import card_of
+from codequarry.release.card_checks import check_card
 from codequarry.release.config_checks import check_fields
-from codequarry.release.manifest import check_manifest
+from codequarry.release.manifest import check_manifest, contents_sha256
 from codequarry.release.trained_run import RunFolder
 from codequarry.release.tokenizer import check_tokenizer
 
@@ -19,6 +21,7 @@ from codequarry.release.tokenizer import check_tokenizer
 def test_it_is_the_release_that_was_built() -> None:
     assert check_manifest(MINI_FOLDER) == []
     assert check_fields(MINI_FOLDER) == []
+    assert check_card(MINI_FOLDER) == []
     problems, _ = check_tokenizer(MINI_FOLDER)
     assert problems == []
 
@@ -56,6 +59,7 @@ def test_its_card_is_its_results_rendered() -> None:
     )
     again = " ".join(f"--{name} {path.relative_to(results.parents[1])}" for name, path in files.items())
     written = (MINI_FOLDER / "README.md").read_text(encoding="utf-8")
+    card = replace(card, contents=contents_sha256(MINI_FOLDER))
     assert written == render(card), f"write it anew: codequarry card models/mini {again}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from codequarry.release import build as module
+from codequarry.release import layout
 from codequarry.release.build import build
 from codequarry.release.manifest import check_manifest
 from codequarry.release.registry import definitions
@@ -22,6 +23,7 @@ def test_a_release_holds_these_files_and_no_others(built):
         "2_Normalize/config.json",
         "LICENSE",
         "README.md",
+        "card.json",
         "config.json",
         "config_sentence_transformers.json",
         "golden_vectors.json",
@@ -157,8 +159,8 @@ def test_a_replacement_killed_at_the_swap_puts_the_older_release_back(decoder_ru
 
 
 def test_the_licence_is_found_in_an_installed_wheel_too(monkeypatch, tmp_path):
-    beside = module.licence_file()
+    beside = layout.licence_file()
     installed = [file for file in files("codequarry") if file.name == "LICENSE"]
     assert installed, "the distribution lists its licence"
-    monkeypatch.setattr(module.codequarry, "__file__", str(tmp_path / "__init__.py"))
-    assert module.licence_file().read_text() == beside.read_text()
+    monkeypatch.setattr(layout.codequarry, "__file__", str(tmp_path / "__init__.py"))
+    assert layout.licence_file().read_text() == beside.read_text()

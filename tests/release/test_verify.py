@@ -272,11 +272,11 @@ def test_a_graph_that_is_not_of_these_weights_is_named(release, only, write, nam
         ("openvino", "onnx/model_quantized.onnx"),
     ],
 )
-def test_a_graph_that_nothing_here_can_read_is_not_passed_over(release, monkeypatch, reader, unread):
+def test_a_graph_that_nothing_here_can_read_is_not_passed_over(release, hide, monkeypatch, reader, unread):
     (release / "onnx").mkdir()
     for name in ("model.onnx", "model_quantized.onnx"):
         (release / "onnx" / name).write_bytes(b"graph")
-    write_manifest(release)
+    hide(release)
     room = importlib.import_module("codequarry.release.verify")
     monkeypatch.setattr(room, "runtimes", lambda folder, python: [Runtime(reader, python)])
     (problem,) = verify(release, progress=False).problems
