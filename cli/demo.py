@@ -7,29 +7,21 @@ On sentence-transformers' own source, or on yours:
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from codequarry.benchmarks.evaluate import score
-from codequarry.benchmarks.models import benchmark_model
-from codequarry.benchmarks.results import BM25, table, write_results
-from codequarry.common.errors import UserError, exit_on_user_error
-from codequarry.data.eval_set import pair_sets
-from codequarry.data.mining.mine import mine
-from codequarry.data.mining.output import summary_table, write_mined
-from codequarry.data.pair import Pair
-from codequarry.data.pair_files import read_pairs
-from codequarry.inference.load import load
+# The rest is imported in `demo`: it takes seconds, in which Ctrl-C is answered as well.
+from codequarry.common.errors import UserError, exit_on_user_error, full_disk_as_user_error
 from codequarry.modules.tasks import TASKS
-from codequarry.recipes.read import recipe_path
-from codequarry.release.build import build
-from codequarry.release.verify import verify
-from codequarry.search.query import render, search
-from codequarry.train import train
+
+if TYPE_CHECKING:
+    from codequarry.data.pair import Pair
 
 _STEPS = 20  # of the recipe's 200: two to three minutes on two cores
 _FIRST_QUERY = "truncate embeddings to fewer dimensions"
@@ -48,6 +40,23 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
     Arguments: `first_query` is asked before anything is trained; `queries` are asked in the end, one per
     task; None for some of the folder's own held-out pairs.
     """
+    from transformers.utils.logging import disable_progress_bar
+
+    from codequarry.benchmarks.evaluate import score
+    from codequarry.benchmarks.models import benchmark_model
+    from codequarry.benchmarks.results import BM25, table, write_results
+    from codequarry.data.eval_set import pair_sets
+    from codequarry.data.mining.mine import mine
+    from codequarry.data.mining.output import summary_table, write_mined
+    from codequarry.data.pair_files import read_pairs
+    from codequarry.inference.load import load
+    from codequarry.recipes.read import recipe_path
+    from codequarry.release.build import build
+    from codequarry.release.verify import verify
+    from codequarry.search.query import render, search
+    from codequarry.train import train
+
+    disable_progress_bar()
     started = time.perf_counter()
 
     def say(title: str) -> None:
@@ -101,7 +110,7 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
     )
 
 
-def _own_queries(heldout: Sequence[Pair]) -> dict[str, str]:
+def _own_queries(heldout: "Sequence[Pair]") -> dict[str, str]:
     """A query per task from held-out pairs: for each kind of text the one of median length."""
     median = {}
     for kind in ("nl2code", "code2nl", "code2completion"):
@@ -122,7 +131,16 @@ def _load_with_stock(release: Path) -> None:
         "print('SentenceTransformer(release).encode(…).shape =', "
         "model.encode(['parse a date'], prompt_name='nl2code_query').shape)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, stderr=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, "-c", program], stderr=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
+    if done.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt
+    if done.returncode != 0:
+        raise UserError(
+            f"sentence-transformers alone could not load {release} (exit {done.returncode}: "
+            f"{(done.stderr.strip().splitlines() or ['no message'])[-1]})."
+        )
 
 
 def _default_code() -> Path:
@@ -132,21 +150,33 @@ def _default_code() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-if __name__ == "__main__":
-    from transformers.utils.logging import disable_progress_bar
-
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the demo as its command line says; a full disk and Ctrl-C end it with a sentence."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--code", type=Path, help="a folder of code (default: sentence-transformers' source)")
     parser.add_argument("--query", help="the first question, in plain words")
     parser.add_argument("--work", type=Path, default=Path(".demo"), help="where everything is written")
-    arguments = parser.parse_args()
-    disable_progress_bar()
+    arguments = parser.parse_args(words)
+    work: Path = arguments.work
+    query = _FIRST_QUERY if arguments.code is None else "where errors are handled"
+    again = "The same command begins anew."
     with exit_on_user_error():
-        demo(
-            arguments.code or _default_code(),
-            arguments.work,
-            arguments.query or (_FIRST_QUERY if arguments.code is None else "where errors are handled"),
-            _QUERIES if arguments.code is None else None,
-        )
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            with full_disk_as_user_error(work, "the demo's next file", f"Free some space. {again}"):
+                demo(
+                    arguments.code or _default_code(),
+                    work,
+                    arguments.query or query,
+                    _QUERIES if arguments.code is None else None,
+                )
+        except FileExistsError as error:
+            raise UserError(f"{work} is a file: pass --work with a folder.") from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Stopped. What was finished is in {work}. {again}") from None
+
+
+if __name__ == "__main__":
+    main()

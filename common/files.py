@@ -4,11 +4,16 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import stat
+import tempfile
+import time
 import tomllib
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,13 +32,14 @@ if TYPE_CHECKING:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, for a file or a folder, renamed to `path` at the end.
 
-    No reader ever sees a half-written `path`; what a failed block wrote is removed. For a folder, `path` must
-    be absent or empty by then.
+    No reader ever sees a half-written `path`; what a failed block wrote is removed, and what a killed process
+    left next to it (see `remove_leftovers`). For a folder, `path` must be absent or empty by then.
 
     >>> with atomic_path(Path("table.json")) as temporary:
     ...     temporary.write_text("{}")
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
+    remove_leftovers(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -42,6 +48,94 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+_DAY = 86_400  # seconds
+
+
+def _own_mark() -> str:
+    """Marks what this process writes: its number and its machine, `4711-0a1b2c3d`."""
+    return f"{os.getpid()}-{zlib.crc32(platform.node().encode()):08x}"
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this process writes what becomes `path`: next to it, hidden, named after process and machine."""
+    return path.with_name(f".{path.name}.{_own_mark()}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left of `path` next to it.
+
+    What a process of this machine wrote goes when the process is gone; what another machine wrote into a
+    shared folder, or an older version of this package, when it was not touched for a day. Whatever cannot be
+    looked at or removed stays.
+    """
+    prefix = f".{path.name}."
+    try:
+        found = [left for left in path.parent.iterdir() if left.name.startswith(prefix)]
+    except OSError:
+        return
+    for left in found:
+        mark = left.name[len(prefix) :]
+        if _MARK.fullmatch(mark) and _is_abandoned(left, mark):
+            _remove(left)
+
+
+_MARK = re.compile(r"(\d{1,9})(?:-([0-9a-f]{8}))?")
+
+
+def _is_abandoned(left: Path, mark: str) -> bool:
+    process, _, machine = mark.partition("-")
+    if machine == _own_mark().partition("-")[2]:
+        return not is_running(int(process))
+    try:
+        inside = [left, *(left.rglob("*") if left.is_dir() and not left.is_symlink() else ())]
+        return time.time() - max(one.lstat().st_mtime for one in inside) > _DAY
+    except OSError:
+        return False
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            left.unlink()
+
+
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of that number."""
+    if os.name == "nt":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's, or no number that a process can have
+        return True
+    return True
+
+
+@contextmanager
+def temporary_folder(what: str) -> Iterator[Path]:
+    """Yield a new folder among the temporary files, removed afterwards; a killed process's by the next call.
+
+    what: for its name, `codequarry-WHAT-…`.
+
+    >>> with temporary_folder("clone") as folder:
+    ...     (folder / "a").write_text("")
+    """
+    prefix, place = f"codequarry-{what}-", Path(tempfile.gettempdir())
+    for left in [*place.glob(f"{prefix}*")]:
+        mark = left.name[len(prefix) :].rpartition(".")[0]
+        ours = _POSIX and left.is_dir() and not left.is_symlink() and left.lstat().st_uid == os.getuid()
+        if ours and _MARK.fullmatch(mark) and _is_abandoned(left, mark):
+            _remove(left)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{_own_mark()}.") as folder:
+        yield Path(folder)
+
+
+_POSIX = hasattr(os, "getuid")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,8 +5,8 @@
 
     mteb.evaluate(MtebEncoder(codequarry.load("runs/mini")), mteb.get_tasks(["CosQA"]))
 
-MTEB's own wrapper ignores prompts that are not called by its names (`nl2code_query`) and would leave a model
-without any.
+MTEB's own wrapper knows prompts by the names of its tasks, or plain `query` and `document`: it would put
+those of nl2code on every task, and ignore the ten of our tasks (`qa_query`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,13 +1,12 @@
 """Is the card of a release the one that its records give? Rendered anew and compared."""
 
-import tempfile
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import read_json
+from codequarry.common.files import read_json, temporary_folder
 from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
 from codequarry.release.card import CARD, FOLDER, MEASURED, RECORD, card_of, write_eval_results
@@ -53,13 +52,13 @@ def check_card(folder: Path) -> list[str]:
     """
     import yaml  # comes with huggingface_hub
 
-    with tempfile.TemporaryDirectory() as alone:
+    with temporary_folder("card") as alone:
         try:
             card = recorded_card(folder)
             rendered = render(card)
             if card.results is not None:
-                write_eval_results(Path(alone), card.results)
-            expected = _eval_results(Path(alone))
+                write_eval_results(alone, card.results)
+            expected = _eval_results(alone)
         except UserError as error:
             return [f"The card cannot be rendered: {error}"]
         except Exception as error:  # measurements of any shape, in a template of any expression

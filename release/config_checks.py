@@ -44,7 +44,7 @@ _OBJECTS = ("config.json", _POOLING, _PROMPTS, _BERT, _TOKENIZER, "training.json
 _OF_SENTENCE_TRANSFORMERS = {
     "__version__", "default_prompt_name", "model_type", "prompts", "requirements", "similarity_fn_name",
 }  # fmt: skip
-_VERSION = re.compile(r"\d+(\.\w+)*([+-][\w.]+)?")
+_VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc|\.dev|\.post)\d+)*(\+[\w.]+)?")
 _OF_DENSE = {"in_features", "out_features", "bias", "activation_function"}
 
 

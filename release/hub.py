@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codequarry.common.errors import UserError, some
-from codequarry.common.files import file_sha256, read_json
+from codequarry.common.files import file_sha256, read_json, temporary_folder
 from codequarry.release.hub_errors import DISCUSS, WRITE, hub_sentences, log_without_secrets
 from codequarry.release.manifest import MANIFEST
 
@@ -277,7 +277,7 @@ def downloaded(repo_id: str, revision: str, *, endpoint: str | None = None) -> I
     from huggingface_hub import snapshot_download
 
     doing = f"downloading {repo_id} at {revision}"
-    with tempfile.TemporaryDirectory(prefix="codequarry-") as cache:
+    with temporary_folder("download") as cache:
         try:
             with log_without_secrets(), hub_sentences(doing, repo_id):
                 folder = snapshot_download(
@@ -290,4 +290,4 @@ def downloaded(repo_id: str, revision: str, *, endpoint: str | None = None) -> I
                 f"There is not enough room in {tempfile.gettempdir()} for {doing}: set TMPDIR to a folder "
                 "with room for the whole release, and give the same command again."
             ) from None
-        yield Path(folder), Path(cache)
+        yield Path(folder), cache

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import read_json, read_rows
+from codequarry.common.files import read_json, read_rows, temporary_folder
 from codequarry.inference.encoder import unit_vectors
 
 
@@ -91,14 +90,14 @@ def runtimes(folder: Path, python: Path) -> list[Runtime]:
 
 def reload(folder: Path, python: Path, kind: Kind) -> list[Runtime]:
     """Embed the golden texts with one runtime: a row per precision, or one with a problem."""
-    with tempfile.TemporaryDirectory() as alone:
+    with temporary_folder("runtime") as alone:
         shutil.copy(Path(__file__).with_name("runner.py"), alone)
         done = _run([python, "runner.py", kind.name, folder.resolve(), "out.npz"], alone)
         if done.returncode != 0:
             problem = f"{kind.name} of {python} could not load the folder and encode with it: {_ending(done)}"
             return [Runtime(kind.name, python, problems=(problem,))]
         versions = json.loads(done.stdout.splitlines()[-1])
-        with np.load(Path(alone, "out.npz")) as arrays:
+        with np.load(alone / "out.npz") as arrays:
             passes = dict(arrays)
     try:
         found = distances(read_json(folder / "golden_vectors.json"), passes)
@@ -173,14 +172,14 @@ def _installed(python: Path) -> set[str]:
         "import importlib.util, sys\n"
         "print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
     )
-    with tempfile.TemporaryDirectory() as alone:
+    with temporary_folder("runtime") as alone:
         done = _run([python, "-c", ask, *packages], alone)
     if done.returncode != 0:
         raise UserError(_ending(done))
     return set(done.stdout.split())
 
 
-def _run(words: Sequence[str | Path], folder: str) -> subprocess.CompletedProcess[str]:
+def _run(words: Sequence[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     # Where this package was found must not be found by the other interpreter.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | offline

@@ -3,13 +3,13 @@
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from codequarry.common.errors import UserError
+from codequarry.common.files import temporary_folder
 from codequarry.data.git import (
     GitRepository,
     NoCommitError,
@@ -96,14 +96,14 @@ def open_tree(
         return
     repository = open_repository(str(where), commit=commit, mirrors=mirrors, history=history)
     at = repository.resolve(commit or "HEAD")
-    with tempfile.TemporaryDirectory(prefix="codequarry-mine-") as temporary:
+    with temporary_folder("mine") as temporary:
         try:
-            absent, unwritable = _write_files(repository, at, Path(temporary))
+            absent, unwritable = _write_files(repository, at, temporary)
         except OSError as failed:
             why = failed.strerror or failed
             raise UserError(f"The files of {name} could not be written to {temporary}: {why}.") from failed
         found = (repository, at) if history else None
-        yield Tree(name, Path(temporary), at, absent, found, unwritable=unwritable)
+        yield Tree(name, temporary, at, absent, found, unwritable=unwritable)
 
 
 _LARGEST = 1 << 26  # bytes of a file; a larger one is no source, and a few bytes of a pack can stand for it

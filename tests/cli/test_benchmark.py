@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from codequarry.__main__ import main
 from codequarry.benchmarks.models import WRONG_PROMPTS
 from codequarry.cli.benchmark import add_arguments, run
+from codequarry.common.files import temporary_path
 from codequarry.data.eval_set import EvalSet, write_eval_set
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import write_pairs
@@ -130,8 +130,10 @@ def test_a_bad_set_is_a_sentence_and_nothing_is_written(
 
 
 def test_a_malformed_pair_is_named_with_file_and_line(places: list[object], tmp_path: Path) -> None:
-    (tmp_path / "pairs.jsonl").write_text('{"task": "nl2code"}\n')
-    with pytest.raises(ValueError, match=r"pairs\.jsonl:1: The record lacks query"):
+    (tmp_path / "pairs.jsonl").write_text(
+        '{"task": "nl2code", "query": "a", "document": "b", "source": "s", "language": "c"}\n{"task": "nl2code"}\n'
+    )
+    with pytest.raises(ValueError, match=r"pairs\.jsonl:2: The record lacks query"):
         benchmark("all-MiniLM-L6-v2", "--pairs", tmp_path / "pairs.jsonl", *places)
 
 
@@ -150,7 +152,7 @@ def test_a_full_disk_is_a_sentence_and_the_old_summary_stays(
     benchmark("all-MiniLM-L6-v2", "--data", sets, "--tasks", "tiny", *places)
     before = (out / "all-MiniLM-L6-v2.json").read_bytes()
     # Where the new file would be written first: a device that is always full.
-    (out / f".all-MiniLM-L6-v2.json.{os.getpid()}").symlink_to("/dev/full")
+    temporary_path(out / "all-MiniLM-L6-v2.json").symlink_to("/dev/full")
     with pytest.raises(SystemExit, match=r"error: .*: No space left on device"):
         main(["benchmark", "all-MiniLM-L6-v2", "--data", str(sets), *map(str, places)])
     assert (out / "all-MiniLM-L6-v2.json").read_bytes() == before
