@@ -90,7 +90,8 @@ def _is_abandoned(left: Path, mark: str) -> bool:
         return not is_running(int(process))
     try:
         inside = [left, *(left.rglob("*") if left.is_dir() and not left.is_symlink() else ())]
-        return time.time() - max(one.lstat().st_mtime for one in inside) > _DAY
+        newest: float = max(one.lstat().st_mtime for one in inside)
+        return time.time() - newest > _DAY
     except OSError:
         return False
 

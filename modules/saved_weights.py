@@ -58,7 +58,7 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     # The smallest and the largest number are NaN where one is: one pass, and no table of booleans in memory.
-    for piece in tensor.detach().flatten().split(_PIECE):
+    for piece in tensor.detach().flatten().split(_PIECE):  # type: ignore[no-untyped-call]
         if not all(bool(end.isfinite()) for end in torch.aminmax(piece)):
             return False
     return True

@@ -86,6 +86,7 @@ def write_golden_vectors(
     write_text(folder / GOLDEN, golden_json({"prompts": family.prompts(), "dims": list(dims)}, rows))
 
 
+_OF_ROW = {"prompt_name", "kind", "text", "vector"}
 _AS_BUILT = "it was edited, or another version of codequarry built the release (its card names it)"
 
 
@@ -116,6 +117,9 @@ def check_golden(folder: Path) -> list[str]:
             f"{GOLDEN} lacks {len(lacking)} of {len(texts)} texts, such as {lacking[0].text[:40]!r} with the "
             f"prompt {lacking[0].prompt_name}: {_AS_BUILT}."
         )
+    plain = golden.keys() == {"prompts", "dims", "rows"} and len(golden["rows"]) == len(texts)
+    if not lacking and not (plain and all(row.keys() == _OF_ROW for row in golden["rows"])):
+        problems.append(f"{GOLDEN} has other fields or more texts than it is written with: {_AS_BUILT}.")
     size = trained[0]
     wrong = [text for (_, text, _), vector in rows.items() if not _is_unit(vector, size)]
     if wrong:

@@ -1,8 +1,16 @@
+import hashlib
 import os
+import subprocess
 
 import pytest
 
-from codequarry.release.manifest import check_manifest, write_manifest
+from codequarry.release.manifest import (
+    check_expected,
+    check_manifest,
+    contents_sha256,
+    manifest_sha256,
+    write_manifest,
+)
 
 
 @pytest.fixture
@@ -78,3 +86,58 @@ def test_no_manifest_is_a_problem(folder):
     (folder / "manifest.json").unlink()
     (problem,) = check_manifest(folder)
     assert problem.startswith("manifest.json is missing")
+
+
+def test_the_number_of_the_contents_is_that_of_the_lines_of_sha256sum(built):
+    done = subprocess.run(
+        "find . -type f ! -path ./README.md ! -path ./manifest.json -printf '%P\\n' | LC_ALL=C sort"
+        " | xargs sha256sum | sha256sum",
+        shell=True,
+        cwd=built,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    number = done.stdout.split()[0]
+    assert contents_sha256(built) == number
+    assert number in (built / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_release_is_pinned_by_the_sha256_of_its_manifest_or_of_its_contents(release):
+    manifest, contents = manifest_sha256(release), contents_sha256(release)
+    assert manifest == hashlib.sha256((release / "manifest.json").read_bytes()).hexdigest()
+    assert check_expected(release, manifest) == check_expected(release, contents.upper()) == []
+    (release / "training.json").write_text("{}")
+    write_manifest(release)
+    for number in (manifest, contents):
+        (problem,) = check_expected(release, number)
+        assert number in problem
+    with pytest.raises(ValueError, match="is no sha256"):
+        check_expected(release, "v0.1.0")
+
+
+def test_a_link_out_of_the_folder_is_named_and_one_of_the_hubs_cache_is_not(built, tmp_path):
+    repository = tmp_path / "models--org--nano"
+    snapshot = repository / "snapshots" / ("a" * 40)
+    (repository / "blobs").mkdir(parents=True)
+    for number, path in enumerate(sorted(built.rglob("*"))):
+        if path.is_file():
+            there = snapshot / path.relative_to(built)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            blob = repository / "blobs" / str(number)
+            blob.write_bytes(path.read_bytes())
+            there.symlink_to(os.path.relpath(blob, there.parent))
+    assert check_manifest(snapshot) == []
+    (tmp_path / "elsewhere").write_bytes((built / "modules.json").read_bytes())
+    (snapshot / "modules.json").unlink()
+    (snapshot / "modules.json").symlink_to(tmp_path / "elsewhere")
+    (problem,) = check_manifest(snapshot)
+    assert problem.startswith("modules.json is a link out of the folder")
+
+
+def test_names_that_differ_in_case_alone_are_named(release):
+    (release / "Modules.json").write_text("[]")
+    write_manifest(release)
+    if len({path.name.lower() for path in release.iterdir()}) == len([*release.iterdir()]):
+        pytest.skip("this system's names know no case")
+    assert "differ in case alone" in check_manifest(release)[0]

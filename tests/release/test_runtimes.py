@@ -222,3 +222,16 @@ def test_only_older_versions_are_excused():
     assert not known_difference("sentence-transformers", "6.0.0", "outer_whitespace")
     assert not known_difference("sentence-transformers", "3.4.1", "ordinary")
     assert not known_difference("transformers", "4.57.6", "outer_whitespace")
+
+
+def test_a_vector_that_is_not_of_length_1_is_a_problem_in_every_precision(tmp_path):
+    unit = np.eye(2, 4)
+    rows = [{"kind": "ordinary", "text": "a", "vector": [*row]} for row in unit.tolist()]
+    golden = {"rows": rows, "dims": [4, 2]}
+    kind = next(one for one in runtimes.KINDS if one.name == "transformers")
+    for precision in ("float32", "bfloat16", "int8"):
+        for scale, ok in ((1.0, True), (3.08, False), (0.9, False)):
+            found = distances(golden, {f"{precision} right 1 4": unit * scale})
+            judged = runtimes._judge(kind, tmp_path, {"transformers": "5.0"}, precision, found)
+            assert (not judged.problems) is ok, (precision, scale)
+            assert ok or any(f"a vector has length {scale:.4f}, not 1" in one for one in judged.problems)
