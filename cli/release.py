@@ -210,7 +210,7 @@ def run_publish(arguments: argparse.Namespace) -> None:
     )
     if done.state == "already published":
         print(f"{done.repo_id} has this release as {done.tag} already: nothing to do.")
-        _print_pin(arguments.folder)
+        _print_sha256(done.manifest)
         return
     print(f"{done.repo_id}, to be {done.tag}:" if done.state == "planned" else f"{done.repo_id}:")
     print(done.plan.table())
@@ -219,7 +219,7 @@ def run_publish(arguments: argparse.Namespace) -> None:
     if done.state == "published":
         print(f'published as {done.tag}: SentenceTransformer("{done.repo_id}", revision="{done.tag}")')
         print(f'pinned: SentenceTransformer("{done.repo_id}", revision="{done.commit}")')
-        _print_pin(arguments.folder)
+        _print_sha256(done.manifest)
     else:
         stale = " Stale files are refused without --delete-stale." if done.plan.stale else ""
         print(f"Nothing was sent: this was a dry run.{stale} Add --really to publish.")
@@ -227,9 +227,14 @@ def run_publish(arguments: argparse.Namespace) -> None:
 
 def _print_pin(folder: Path) -> None:
     """Print the number that `verify --expect` takes, to be published where a release's files are not."""
-    from codequarry.release.manifest import MANIFEST, manifest_sha256
+    from codequarry.release.manifest import manifest_sha256
 
-    print(f"{MANIFEST} has sha256 {manifest_sha256(folder)}: give it to users for verify --expect")
+    _print_sha256(manifest_sha256(folder))
+
+
+def _print_sha256(sha256: str | None) -> None:
+    if sha256 is not None:
+        print(f"manifest.json has sha256 {sha256}: give it to users for verify --expect")
 
 
 def _add_card_sources(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ A library draws tensors that it does not find at random, pools and cuts as the f
 `load` looks at the files before, and at weights and first vectors after: 0.1 seconds for mini.
 """
 
+import copy
 import re
 import traceback
 from collections.abc import Iterator
@@ -276,10 +277,12 @@ def check_vectors(folder: Path, model: CodeEmbedder) -> None:
     "vectors."""
     rows = _golden_rows(folder)
     texts = [text for text, _ in rows] or [model.prompts["document"] + _TEXT]
+    whole = copy.copy(model)  # the folder may say that vectors are cut
+    whole.truncate_dim = None
     vectors = np.asarray(
-        model.encode(texts, prompt="", show_progress_bar=False, convert_to_numpy=True), dtype=np.float64
+        whole.encode(texts, prompt="", show_progress_bar=False, convert_to_numpy=True), dtype=np.float64
     )
-    size = (model.matryoshka_dims or (model.get_embedding_dimension(),))[0]
+    size = (model.matryoshka_dims or (whole.get_embedding_dimension(),))[0]
     lengths = np.linalg.norm(vectors, axis=-1) if vectors.ndim == 2 else np.zeros(1)
     if vectors.shape != (len(texts), size) or not np.isfinite(vectors).all() or abs(lengths - 1).max() > 0.01:
         raise UserError(

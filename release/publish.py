@@ -24,7 +24,7 @@ from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json
 from codequarry.release.hub import OF_THE_HUB, Plan, Repository, compare, downloaded, release_files
 from codequarry.release.hub_errors import WRITE, log_without_secrets, without_secrets
-from codequarry.release.manifest import check_manifest
+from codequarry.release.manifest import MANIFEST, check_manifest
 from codequarry.release.registry import check_definition, definition_of
 from codequarry.release.verify import Verification
 from codequarry.release.verify import verify as verify_folder
@@ -40,6 +40,7 @@ class Publication:
     state: `planned` after a dry run, `published`, or `already published`.
     plan: of what was sent, or is to be. commit: the tagged one; None after a dry run.
     verification: of the download; None where nothing was downloaded.
+    manifest: the sha256 of `manifest.json`, which `verify --expect` takes.
     """
 
     repo_id: str
@@ -48,6 +49,7 @@ class Publication:
     plan: Plan
     commit: str | None = None
     verification: Verification | None = None
+    manifest: str | None = None
 
 
 def publish(
@@ -88,6 +90,7 @@ def publish(
     hub = Repository(HfApi(endpoint=endpoint), repo_id, partial(_say, progress))
     _refuse_folder(folder, repo_id, hub.api.endpoint)
     local = release_files(folder)
+    manifest = local[MANIFEST].sha256
     with log_without_secrets():
         head, tags = hub.main_and_tags()
         with hub.asking(f"listing {repo_id}" + (f" at {tag}" if tag in tags else "")):
@@ -100,9 +103,9 @@ def publish(
                     f"{repo_id} has a tag {tag} already, and it holds another release ({some(different)} "
                     "differ). A tag never moves: somebody may rely on it. Choose the next version."
                 )
-            return Publication(repo_id, tag, "already published", plan, tags[tag])
+            return Publication(repo_id, tag, "already published", plan, tags[tag], manifest=manifest)
         if not really:
-            return Publication(repo_id, tag, "planned", plan)
+            return Publication(repo_id, tag, "planned", plan, manifest=manifest)
         if plan.stale and not delete_stale:
             raise UserError(
                 f"{repo_id} holds {len(plan.stale)} files that this release does not have: "
@@ -124,7 +127,7 @@ def publish(
         if pull is not None:
             commit = hub.merge(pull)
         _tag(hub, tag, commit)
-    return Publication(repo_id, tag, "published", plan, commit, verification)
+    return Publication(repo_id, tag, "published", plan, commit, verification, manifest)
 
 
 def _refuse_folder(folder: Path, repo_id: str, endpoint: str) -> None:

@@ -1,4 +1,4 @@
-"""What `save` adds to a folder: a card and golden vectors, without network, and without a change to the model."""
+"""What `save` adds to a folder: a card and golden vectors, with no network and no change to the model."""
 
 import json
 import socket
@@ -60,7 +60,9 @@ def test_the_golden_vectors_are_those_of_stock_sentence_transformers(
     assert all(module.training for module in model.modules())
     assert model.tokenizer.backend_tokenizer.to_str() == before
     golden = json.loads((tmp_path / "golden_vectors.json").read_text(encoding="utf-8"))
+    assert codequarry.load(str(tmp_path)).truncate_dim == 32, "as it was saved"
     stock = SentenceTransformer(str(tmp_path), device="cpu")
+    stock.truncate_dim = None
     for row in golden["rows"]:
         (vector,) = stock.encode([row["text"]], prompt_name=row["prompt_name"])
         assert np.abs(vector - np.array(row["vector"])).max() < 1e-6
