@@ -144,13 +144,15 @@ def weight_files(folder: Path) -> list[Path]:
 def _check_listed(folder: Path) -> None:
     """Weights and tokenizer, whose damage few texts would show, by the sizes and sha256 on record."""
     listed: dict[str, Any] = {}
-    for file, field in ((GOLDEN, "sha256"), (_MANIFEST, "files")):
-        if (folder / file).is_file():
-            found = read_object(folder / file).get(field, {})
+    for record, field in ((GOLDEN, "sha256"), (_MANIFEST, "files")):
+        if (folder / record).is_file():
+            found = read_object(folder / record).get(field, {})
             listed |= (
-                {str(name): (file, entry) for name, entry in found.items()} if isinstance(found, dict) else {}
+                {str(name): (record, entry) for name, entry in found.items()}
+                if isinstance(found, dict)
+                else {}
             )
-    for name, (record, entry) in listed.items():
+    for name, (source, entry) in listed.items():
         file = folder / name
         if not file.is_file() or not (name.endswith(".safetensors") or name in TOKENIZER):
             continue
@@ -158,7 +160,7 @@ def _check_listed(folder: Path) -> None:
         found_size = file.stat().st_size
         if size not in (None, found_size) or (found_size <= _HASHED and file_sha256(file) != sha256):
             raise UserError(
-                f"{file} is not the file that {record} names: it was damaged or changed since. {_AGAIN}; "
+                f"{file} is not the file that {source} names: it was damaged or changed since. {_AGAIN}; "
                 "or, if "
                 f"you changed it on purpose, remove {GOLDEN} and {_MANIFEST} from the folder."
             )
@@ -276,7 +278,7 @@ def check_vectors(folder: Path, model: CodeEmbedder) -> None:
     """Raise UserError unless the first vectors of `model` are sound, and those of `folder`'s golden "
     "vectors."""
     rows = _golden_rows(folder)
-    texts = [text for text, _ in rows] or [model.prompts["document"] + _TEXT]
+    texts = [text for text, _ in rows] or [f"{model.prompts['document']}{_TEXT}"]
     whole = copy.copy(model)  # the folder may say that vectors are cut
     whole.truncate_dim = None
     vectors = np.asarray(
@@ -301,7 +303,7 @@ def check_vectors(folder: Path, model: CodeEmbedder) -> None:
             f"{folder} was saved with a maximum length of {length} tokens, and its files now say "
             f"{model.max_seq_length}. {_AGAIN}; or, if you changed it on purpose, remove {GOLDEN}."
         )
-    dims = list(model.matryoshka_dims) or [size]
+    dims: list[int | None] = list(model.matryoshka_dims) or [size]
     if golden.get("dims") != dims:
         raise UserError(
             f"{folder} was saved for the dimensions {golden.get('dims')} ({GOLDEN}), and its config.json "

@@ -50,7 +50,7 @@ def check_card(folder: Path) -> list[str]:
 
     Library versions write YAML in different ways, so a card's header is compared as what it says.
     """
-    import yaml  # comes with huggingface_hub
+    import yaml  # type: ignore[import-untyped]  # comes with huggingface_hub
 
     with temporary_folder("card") as alone:
         try:

@@ -16,7 +16,7 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import in_one_step, read_json, write_text
 from codequarry.model_card.render import render_gguf_card
 from codequarry.modules.attention import Attention
-from codequarry.release.golden import GOLDEN
+from codequarry.modules.saved_folder import GOLDEN
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.module_list import saved_modules
 from codequarry.release.trained_run import RunFolder, family_trained_with

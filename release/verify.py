@@ -16,10 +16,11 @@ from codequarry.common.environment import describe_machine, int8_kernels, proces
 from codequarry.common.errors import UserError
 from codequarry.common.files import file_sha256
 from codequarry.common.tables import text_table
+from codequarry.modules.saved_folder import GOLDEN
 from codequarry.release.card_checks import check_card
 from codequarry.release.config_checks import check_backbone, check_fields
 from codequarry.release.gguf import check_gguf, is_gguf
-from codequarry.release.golden import GOLDEN, check_golden
+from codequarry.release.golden import check_golden
 from codequarry.release.manifest import check_expected, check_manifest
 from codequarry.release.runtimes import KINDS, Runtime, runtimes
 from codequarry.release.tokenizer import check_tokenizer

@@ -21,12 +21,12 @@ from codequarry.model_card.card import JINA, taken_and_left
 from codequarry.modules import tasks
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.tasks import CODE, TASKS, PromptFamily
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.release.build import build
 from codequarry.release.card import card_of
 from codequarry.release.config_checks import check_fields
-from codequarry.release.golden import GOLDEN
 from codequarry.release.trained_run import RunFolder
 from codequarry.release.verify import verify
 from codequarry.train import train

@@ -7,8 +7,9 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer
 
 import codequarry
+from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.tasks import CODE
-from codequarry.release.golden import GOLDEN, check_golden, golden_texts, past_the_limit
+from codequarry.release.golden import check_golden, golden_texts, past_the_limit
 
 
 def test_every_prompt_has_a_golden_text():
