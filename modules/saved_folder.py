@@ -57,7 +57,10 @@ def golden_json(head: Mapping[str, Any], rows: Iterable[tuple[str, str, str, Ite
 def is_exact(model: "SentenceTransformer") -> bool:
     """Whether `model` computes in float32 on a CPU, and so the same numbers elsewhere to within rounding."""
     first = next(model.parameters())
-    precise = torch.get_float32_matmul_precision() == "highest"
+    try:
+        precise = torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # the newer setting, which training uses, is not "highest" on this backend
+        precise = False
     return first.device.type == "cpu" and first.dtype == torch.float32 and precise
 
 
