@@ -131,7 +131,8 @@ def test_a_bad_set_is_a_sentence_and_nothing_is_written(
 
 def test_a_malformed_pair_is_named_with_file_and_line(places: list[object], tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text(
-        '{"task": "nl2code", "query": "a", "document": "b", "source": "s", "language": "c"}\n{"task": "nl2code"}\n'
+        '{"task": "nl2code", "query": "a", "document": "b", "source": "s", "language": "c"}\n'
+        '{"task": "nl2code"}\n'
     )
     with pytest.raises(ValueError, match=r"pairs\.jsonl:2: The record lacks query"):
         benchmark("all-MiniLM-L6-v2", "--pairs", tmp_path / "pairs.jsonl", *places)
