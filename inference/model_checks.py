@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import codequarry
 from codequarry.common.errors import UserError, is_out_of_memory, some
 from codequarry.common.files import file_sha256, read_json
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -178,8 +177,8 @@ def readable(name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1].filename
-        if is_out_of_memory(error) or Path(last).is_relative_to(Path(codequarry.__file__).parent):
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if is_out_of_memory(error) or frame.f_globals["__name__"].startswith("codequarry."):
             raise
         first = (str(error).strip().splitlines() or ["no message"])[0]
         raise UserError(

@@ -94,6 +94,7 @@ _WITHOUT_EFFECT = frozenset(
     (
         "position_ids", "seq_idx", "cu_seq_lens_k", "max_length_k", "use_cache", "cache_position",
         "past_key_values", "deterministic", "output_attentions", "output_hidden_states", "return_dict",
+        "token_embeddings", "sentence_embedding",  # of features that went through the model before
     )
 )  # fmt: skip
 

@@ -69,8 +69,8 @@ def split_prompt(text: str, prompts: Mapping[str, str], first: str | None = None
     A prompt that ends in a blank is found with any other blank there as well, because some clients replace
     line ends by spaces. first: the name of the prompt that is tried before the others, the longest first.
 
-    >>> split_prompt("Candidate answer: yes", {"qa_document": "Candidate answer:\\n"})
-    Prompted(prompt='Candidate answer:\\n', text='yes')
+    >>> split_prompt("Answer: yes", {"qa_document": "Answer:\\n"})
+    Prompted(prompt='Answer:\\n', text='yes')
     """
     tried = sorted(set(prompts.values()), key=len, reverse=True)
     for prompt in [prompts[first], *tried] if first else tried:

@@ -20,6 +20,7 @@ from codequarry.inference.load import load
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.build import build_model
 from codequarry.modules.random_backbone import train_tokenizer, write_random_backbone
+from codequarry.modules.saved_folder import card_text
 from codequarry.training.callbacks import Stopped
 from codequarry.training.checkpoints import newest_complete
 from codequarry.training.trainer import FiniteSteps, NotFiniteError, PairTrainer, check_weights
@@ -141,12 +142,13 @@ def test_a_run_that_goes_on_equals_one_that_was_never_stopped(make: Make) -> Non
         assert again.loss.seen == [done / STEPS for done in range(step, STEPS)], "only the steps left"
 
 
-def test_checkpoints_are_whole_without_a_card_and_only_the_newest_two_stay(make: Make) -> None:
+def test_checkpoints_are_whole_with_a_card_that_asks_no_hub_and_only_the_newest_two_stay(make: Make) -> None:
     trainer = make()
     trainer.train()
     assert sorted(file.name for file in folder(trainer).iterdir()) == ["checkpoint-4", "checkpoint-6"]
     assert newest_complete(folder(trainer)) == folder(trainer) / "checkpoint-6"
-    assert not (folder(trainer) / "checkpoint-6/README.md").exists()
+    card = (folder(trainer) / "checkpoint-6/README.md").read_text()
+    assert card == card_text(trainer.model)
 
 
 def test_what_was_skipped_is_not_tokenised_again(make: Make) -> None:
