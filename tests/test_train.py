@@ -15,10 +15,12 @@ from sentence_transformers import SentenceTransformer
 
 import codequarry
 from codequarry.common.environment import has_fast_bf16
+from codequarry.common.errors import UserError
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import read_pairs, write_pairs
 from codequarry.modules.tasks import CODE
 from codequarry.recipes.read import read_recipe, recipe_from_record, recipe_path
+from codequarry.train import train
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -297,11 +299,15 @@ def test_a_recipe_in_bf16_is_said_to_compute_in_fp32_where_that_is_faster(
     assert record["precision"] == ("fp32" if slow else "bf16")
 
 
-def test_a_device_that_is_not_there_is_refused(pairs: Path, tmp_path: Path) -> None:
-    for device, sentence in (("cuda:9", "is not what torch has here"), ("warp", "is none that torch knows")):
-        result = run([*command(tmp_path / "run", pairs, *SMALL), "--device", device])
-        assert result.returncode == 1
-        assert f"error: device '{device}' {sentence}" in result.stderr
+@pytest.mark.parametrize(
+    ("device", "sentence"), [("cuda:9", "is not what torch has here"), ("warp", "is none that torch knows")]
+)
+def test_a_device_that_is_not_there_is_refused(
+    pairs: Path, tmp_path: Path, device: str, sentence: str
+) -> None:
+    settings = [f"data={pairs}", *SMALL]
+    with pytest.raises(UserError, match=f"^device '{device}' {sentence}"):
+        train(recipe_path("nano"), tmp_path / "run", settings=settings, device=device)
 
 
 def test_columns_and_task_become_fields_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
