@@ -44,8 +44,8 @@ def load(
     The files are checked before, weights and first vectors after (see `model_checks`): 0.1 seconds for mini.
 
     Raises UserError for a folder without a finished model, one that is damaged or gives other vectors than it
-    was saved with, a model without a whole prompt family (see
-    `family_of`), and a dimension it was not trained for.
+    was saved with, a model without a whole prompt family (see `family_of`), and a dimension it was not
+    trained for.
 
     >>> model = load("runs/mini", dims=128)
     """
@@ -97,8 +97,7 @@ def _read_with_adapter(folder: Path, device: str | None) -> CodeEmbedder:
     if not isinstance(base, str) or not Path(base).is_dir():
         raise UserError(
             f"{folder} holds an adapter on {base!r}, which is no folder here: put the backbone there, or "
-            "save "
-            "the model with its adapter merged (codequarry.training.lora.merge_adapter)."
+            "save the model with its adapter merged (codequarry.training.lora.merge_adapter)."
         )
     with readable(str(folder)):
         model = CodeEmbedder(str(folder), device=device, local_files_only=True)

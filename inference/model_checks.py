@@ -1,7 +1,7 @@
 """Is a folder a whole model, and does it give the vectors that it was saved with?
 
-A library draws tensors that it does not find at random, pools and cuts as the files say, and tells nobody. So
-`load` looks at the files before, and at weights and first vectors after: 0.1 seconds for mini.
+A library draws tensors that it does not find at random, and pools and truncates as the files say, without a
+word. So `load` checks the files before, and weights and first vectors after: 0.1 seconds for mini.
 """
 
 import copy
@@ -38,8 +38,7 @@ def check_files(folder: Path) -> None:
     if not rows or not all(_is_row(folder, row) for row in rows):
         raise UserError(
             f"{folder}/modules.json is not a list of modules with their `type` and the folder (`path`) of "
-            "each "
-            f"in this one. {_AGAIN}."
+            f"each in this one. {_AGAIN}."
         )
     for name in TOKENIZER:
         read_object(folder / name)
@@ -59,8 +58,7 @@ def check_files(folder: Path) -> None:
         if settings.get(name) not in allowed:
             raise UserError(
                 f"{folder}/{_SETTINGS} has {name} {settings[name]!r}: codequarry's models have no default "
-                "prompt, "
-                f"which would put one side's on both, and are compared by cosine. {_AGAIN}."
+                f"prompt, which would put one side's on both, and are compared by cosine. {_AGAIN}."
             )
     transformer = folder / rows[0]["path"]
     if (transformer / ADAPTER_CONFIG).is_file():
@@ -160,8 +158,7 @@ def _check_listed(folder: Path) -> None:
         if size not in (None, found_size) or (found_size <= _HASHED and file_sha256(file) != sha256):
             raise UserError(
                 f"{file} is not the file that {source} names: it was damaged or changed since. {_AGAIN}; "
-                "or, if "
-                f"you changed it on purpose, remove {GOLDEN} and {_MANIFEST} from the folder."
+                f"or, if you changed it on purpose, remove {GOLDEN} and {_MANIFEST} from the folder."
             )
 
 
@@ -183,8 +180,7 @@ def readable(name: str) -> Iterator[None]:
         first = (str(error).strip().splitlines() or ["no message"])[0]
         raise UserError(
             f"{name} could not be loaded ({type(error).__name__}: {first}). Check its files, or fetch or "
-            "save "
-            "the model again."
+            "save the model again."
         ) from error
 
 
@@ -206,8 +202,7 @@ def check_model(folder: Path, model: CodeEmbedder) -> None:
     if any(getattr(module, "include_prompt", True) is not True for module in model.children()):
         raise UserError(
             f"{folder} pools texts without their prompts (include_prompt is not true), and codequarry's "
-            "models are "
-            f"trained with them. {_AGAIN}."
+            f"models are trained with them. {_AGAIN}."
         )
     _check_trained(folder, model)
     with readable(str(folder)):
@@ -233,8 +228,7 @@ def _check_weights(folder: Path, backbone: Any) -> None:
     if on_disk != {in_memory} and in_memory != "float32":
         raise UserError(
             f"{folder} holds weights in {' and '.join(sorted(on_disk))}, and its config.json (dtype) has "
-            "them "
-            f"rounded to {in_memory} when loaded, which gives other vectors. {_AGAIN}."
+            f"them rounded to {in_memory} when loaded, which gives other vectors. {_AGAIN}."
         )
 
 
@@ -265,8 +259,7 @@ def _check_trained(folder: Path, model: CodeEmbedder) -> None:
         if value and recipe.get(name) not in (None, [], value, "latentattention"):
             raise UserError(
                 f"{folder}: the recipe in training.json has {name} {recipe[name]!r}, the model {value!r}: "
-                "its "
-                f"vectors would not be those that were trained. {_AGAIN}."
+                f"its vectors would not be those that were trained. {_AGAIN}."
             )
 
 
@@ -274,8 +267,7 @@ _TEXT = "def parse(text):\n    return date.fromisoformat(text)"
 
 
 def check_vectors(folder: Path, model: CodeEmbedder) -> None:
-    """Raise UserError unless the first vectors of `model` are sound, and those of `folder`'s golden "
-    "vectors."""
+    """Raise UserError unless the first vectors of `model` are sound, and equal to the folder's golden ones."""
     rows = _golden_rows(folder)
     texts = [text for text, _ in rows] or [f"{model.prompts['document']}{_TEXT}"]
     whole = copy.copy(model)  # the folder may say that vectors are cut
@@ -288,8 +280,7 @@ def check_vectors(folder: Path, model: CodeEmbedder) -> None:
     if vectors.shape != (len(texts), size) or not np.isfinite(vectors).all() or abs(lengths - 1).max() > 0.01:
         raise UserError(
             f"{folder} gives vectors of {vectors.shape[-1]} numbers and length {lengths[0]:.3g}; they "
-            "should have "
-            f"{size}, all finite, and length 1. Its modules or weights are damaged. {_AGAIN}."
+            f"should have {size}, all finite, and length 1. Its modules or weights are damaged. {_AGAIN}."
         )
     if not rows:
         return
@@ -306,17 +297,15 @@ def check_vectors(folder: Path, model: CodeEmbedder) -> None:
     if golden.get("dims") != dims:
         raise UserError(
             f"{folder} was saved for the dimensions {golden.get('dims')} ({GOLDEN}), and its config.json "
-            "now says "
-            f"{dims}. {_AGAIN}; or, if you changed it on purpose, remove {GOLDEN}."
+            f"now says {dims}. {_AGAIN}; or, if you changed it on purpose, remove {GOLDEN}."
         )
     exact = is_exact(model) and golden.get("exact", True) and not _is_rounded(folder, golden.get("dtype"))
     far, near = abs(expected - vectors).max(), (expected * vectors).sum(axis=1).min()
     if far > 1e-4 if exact else near < 0.99:
         raise UserError(
-            f"{folder} does not give the vectors that it was saved with (cosine {near:.4f} to {GOLDEN}): its "
-            f"weights, settings or tokenizer changed since. {_AGAIN}; or, if you changed it on purpose, "
-            "remove "
-            f"{GOLDEN}."
+            f"{folder} does not give the vectors that it was saved with (cosine {near:.4f} to {GOLDEN}): "
+            f"its weights, settings or tokenizer changed since. {_AGAIN}; or, if you changed it on "
+            f"purpose, remove {GOLDEN}."
         )
 
 

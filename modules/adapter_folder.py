@@ -125,8 +125,7 @@ def _merge(model: CodeEmbedder, folder: Path) -> None:
         if (config.get(name) or plain) != plain:
             raise UserError(
                 f"{folder / ADAPTER_CONFIG} has {name} {config[name]!r}, by which peft adds the adapter in "
-                "another "
-                "way than W + alpha / rank · B A: codequarry adds that one alone."
+                "another way than W + alpha / rank · B A: codequarry adds that one alone."
             )
     try:
         scaling = float(config["lora_alpha"]) / int(config["r"])

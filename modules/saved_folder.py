@@ -158,8 +158,8 @@ def card_text(model: "SentenceTransformer") -> str:
             "# A model of code",
             "",
             "A model that turns code and questions about code into vectors, saved with codequarry. Nothing "
-            "about its "
-            "quality was recorded when it was saved: scores, training data and licence are not stated here.",
+            "about its quality was recorded when it was saved: scores, training data and licence are not "
+            "stated here.",
             "",
             "| | |",
             "| --- | --- |",

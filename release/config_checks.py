@@ -189,8 +189,7 @@ def _sentence_transformers(files: dict[str, Fields]) -> Iterator[str]:
     if config.get("requirements") != REQUIREMENTS:
         yield (
             f"{_PROMPTS} has requirements {shown(config.get('requirements'))}, not {shown(REQUIREMENTS)}: "
-            "it was "
-            "edited, or another version of codequarry built the release (its card names it)."
+            "it was edited, or another version of codequarry built the release (its card names it)."
         )
     versions = config.get("__version__")
     if not isinstance(versions, dict) or not (
@@ -220,8 +219,7 @@ def _normalize(folder: Path, classes: list[str]) -> Iterator[str]:
             what = found if isinstance(found, str) else f"{path}/config.json has {shown(found)},"
             yield (
                 f"{what} where the layout has {json.dumps(NORMALIZE)}: vectors would not be brought to "
-                "length 1, or "
-                "others would."
+                "length 1, or others would."
             )
 
 
@@ -355,8 +353,7 @@ def _unknown_fields(folder: Path, config: Any) -> Iterator[str]:
     if unknown := sorted(written.keys() - known.keys() - OWN_FIELDS):
         yield (
             f"config.json has {', '.join(unknown)}, which a {config.model_type} model does not know: some "
-            "reader "
-            "may follow it."
+            "reader may follow it."
         )
     for name in sorted(written.keys() & known.keys() - OWN_FIELDS):
         usual = known[name]

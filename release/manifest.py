@@ -53,8 +53,7 @@ def check_expected(folder: Path, expected: str) -> list[str]:
         return []
     return [
         f"{MANIFEST} has sha256 {found}, and {expected} was expected: this is another release than the one "
-        "that "
-        "the number was published for."
+        "that the number was published for."
     ]
 
 
