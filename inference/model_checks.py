@@ -267,7 +267,7 @@ _TEXT = "def parse(text):\n    return date.fromisoformat(text)"
 
 
 def check_vectors(folder: Path, model: CodeEmbedder) -> None:
-    """Raise UserError unless the first vectors of `model` are sound, and equal to the folder's golden ones."""
+    """Raise UserError unless the first vectors of `model` are sound, and those of the golden vectors."""
     rows = _golden_rows(folder)
     texts = [text for text, _ in rows] or [f"{model.prompts['document']}{_TEXT}"]
     whole = copy.copy(model)  # the folder may say that vectors are cut

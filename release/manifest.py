@@ -89,8 +89,7 @@ def check_manifest(folder: Path) -> list[str]:
 
 
 def _misplaced(folder: Path) -> Iterator[str]:
-    """Links that leave the folder, and names that differ in case alone, one of which some system would "
-    "lose."""
+    """Links that leave the folder, and names that differ in case alone, of which some systems keep one."""
     # The Hub's cache keeps a file as a link from snapshots/COMMIT to blobs/ of the same repository.
     root = folder.resolve()
     repository = root.parents[1] if root.parent.name == "snapshots" else None
