@@ -98,7 +98,7 @@ def test_a_folder_is_called_by_its_own_name(tmp_path):
     assert name_of(str(tmp_path / "own") + "/") == "own"
 
 
-PAGE = (Path(codequarry.__file__).parent / "docs/serving.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
 
 
 def test_the_limits_that_the_page_names_are_those_of_the_server():
