@@ -160,7 +160,8 @@ def drawn_summary(shares: Mapping[str, float], drawn: Mapping[str, int]) -> list
     lines = []
     for title, names in _titles(shares).items():
         share, count = sum(shares[name] for name in names), sum(drawn.get(name, 0) for name in names)
-        lines.append(f"{title}: {count:,} batches drawn, {count / total:.1%} (announced {share:.1%})")
+        batches = "batch" if count == 1 else "batches"
+        lines.append(f"{title}: {count:,} {batches} drawn, {count / total:.1%} (announced {share:.1%})")
     return lines
 
 

@@ -138,6 +138,8 @@ def find_git_folder(folder: Path) -> GitFolder | None:
         (found.git_dir / "HEAD").lstat()
         if not found.objects.is_dir():
             raise FileNotFoundError(2, "No such file or directory", str(found.objects))
+    except FolderError:
+        raise  # a sentence of ours, with what to do next
     except (OSError, ValueError) as error:
         raise FolderError(
             f"{folder} has a .git that is no git directory ({_reason(error)}): clone the repository again."

@@ -210,6 +210,8 @@ class _Walk:
         if entry.is_symlink():
             return "symbolic link out of the folder" if self._leads_out(path) else "symbolic link"
         if listed is not None:
+            if not is_folder and not entry.is_file(follow_symlinks=False):
+                return "not a file"  # git lists no pipes, sockets and devices
             if _key(path) not in (listed.folders if is_folder else listed.files):
                 return "ignored by .gitignore"
         elif _is_ignored(path, is_folder, rules):

@@ -44,6 +44,7 @@ def test_what_was_drawn_is_shown_with_what_was_announced() -> None:
         "tldr:nl2code: 6 batches drawn, 75.0% (announced 50.0%)",
         "mined repositories:qa: 2 batches drawn, 25.0% (announced 50.0%)",
     ]
+    assert drawn_summary(shares, {"c/d:qa": 1})[-1].startswith("mined repositories:qa: 1 batch drawn, ")
     assert drawn_summary(shares, {})[0] == "tldr:nl2code: 0 batches drawn, 0.0% (announced 50.0%)"
 
 

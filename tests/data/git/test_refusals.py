@@ -113,6 +113,16 @@ def dangling_git(project) -> None:
     (project.folder / ".git").write_text("gitdir: ../gone\n")
 
 
+def pipe_git(project) -> None:
+    shutil.rmtree(project.folder / ".git")
+    os.mkfifo(project.folder / ".git")
+
+
+def wordless_git(project) -> None:
+    shutil.rmtree(project.folder / ".git")
+    (project.folder / ".git").write_text("no words of git\n")
+
+
 def foreign_alternates(project) -> None:
     (project.folder / ".git/objects/info/alternates").write_text("//host/share/objects\n")
 
@@ -145,6 +155,8 @@ BROKEN = {
     reftable: r"git refs migrate --ref-format=files",
     no_objects: r"objects: No such file",
     empty_git: r"HEAD: No such file",
+    pipe_git: r"^\S+/\.git is no regular file: remove it, or clone the repository again\.$",
+    wordless_git: r"^\S+/\.git is no git directory and names none: clone the repository again\.$",
     dangling_git: r"gone/HEAD: No such file",
     foreign_alternates: r"another machine",
 }

@@ -210,6 +210,10 @@ def test_special_files_are_named_and_never_opened(tree):
     assert list_sources(root, report) == ["a.py"]
     assert report.left_out == [("pipe.py", "not a file", "")]
     assert read_text(root, "pipe.py", report) is None
+    if shutil.which("git"):  # git lists no special files, which are not ignored for that
+        git(root, "init", "-q")
+        assert list_sources(root, listed := SourceReport()) == ["a.py"]
+        assert listed.left_out == [("pipe.py", "not a file", "")]
     (root / "zero.py").symlink_to("/dev/zero")
     assert read_text(root, "zero.py", report) is None
     assert report.skipped["unreadable"] == 2
