@@ -137,7 +137,8 @@ def _about_commits(found: CommitSet | None) -> list[str]:
 def _too_few(name: str, queries: int) -> list[str]:
     if queries >= FEW:
         return []
-    return [f"{name}: {queries} queries are too few to tell models apart; mind the interval."]
+    counted = "1 query is" if queries == 1 else f"{queries} queries are"
+    return [f"{name}: {counted} too few to tell models apart; mind the interval."]
 
 
 @dataclass(frozen=True)

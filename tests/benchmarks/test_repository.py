@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.benchmarks.repository import FunctionSet, function_set, own_sets
+from codequarry.benchmarks.repository import FEW, FunctionSet, _too_few, function_set, own_sets
 from codequarry.cli.benchmark import add_arguments, run_repository
 from codequarry.data.mining.checkout import open_tree
 from codequarry.data.mining.split import held_out_files
@@ -74,6 +74,12 @@ def test_a_checkout_is_asked_for_functions_and_for_changed_files(checkout: Path)
     assert f"{len(found.functions.found.queries)} docstrings of held-out files" in text
     assert "searched in all 40 functions" in text
     assert "commits: 2 queries are too few" in text
+
+
+def test_few_queries_are_counted_in_the_right_number() -> None:
+    assert _too_few("commits", 1)[0].startswith("commits: 1 query is too few ")
+    assert _too_few("commits", 2)[0].startswith("commits: 2 queries are too few ")
+    assert _too_few("commits", FEW) == []
 
 
 def test_a_bare_clone_is_asked_the_same(checkout: Path, tmp_path: Path) -> None:
