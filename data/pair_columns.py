@@ -171,7 +171,7 @@ class PairColumns:
         given = {name: value for name, value in record.items() if not _is_absent(value)}
         if not self.columns and given.keys() <= _FIELDS and given.keys() >= _REQUIRED:
             return [Pair.from_record(given)]  # as nearly all are
-        layout = self._layout(given)
+        layout = self._layout(given, record)
         own = {field: self.columns.get(field, field) for field in ("task", "source", "language")}
         fields: dict[str, Any] = {field: given[name] for field, name in own.items() if name in given}
         if "task" not in fields:
@@ -218,8 +218,8 @@ class PairColumns:
             notes.append(f"columns that are no part of a pair are passed over: {some(names, 8)}.{hint}")
         return notes
 
-    def _layout(self, given: Mapping[str, Any]) -> Layout:
-        """Where query and document are."""
+    def _layout(self, given: Mapping[str, Any], record: Mapping[str, Any]) -> Layout:
+        """Where query and document are in `given`, the cells of `record` that are not null."""
         for field, column in self.columns.items():
             if field in ("query", "document") and column not in given:
                 raise ColumnsError(
@@ -237,6 +237,8 @@ class PairColumns:
                 return found
         missing = [field for field in ("query", "document") if self.columns.get(field, field) not in given]
         unknown = [name for name in given if name not in _FIELDS and not _is_negative(name, NEGATIVES)]
+        if missing and all(self.columns.get(field, field) in record for field in missing):
+            unknown = []  # the columns are there, and null in this record
         raise ColumnsError(_lacking(given, missing or ["document"], unknown))
 
     def _negatives(self, given: Mapping[str, Any]) -> list[str]:

@@ -205,6 +205,16 @@ def test_a_bad_record_among_good_ones_is_one_of_its_line(write: Writer, bad_at: 
     assert (len(read.pairs), read.skipped) == (3, 1)
 
 
+@pytest.mark.parametrize("field", ["query", "document"])
+def test_a_text_that_is_null_in_one_record_is_missed_without_advice_on_columns(
+    write: Writer, field: str
+) -> None:
+    records = [OWN | {"query": f"why {number}?", "id": number} for number in range(5)]
+    with pytest.raises(PairError, match=f"The record lacks {field}: a pair has") as refused:
+        read_pairs(write("pairs", [*records, records[0] | {field: None}]))
+    assert "--columns" not in str(refused.value)
+
+
 def test_a_file_that_skip_bad_leaves_out_whole_is_named(tmp_path: Path) -> None:
     (tmp_path / "good.jsonl").write_text(json.dumps(OWN))
     (tmp_path / "wrong.jsonl").write_text("\n".join([json.dumps({"a": "b"})] * 3))
