@@ -343,7 +343,7 @@ def test_a_window_longer_than_any_usual_trial_text_packs_as_it_pads(
         ),
         (
             Lfm2Config(**SIZES, num_key_value_heads=2, layer_types=["full_attention", "conv"]),
-            "packed",  # transformers 5.23 refuses it; in 5.18 vectors differ, as its convolution crosses texts
+            "packed",  # transformers 5.23 refuses it; in 5.18 its convolution crosses texts
         ),
     ],
     ids=lambda given: getattr(given, "model_type", ""),
