@@ -188,7 +188,7 @@ def check_model(folder: Path, model: CodeEmbedder) -> None:
     """Raise UserError unless `model` has the weights of `folder`, and its vectors.
 
     Weights: every tensor of the backbone is in the files and none else, all are finite. Vectors: of the size
-    of the model, finite, of length 1; and where the folder has golden vectors, two of them.
+    of the model, finite, of length 1; and where the folder has golden vectors, equal to three of them.
     """
     backbone: Any = model.transformers_model
     transformer = folder / read_json(folder / "modules.json")[0]["path"]

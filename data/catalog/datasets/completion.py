@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 from codequarry.data.catalog.schema import Distribution, EvalSource, Files
 from codequarry.data.eval_set import EvalSet, set_of_pairs
 from codequarry.data.parsing.definitions import unix_lines
-from codequarry.data.parsing.parse import cut_in_two, parse_source
 
 _QUERIES = 1000
 _SHORTEST = 12  # lines of a function, without its docstring
@@ -77,6 +76,8 @@ def draw_evenly(groups: Mapping[str, Sequence[_Function]], wanted: int) -> list[
 
 
 def _functions(path: str, content: bytes) -> Iterator[_Function]:
+    from codequarry.data.parsing.parse import cut_in_two, parse_source  # every verb loads this table of sets
+
     parts = PurePosixPath(path).parts
     if not path.endswith(".py") or _SKIPPED & set(parts[1:-1]):
         return
