@@ -18,7 +18,7 @@ from codequarry.common.environment import TESTED_DEVICES, chosen_device
 from codequarry.common.errors import UserError, run_program
 from codequarry.data.pair_columns import offer_columns
 from codequarry.modules.tasks import get_family
-from codequarry.recipes.read import offer_settings, read_recipe, recipe_path
+from codequarry.recipes.read import offer_settings, read_recipe, recipe_for_base
 from codequarry.training.build import (
     RUN_LOGS,
     build_collator,
@@ -205,6 +205,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="the run's folder; in the end it is the model"
     )
+    parser.add_argument(
+        "--base",
+        metavar="MODEL",
+        help="the model that is trained further, a name or folder (default: the recipe's backbone); "
+        "own has recipes for mini and 0.5b",
+    )
     offer_settings(parser)
     parser.add_argument(
         "--from",
@@ -241,10 +247,11 @@ def run(arguments: argparse.Namespace) -> None:
     """Train as the parsed options say."""
     named = [f"columns.{field}={json.dumps(column)}" for field, column in (arguments.columns or {}).items()]
     named += [f"task={arguments.task}"] if arguments.task else []
+    recipe, based = recipe_for_base(arguments.recipe, arguments.base)
     train(
-        recipe_path(arguments.recipe),
+        recipe,
         arguments.out,
-        settings=[*arguments.settings, *named],
+        settings=[*based, *arguments.settings, *named],
         fresh=arguments.fresh,
         skip_bad=arguments.skip_bad,
         logs=arguments.logs,

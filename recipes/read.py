@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,32 @@ def recipe_path(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    shipped = Path(str(resources.files("codequarry.recipes")))
+    shipped = _shipped()
     if (shipped / f"{name_or_path}.toml").is_file():
         return shipped / f"{name_or_path}.toml"
     names = sorted(file.stem for file in shipped.glob("*.toml"))
     raise UserError(f"{name_or_path!r} is neither a recipe file nor one of {', '.join(names)}.")
+
+
+def recipe_for_base(name_or_path: str, base: str | None) -> tuple[Path, list[str]]:
+    """The file of a recipe that trains `base` further, and the settings that name it there.
+
+    Models of different kinds need different rates and lengths: `own` on `pico` is the recipe `own-pico` where
+    one of that name comes with the package, and otherwise the recipe itself with `base` as its backbone.
+
+    Arguments: `name_or_path` as in `recipe_path`; `base`, a name or model folder; None for the recipe's own.
+
+    >>> recipe_for_base("own", "0.5b")[0].name
+    'own-0.5b.toml'
+    """
+    if base is not None and (_shipped() / f"{name_or_path}-{base}.toml").is_file():
+        return recipe_path(f"{name_or_path}-{base}"), []
+    return recipe_path(name_or_path), [] if base is None else [f"backbone.name={json.dumps(base)}"]
+
+
+def _shipped() -> Path:
+    """The folder of the recipes that come with the package."""
+    return Path(str(resources.files("codequarry.recipes")))
 
 
 def offer_settings(parser: argparse.ArgumentParser) -> None:

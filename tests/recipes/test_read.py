@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.recipes.read import read_recipe, recipe_from_record, recipe_path
+from codequarry.recipes.read import read_recipe, recipe_for_base, recipe_from_record, recipe_path
 from codequarry.recipes.schema import HardNegatives
 
-SHIPPED = ["mini", "own", "nano", "0.5b", "1.5b"]
+SHIPPED = ["mini", "own", "own-0.5b", "nano", "0.5b-lora", "0.5b", "1.5b"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -31,7 +31,8 @@ def test_the_paper_is_followed_where_it_speaks(name: str, batch: int, dims: tupl
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_first_matryoshka_dimension_is_the_hidden_size(name: str) -> None:
     recipe = read_recipe(recipe_path(name))
-    hidden = recipe.backbone.shape.hidden_size if recipe.backbone.shape else 384  # MiniLM's
+    pretrained = 896 if "Qwen2.5-Coder-0.5B" in recipe.backbone.name else 384  # else MiniLM's
+    hidden = recipe.backbone.shape.hidden_size if recipe.backbone.shape else pretrained
     assert recipe.matryoshka_dims[0] == hidden
 
 
@@ -114,7 +115,7 @@ def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(
         ValueError,
-        match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, mini, nano, own",
+        match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, mini, nano, own, own-0.5b",
     ):
         recipe_path("micro")
 
@@ -122,3 +123,22 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
 def test_a_short_run_of_a_recipe_that_decays_late_is_a_recipe() -> None:
     recipe = read_recipe(recipe_path("0.5b-lora"), ["max_steps=12"])
     assert (recipe.max_steps, recipe.decay_steps) == (12, 150)
+
+
+def test_a_base_has_the_recipe_of_its_name_or_becomes_the_backbone() -> None:
+    path, settings = recipe_for_base("own", "0.5b")
+    recipe = read_recipe(path, settings)
+    assert recipe.name == "own-0.5b"
+    assert recipe.lora is not None
+    assert recipe.lora.start == "0.5b"
+    theirs = read_recipe(recipe_path("0.5b-lora"))
+    assert recipe.backbone == theirs.backbone
+    assert (recipe.pooling, recipe.max_length, recipe.matryoshka_dims) == (
+        theirs.pooling, theirs.max_length, theirs.matryoshka_dims,
+    )  # fmt: skip
+    assert theirs.lora is not None
+    assert (recipe.lora.rank, recipe.lora.alpha) == (theirs.lora.rank, theirs.lora.alpha)
+    path, settings = recipe_for_base("own", 'runs/a "b"')
+    assert path == recipe_path("own")
+    assert read_recipe(path, settings).backbone.name == 'runs/a "b"'
+    assert recipe_for_base("own", None) == (recipe_path("own"), [])
