@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 import tomllib
@@ -229,6 +230,29 @@ def text_ids(texts: Iterable[str]) -> "npt.NDArray[np.int64]":
     import numpy as np  # not needed to start a command
 
     return np.frombuffer(b"".join(text_sha256(text)[:8] for text in texts), dtype="<i8").astype(np.int64)
+
+
+@contextmanager
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, which a second process waits for; it is released when a process dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Waiting for another process that is writing {folder}.", file=sys.stderr, flush=True)
+        lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent} cannot be written ({error.strerror or error}), where "
+            f"{folder.name} is made once. Name a folder of yours in CODEQUARRY_CACHE."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from codequarry.common.errors import MissingPackageError, UserError, did_you_mean
+from codequarry.inference.merged_adapter import merged_folder
 from codequarry.inference.model_checks import (
     check_dims,
     check_files,
@@ -31,9 +32,9 @@ def load(
 
     Arguments:
         name_or_path: `mini`, which comes with this package and needs no network; `0.5b`, an adapter that
-            comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is located or downloaded and
-            cached once (2.5 GB); a folder that `train.py` or `codequarry release build` wrote, or the
-            `adapter` in it (one called mini as `./mini`); or a Hub name.
+            comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is located or downloaded, at
+            the first time (4.5 GB in the cache); a folder that `train.py` or `codequarry release build`
+            wrote, or the `adapter` in it (one called mini as `./mini`); or a Hub name.
         dims: one of the model's Matryoshka dimensions; None for all.
         revision: Hub branch, tag or commit; None for the newest.
         device: as in `SentenceTransformer`; None picks the fastest there is.
@@ -59,12 +60,9 @@ def load(
 def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
     if name == MINI:
         return _read_folder(resolve_backbone(MINI), device)
-    folder = ADAPTERS.get(name, Path(name))
-    if name in ADAPTERS and not (folder / BASE).is_file():
-        raise UserError(
-            f"{name} comes with codequarry as an adapter, but {folder} has none. Install codequarry anew, or "
-            f"check out its repository whole; or pass another model (a folder called {name} as ./{name})."
-        )
+    if name in ADAPTERS:
+        return _read_packaged_adapter(name, device)
+    folder = Path(name)
     if (folder / BASE).is_file():
         with readable(str(folder)):
             model = load_adapter_folder(folder, device=device)
@@ -73,6 +71,19 @@ def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
     if not folder.exists():
         return _read_folder(_fetched(name, revision), device)
     return _read_folder(folder, device)
+
+
+def _read_packaged_adapter(name: str, device: str | None) -> CodeEmbedder:
+    """A model that comes as an adapter: merged once, then read from the cache."""
+    folder = ADAPTERS[name]
+    if not (folder / BASE).is_file():
+        raise UserError(
+            f"{name} comes with codequarry as an adapter, but {folder} has none. Install codequarry anew, or "
+            f"check out its repository whole; or pass another model (a folder called {name} as ./{name})."
+        )
+    with readable(str(folder)):
+        merged = merged_folder(name, folder)
+        return CodeEmbedder(str(merged), device=device, local_files_only=True)
 
 
 def _read_folder(folder: Path, device: str | None) -> CodeEmbedder:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import cache_folder, read_json, read_rows, write_json
+from codequarry.common.files import cache_folder, one_process_at_a_time, read_json, read_rows, write_json
 from codequarry.common.ranges import Count, Range
-from codequarry.modules.gguf_backbone import dequantise, is_complete, one_process_at_a_time, sha256_of
+from codequarry.modules.gguf_backbone import dequantise, is_complete, sha256_of
 
 
 @dataclass(frozen=True)

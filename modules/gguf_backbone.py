@@ -87,29 +87,6 @@ def _record(folder: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-@contextmanager
-def one_process_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder`, which a second process waits for; it is released when a process dies."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"Waiting for another process that is writing {folder}.", file=sys.stderr, flush=True)
-        lock.acquire()
-    except OSError as error:
-        raise UserError(
-            f"{folder.parent} cannot be written ({error.strerror or error}), where backbones are dequantised "
-            "to. Name a folder of yours in CODEQUARRY_CACHE."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def dequantise(source: Path, folder: Path, about: dict[str, Any]) -> None:
     """Write what transformers needs of the GGUF file `source` to `folder`, whole or not at all.
 

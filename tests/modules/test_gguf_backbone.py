@@ -17,6 +17,7 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import AutoTokenizer, Qwen2Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from codequarry.common.files import one_process_at_a_time
 from codequarry.modules import gguf_backbone
 from codequarry.modules.backbone import GGUF_FOLDER, resolve_backbone
 from codequarry.modules.build import build_model
@@ -24,7 +25,6 @@ from codequarry.modules.gguf_backbone import (
     RECORD,
     dequantise,
     is_complete,
-    one_process_at_a_time,
     sha256_of,
     source_sha256,
 )
@@ -306,7 +306,7 @@ def test_a_process_killed_while_it_holds_the_lock_lets_the_next_one_go_on(
     target = cache / f"small-{sha256_of(small_gguf)[:12]}"
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from codequarry.modules.gguf_backbone import one_process_at_a_time\n"
+        "from codequarry.common.files import one_process_at_a_time\n"
         "with one_process_at_a_time(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(

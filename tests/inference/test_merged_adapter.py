@@ -1,0 +1,116 @@
+"""A model that comes as an adapter is merged once, and then read without its backbone."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import codequarry
+from codequarry.inference import load, merged_adapter
+from codequarry.inference.merged_adapter import RECORD, merged_folder
+from codequarry.modules.adapter_folder import (
+    ADAPTER_WEIGHTS,
+    BASE,
+    AdapterBase,
+    file_of,
+    load_adapter_folder,
+    read_base,
+    write_base,
+)
+from codequarry.modules.build import build_model
+from codequarry.modules.tasks import CODE
+from codequarry.release.golden import write_golden_vectors
+from codequarry.training.lora import add_adapter, save_adapter
+
+TEXTS = ["def area(width, height): return width * height", "parse a date"]
+
+
+@pytest.fixture
+def adapter(small_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The adapter of a small decoder, in the place of the one of 0.5b, with a cache of its own."""
+    monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
+    backbone = shutil.copytree(small_decoder, tmp_path / "backbone")
+    model, folder = (
+        build_model(str(backbone), max_length=64, dims=(64, 32), device="cpu"),
+        tmp_path / "adapter",
+    )
+    torch.manual_seed(3)
+    add_adapter(model, rank=4, alpha=8.0)
+    for name, weights in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.3)
+    save_adapter(model, folder, base=str(backbone))
+    write_base(folder, AdapterBase(str(backbone), None, file_of(model), "lasttoken", 64, (64, 32)))
+    write_golden_vectors(folder, load_adapter_folder(folder, device="cpu"), (64, 32), CODE)
+    monkeypatch.setitem(load.ADAPTERS, "0.5b", folder)
+    return folder
+
+
+def test_the_merged_model_gives_the_vectors_of_backbone_and_adapter(adapter: Path) -> None:
+    expected = load_adapter_folder(adapter, device="cpu").encode_document(TEXTS, task="qa")
+    for _ in range(2):  # merged now, then read from the cache
+        found = codequarry.load("0.5b", device="cpu").encode_document(TEXTS, task="qa")
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_second_load_needs_no_backbone_and_merges_nothing(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codequarry.load("0.5b", device="cpu")
+    shutil.rmtree(read_base(adapter).backbone)
+    monkeypatch.setattr(merged_adapter, "load_adapter_folder", None)
+    model = codequarry.load("0.5b", dims=32, device="cpu")
+    assert model.encode_query(TEXTS, task="qa").shape == (2, 32)
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "lost", "no record", "record of another adapter", "no JSON object"]
+)
+def test_a_merged_folder_that_is_not_whole_is_made_again(adapter: Path, damage: str) -> None:
+    folder = merged_folder("0.5b", adapter)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    weights, record = folder / "model.safetensors", folder / RECORD
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-8])
+    elif damage == "lost":
+        weights.unlink()
+    elif damage == "no record":
+        record.unlink()
+    elif damage == "no JSON object":
+        record.write_text("[1]")
+    else:
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"key": "0" * 64}))
+    assert merged_folder("0.5b", adapter) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == whole
+
+
+def test_another_adapter_has_a_folder_of_its_own(adapter: Path) -> None:
+    first = merged_folder("0.5b", adapter)
+    weights = adapter / ADAPTER_WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x3c")
+    (adapter / "golden_vectors.json").unlink()  # which the other weights would not give
+    assert merged_folder("0.5b", adapter) != first
+    assert first.is_dir()
+
+
+def test_vectors_that_are_not_the_golden_ones_are_refused_before_anything_is_kept(
+    adapter: Path, tmp_path: Path
+) -> None:
+    golden = adapter / "golden_vectors.json"
+    record = json.loads(golden.read_text())
+    for row in record["rows"]:
+        row["vector"] = row["vector"][::-1]
+    golden.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="does not give the vectors that it was saved with"):
+        codequarry.load("0.5b", device="cpu")
+    assert not [*(tmp_path / "cache" / "merged").glob("0.5b-*")]
+
+
+def test_without_the_backbone_the_sentence_says_what_is_missing(adapter: Path) -> None:
+    base = json.loads((adapter / BASE).read_text())
+    (adapter / BASE).write_text(json.dumps(base | {"backbone": "no/such-backbone"}))
+    with pytest.raises(ValueError, match=r"no/such-backbone"):
+        codequarry.load("0.5b", device="cpu")
