@@ -39,7 +39,7 @@ repository's contents and settings, and to open pull requests.
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `release build`."""
     add = parser.add_argument
-    add("run", type=Path, help="the folder that training left")
+    add("run", type=Path, help="the folder that training left, or 0.5b")
     add("--out", type=Path, required=True, help="the release folder")
     add(
         "--dtype",
@@ -83,6 +83,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     from codequarry.release.manifest import MANIFEST
 
     refuse_missing_gguf(arguments.gguf)
+    arguments.run = _run_of(arguments.run)
     gguf = arguments.out.with_name(f"{arguments.out.name}-GGUF")
     if arguments.gguf and (arguments.run / "config.json").is_file():  # `build` refuses what is no run
         refuse_unwritable(arguments.run)
@@ -105,6 +106,15 @@ def run_build(arguments: argparse.Namespace) -> None:
         export_gguf(arguments.out, gguf, arguments.gguf, replace=arguments.replace)
         _print_pin(gguf)
         print(f"built {gguf}; next: codequarry release verify {gguf}")
+
+
+def _run_of(run: Path) -> Path:
+    """The folder of a run; for the name of an adapter that comes with the package, the merged model's."""
+    from codequarry.inference.merged_adapter import merged_folder
+    from codequarry.modules.backbone import ADAPTERS
+
+    name = str(run)
+    return merged_folder(name, ADAPTERS[name]) if name in ADAPTERS and not run.exists() else run
 
 
 def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:

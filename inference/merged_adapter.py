@@ -23,6 +23,7 @@ from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, B
 from codequarry.modules.saved_folder import CARD, GOLDEN
 
 RECORD = "merged.json"
+TRAINING = "training.json"  # with it the folder is that of a finished run, which can be released
 _LAYOUT = 1  # of such folders; one of another layout is made anew
 # What a merged folder depends on. The backbone is named in BASE, by its sha256.
 _PARTS = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, GOLDEN)
@@ -55,7 +56,7 @@ def _merge(adapter: Path, folder: Path, key: str) -> None:
             shutil.rmtree(folder)
         with atomic_path(folder) as writing:
             model.save(str(writing))
-            for name in (GOLDEN, CARD):
+            for name in (GOLDEN, CARD, TRAINING):
                 if (adapter / name).is_file():
                     shutil.copyfile(adapter / name, writing / name)
             files = {path.name: path.stat().st_size for path in sorted(writing.iterdir()) if path.is_file()}

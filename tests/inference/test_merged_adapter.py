@@ -66,9 +66,7 @@ def test_the_second_load_needs_no_backbone_and_merges_nothing(
     assert model.encode_query(TEXTS, task="qa").shape == (2, 32)
 
 
-@pytest.mark.parametrize(
-    "damage", ["cut", "lost", "no record", "record of another adapter", "no JSON object"]
-)
+@pytest.mark.parametrize("damage", ["cut", "lost", "no record", "another adapter's", "no JSON object"])
 def test_a_merged_folder_that_is_not_whole_is_made_again(adapter: Path, damage: str) -> None:
     folder = merged_folder("0.5b", adapter)
     whole = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
