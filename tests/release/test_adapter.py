@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 import codequarry
 from codequarry.__main__ import main
 from codequarry.modules.adapter_folder import AdapterBase, file_of, write_base
+from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.build import build_model
 from codequarry.release.build import pack_adapter
 from codequarry.training.lora import add_adapter, merge_adapter, save_adapter
@@ -75,6 +76,21 @@ def test_its_card_names_the_base_the_file_and_what_it_was_trained_on(
     assert "base_model: Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF" in card
     assert "| tldr | CC-BY-4.0 | nl2code | 64 | 64 |" in card
     assert "Optimiser steps: 150" in card
+
+
+def test_the_adapter_of_the_package_is_released_as_the_merged_model(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack_adapter(run, tmp_path / "adapter", load_as="0.5b")
+    monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(ADAPTERS, "0.5b", tmp_path / "adapter")
+    out = tmp_path / "release"
+    main(["release", "build", "0.5b", "--out", str(out), "--dtype", "fp32", "--in-memory", "fp32"])
+    texts = ["parse a date", "def f(x): return x"]
+    expected = codequarry.load(str(tmp_path / "adapter"), device="cpu").encode_document(texts, task="qa")
+    found = codequarry.load(str(out), device="cpu").encode_document(texts, task="qa")
+    assert np.abs(found - expected).max() < 1e-6
+    assert json.loads((out / "training.json").read_text())["steps"] == 150
 
 
 def test_what_is_no_lora_run_and_what_is_no_adapter_is_left_alone(run: Path, tmp_path: Path) -> None:
