@@ -33,13 +33,14 @@ def render(card: Card) -> str:
     return _tidy(template("template.md").render(_context(card)))
 
 
-def render_adapter(card: Card, *, sha256: str | None, size: int) -> str:
+def render_adapter(card: Card, *, sha256: str | None, size: int, gguf: str | None = None) -> str:
     """The card of an adapter's folder.
 
     sha256: of the file that its base was made of; None where the base was no single file. size: of the
-    adapter, in bytes.
+    adapter, in bytes. gguf: the name of the file in the base's repository, where the folder has the modules
+    that sentence-transformers reads; None for another base or without them.
     """
-    return _tidy(template("adapter.md").render(_context(card), sha256=sha256, size=size))
+    return _tidy(template("adapter.md").render(_context(card), sha256=sha256, size=size, gguf=gguf))
 
 
 def _context(card: Card) -> dict[str, Any]:

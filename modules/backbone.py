@@ -107,9 +107,8 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
                 "codequarry anew, or check out its repository whole; or pass another model."
             )
         return MINI_FOLDER
-    for gguf in GGUF_BACKBONES:
-        if name in (gguf.name, gguf.repository):
-            return _gguf_folder(gguf, revision)
+    if (gguf := gguf_backbone(name)) is not None:
+        return _gguf_folder(gguf, revision)
     if Path(name).is_dir():
         return Path(name)
     for row in PACKAGED:
@@ -118,6 +117,11 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     if name.endswith(".gguf"):
         return _gguf_file_folder(Path(name).expanduser())
     return _hub_folder(name, revision, lock)
+
+
+def gguf_backbone(name: str) -> GGUFBackbone | None:
+    """The row of `GGUF_BACKBONES` with this name or repository; None for a backbone of another kind."""
+    return next((row for row in GGUF_BACKBONES if name in (row.name, row.repository)), None)
 
 
 def _packaged_folder(row: PackagedWeights) -> Path:

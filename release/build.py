@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import in_one_step, write_json, write_text
+from codequarry.common.files import in_one_step, read_json, write_json, write_text
 from codequarry.model_card.render import render, render_adapter
 from codequarry.modules.adapter_folder import (
     ADAPTER_CONFIG,
@@ -18,9 +18,10 @@ from codequarry.modules.adapter_folder import (
     load_adapter_folder,
     read_base,
 )
+from codequarry.modules.backbone import gguf_backbone
 from codequarry.release.card import CARD, card_of, write_card
 from codequarry.release.golden import write_golden, write_golden_vectors
-from codequarry.release.layout import HANDLER, handler_source, licence_file, write_layout
+from codequarry.release.layout import HANDLER, handler_source, licence_file, write_layout, write_modules
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.onnx import OnnxPrecision, export_onnx, refuse_missing
 from codequarry.release.registry import definition_for
@@ -94,7 +95,13 @@ def build(
 
 
 def pack_adapter(
-    run: Path, out: Path, *, load_as: str, results: Path | None = None, decontamination: Path | None = None
+    run: Path,
+    out: Path,
+    *,
+    load_as: str,
+    with_modules: bool = False,
+    results: Path | None = None,
+    decontamination: Path | None = None,
 ) -> None:
     """Write the adapter of `run` to `out`, as `codequarry.load` reads it, its weights in bf16.
 
@@ -103,6 +110,8 @@ def pack_adapter(
     Arguments:
         run: a folder that `train.py` finished with a `[lora]` table.
         load_as: what a user passes to `codequarry.load`.
+        with_modules: with tokenizer, prompts and pooling as well, so that sentence-transformers with peft
+            reads the folder without codequarry, where its base is.
         results, decontamination: as in `card_of`.
 
     Raises UserError for a run without an adapter, and for a folder that holds something else.
@@ -136,7 +145,15 @@ def pack_adapter(
             weights,
             metadata={"format": "pt"},
         )
-        text = render_adapter(card, sha256=read_base(building).sha256, size=weights.stat().st_size)
+        base = read_base(building)
+        gguf = gguf_backbone(base.backbone) if with_modules else None
+        if with_modules:
+            write_modules(finished, building, "bf16")
+        if gguf is not None:  # where peft looks for the base
+            config = read_json(building / ADAPTER_CONFIG)
+            write_json(building / ADAPTER_CONFIG, config | {"base_model_name_or_path": gguf.repository})
+        size, file = weights.stat().st_size, gguf and gguf.file
+        text = render_adapter(card, sha256=base.sha256, size=size, gguf=file)
         _write_papers(building, finished)
         write_text(building / CARD, text)
         model = load_adapter_folder(building, device="cpu")

@@ -58,10 +58,6 @@ def write_layout(
     Raises UserError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
     weights that would be larger on disk than in memory.
     """
-    import sentence_transformers
-    import torch
-    import transformers
-
     in_memory = in_memory or dtype
     for name in (dtype, in_memory):
         if name not in TORCH_NAMES:
@@ -70,6 +66,18 @@ def write_layout(
         raise UserError("fp32 on disk and bf16 in memory is half the file for nothing: pass dtype 'bf16'.")
     write_weights(run.weight_files, out, dtype, largest_shard)
     _write_config(run, out / "config.json", in_memory)
+    write_modules(run, out, dtype)
+
+
+def write_modules(run: RunFolder, out: Path, dtype: Dtype) -> None:
+    """Write tokenizer, prompts and the modules of `run` into `out`: all but the backbone.
+
+    dtype: of the weights of Dense modules.
+    """
+    import sentence_transformers
+    import torch
+    import transformers
+
     write_tokenizer(run.folder, out, max_length=run.max_length)
     modules = places([name for name, _ in run.modules])
     write_json(out / "modules.json", module_rows(modules))

@@ -1,20 +1,30 @@
 """The adapter of a run by itself: bf16 weights, card, record and golden vectors."""
 
+import inspect
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
 
 import codequarry
 from codequarry.__main__ import main
+from codequarry.modules import backbone
 from codequarry.modules.adapter_folder import AdapterBase, file_of, write_base
-from codequarry.modules.backbone import ADAPTERS
+from codequarry.modules.backbone import ADAPTERS, GGUF_BACKBONES, GGUF_FOLDER
 from codequarry.modules.build import build_model
+from codequarry.modules.gguf_backbone import sha256_of
+from codequarry.modules.random_backbone import train_tokenizer
 from codequarry.release.build import pack_adapter
 from codequarry.training.lora import add_adapter, merge_adapter, save_adapter
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "modules"))
+from small_gguf import write_small_gguf
 
 pytest.importorskip("peft")
 
@@ -91,6 +101,42 @@ def test_the_adapter_of_the_package_is_released_as_the_merged_model(
     found = codequarry.load(str(out), device="cpu").encode_document(texts, task="qa")
     assert np.abs(found - expected).max() < 1e-6
     assert json.loads((out / "training.json").read_text())["steps"] == 150
+
+
+def test_with_its_modules_sentence_transformers_and_peft_read_it_on_the_gguf_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("gguf")
+    (hub := tmp_path / "hub").mkdir()
+    file = write_small_gguf(hub / "small.gguf", train_tokenizer([inspect.getsource(inspect)], 600))
+    row = replace(
+        GGUF_BACKBONES[0], name="small", repository=str(hub), file=file.name, size=file.stat().st_size,
+        sha256=sha256_of(file),
+    )  # fmt: skip
+    monkeypatch.setattr(backbone, "GGUF_BACKBONES", (row,))
+    monkeypatch.setenv(GGUF_FOLDER, str(hub))
+    monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path / "cache"))
+    model = build_model("small", max_length=96, dims=(256, 16), device="cpu")
+    add_adapter(model, rank=4, alpha=8.0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    run, out = tmp_path / "run", tmp_path / "out"
+    save_adapter(model, run / "adapter", base="small")
+    write_base(run / "adapter", AdapterBase("small", None, row.sha256, "lasttoken", 96, (256, 16)))
+    merge_adapter(model).save(str(run))
+    record = {"recipe": {"name": "0.5b-lora", "backbone": {"name": "small"}}, "steps": 1, "data": []}
+    (run / "training.json").write_text(json.dumps(record))
+
+    main(["release", "adapter", str(run), "--out", str(out), "--with-modules"])
+    gguf = {"gguf_file": row.file}
+    assert f'gguf = {{"gguf_file": "{row.file}"}}' in (out / "README.md").read_text()
+    stock = SentenceTransformer(str(out), model_kwargs=gguf, config_kwargs=gguf, device="cpu")
+    ours = codequarry.load(str(out), device="cpu")
+    texts = ["parse a date", "def f(x): return x", "a long text " * 80]
+    for prompt in ours.prompts:
+        found = stock.encode(texts, prompt_name=prompt, normalize_embeddings=True)
+        assert np.abs(found - ours.encode(texts, prompt_name=prompt)).max() < 1e-6
 
 
 def test_what_is_no_lora_run_and_what_is_no_adapter_is_left_alone(run: Path, tmp_path: Path) -> None:
