@@ -19,6 +19,8 @@ from codequarry.common.files import file_sha256, read_json
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import GOLDEN, TOKENIZER, is_exact
+from codequarry.modules.static_embedding import static_module
+from codequarry.modules.static_files import is_static
 from codequarry.modules.saved_weights import broken_tensors, own_shapes, stored_shapes, wrong_tensors
 
 _SETTINGS = "config_sentence_transformers.json"
@@ -40,7 +42,7 @@ def check_files(folder: Path) -> None:
             f"{folder}/modules.json is not a list of modules with their `type` and the folder (`path`) of "
             f"each in this one. {_AGAIN}."
         )
-    for name in TOKENIZER:
+    for name in TOKENIZER[:1] if is_static(folder) else TOKENIZER:  # the first alone says all of a static one
         read_object(folder / name)
     settings = read_object(folder / _SETTINGS)
     for row in rows[1:]:
@@ -194,7 +196,7 @@ def check_model(folder: Path, model: CodeEmbedder) -> None:
     transformer = folder / read_json(folder / "modules.json")[0]["path"]
     if (transformer / ADAPTER_CONFIG).is_file():
         _check_adapter(transformer, backbone)
-    else:
+    elif static_module(model) is None:  # whose rows were checked as they were read
         _check_weights(transformer, backbone)
     tensors = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     if broken := broken_tensors(tensors):

@@ -19,13 +19,13 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding
 from sentence_transformers.util.decorators import deprecated_kwargs
 from torch import nn
 from torch.nn.functional import normalize
@@ -37,6 +37,7 @@ from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
 from codequarry.modules.saved_folder import write_card, write_golden_sample
+from codequarry.modules.static_embedding import PromptedStaticEmbedding, complete_folder, static_module
 from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_task, prompt_name
 from codequarry.modules.text_checks import empty_texts, refuse_empty
 
@@ -81,9 +82,12 @@ class CodeEmbedder(SentenceTransformer):
 
     saves_stock_classes = True  # what refuse_other_containers looks for
     # Classes that sentence-transformers takes from here instead of importing them (private, read in 6.2.0):
-    # the one of ours that a folder may name, since it has no stock class.
+    # the one of ours that a folder may name, since it has no stock class; and the one that must read more
+    # files than the stock class does, under that one's newer and older name.
     _module_classes = {  # noqa: RUF012 (the parent's)
-        f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}": LatentAttentionPooling
+        f"{LatentAttentionPooling.__module__}.{LatentAttentionPooling.__name__}": LatentAttentionPooling,
+        f"{StaticEmbedding.__module__}.StaticEmbedding": PromptedStaticEmbedding,
+        "sentence_transformers.models.StaticEmbedding": PromptedStaticEmbedding,
     }
 
     def _post_init(self) -> None:
@@ -101,6 +105,12 @@ class CodeEmbedder(SentenceTransformer):
         if backbone is not None:
             setattr(backbone.get_input_embeddings(), "padding_idx", None)  # noqa: B010 (typed as a tensor)
         super()._post_init()
+
+    @property
+    def config(self) -> Any:  # type: ignore[override]
+        """The configuration of the backbone, or of a static model."""
+        static = static_module(self)
+        return super().config if static is None else static.config
 
     @property
     def matryoshka_dims(self) -> tuple[int, ...]:
@@ -184,7 +194,7 @@ class CodeEmbedder(SentenceTransformer):
             self.check_dims(dims)
             arguments["normalize_embeddings"] = True
         arguments["inputs"] = inputs = _batch_of(arguments["inputs"])
-        if isinstance(inputs, list) and isinstance(self[0], InstructionPrefix):
+        if isinstance(inputs, list) and isinstance(self[0], InstructionPrefix | PromptedStaticEmbedding):
             refuse_empty(inputs, empty_texts(self, inputs, prompt or ""))
         found = super().encode(task=task, **arguments)
         if isinstance(inputs, list) and not inputs:
@@ -222,7 +232,10 @@ class CodeEmbedder(SentenceTransformer):
     def save(self, path: str, *args: Any, **kwargs: Any) -> None:
         """Save as sentence-transformers does, under its own class names, readable by older versions too."""
         super(CodeEmbedder, stock_view(self)).save(path, *args, **kwargs)
-        if (Path(path) / "config.json").is_file():  # a model with an adapter saves the adapter only
+        static = static_module(self)
+        if static is not None:
+            complete_folder(Path(path), static)
+        elif (Path(path) / "config.json").is_file():  # a model with an adapter saves the adapter only
             add_legacy_fields(Path(path) / "config.json")
         write_golden_sample(Path(path), self)
 
@@ -246,6 +259,9 @@ def fingerprint(model: SentenceTransformer) -> str:
     >>> fingerprint(codequarry.load("mini")) == codequarry.load("mini").fingerprint
     True
     """
+    static = static_module(model)
+    if static is not None:
+        return static.fingerprint
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -314,6 +330,8 @@ def stock_view(module: Module) -> Module:
     """
     if not any(hasattr(inner, "stock_class") for inner in module.modules()):
         return module
+    if isinstance(module, PromptedStaticEmbedding):
+        return cast(Module, module.stock_view())
     view = copy.copy(module)
     view._modules = {
         name: inner if inner is None else stock_view(inner) for name, inner in module._modules.items()

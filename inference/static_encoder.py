@@ -1,0 +1,136 @@
+"""A static model's vectors with numpy and tokenizers alone, for search that must not wait for torch.
+
+    vector = unit length of the mean of rows[t] over the tokens t of prompt + text
+
+The vectors are those of sentence-transformers' StaticEmbedding and Normalize to 1e-6.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import numpy as np
+
+from codequarry.common.errors import UserError
+from codequarry.common.files import read_json
+from codequarry.inference.encoder import Space, Vectors, all_but, unit_vectors
+from codequarry.modules.static_files import read_static_files, static_fingerprint
+from codequarry.modules.tasks import PromptFamily, Side, family_of, get_task
+from codequarry.modules.text_checks import empty_texts, refuse_empty
+
+_SETTINGS = "config_sentence_transformers.json"
+_TOGETHER = 1024  # texts that are tokenised in one call
+
+
+class StaticEncoder:
+    """A static model's folder, as search encodes with it; neither torch nor transformers is imported.
+
+    Arguments:
+        folder: a model folder that `train.py` or `codequarry release build` wrote.
+        dims: one of its Matryoshka dimensions; None for all.
+
+    fingerprint: that of the same model loaded with `codequarry.load`.
+    prompt_family: of its own prompts.
+    matryoshka_dims: the dimensions it was trained to be truncated to, largest first.
+
+    Raises UserError for a folder that holds no whole static model, and for a dimension it was not trained for.
+
+    >>> encoder = StaticEncoder(Path("models/pico"))
+    >>> encoder.encode(["parse a date"], "nl2code", "query").shape
+    (1, 256)
+    """
+
+    device = "cpu"
+
+    def __init__(self, folder: Path, *, dims: int | None = None) -> None:
+        files = read_static_files(folder)
+        try:
+            settings = read_json(folder / _SETTINGS)
+            prompts = settings["prompts"]
+            self.prompt_family: PromptFamily = family_of(prompts)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UserError(
+                f"{folder / _SETTINGS} holds no prompts ({type(error).__name__}): a model is asked with those that "
+                "it was trained with. Fetch or save the model again."
+            ) from error
+        self.fingerprint = static_fingerprint(files.rows, files.tokenizer)
+        size = files.rows.shape[1]
+        self.matryoshka_dims = tuple(files.config.get("matryoshka_dimensions") or (size,))
+        if dims is not None and dims not in self.matryoshka_dims:
+            raise UserError(
+                f"embedding dim {dims} is not among the trained dims {self.matryoshka_dims}: pass one of these."
+            )
+        self.truncate_dim = dims
+        self.dims = dims or size
+        self._rows = np.ascontiguousarray(files.rows[:, : self.dims])
+        self._tokenizer = files.tokenizer
+        # What `empty_texts` asks of a model: a tokenizer with transformers' interface.
+        self._checked = SimpleNamespace(tokenizer=self._token_rows)
+
+    def get_embedding_dimension(self) -> int:
+        """The size of a vector."""
+        return self.dims
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        task: str,
+        side: Side,
+        *,
+        empty: Literal["refuse", "zero"] = "refuse",
+    ) -> Vectors:
+        """Unit vectors `(texts, dims)` in float32, of whole texts: there is no limit of length.
+
+        Arguments: `task` and `side` say which prompt goes in front of each text; `empty` is what becomes of a
+        text that gives the model no token: see `codequarry.inference.encoder.Empty`.
+
+        Raises UserError for an unknown task or side, half a surrogate pair, what is no text, and an empty text.
+        """
+        prompt = self.prompt_family.prefix(get_task(task).name, side)
+        texts = list(texts)
+        silent = self.empty_texts(texts, prompt)
+        if silent and empty == "refuse":
+            refuse_empty(texts, silent)
+        vectors = np.zeros((len(texts), self.dims), dtype=np.float32)
+        kept = np.delete(np.arange(len(texts)), silent)
+        spoken = all_but(texts, silent) if silent else texts
+        for start in range(0, len(spoken), _TOGETHER):
+            part = [prompt + text for text in spoken[start : start + _TOGETHER]]
+            vectors[kept[start : start + _TOGETHER]] = self._means(self._ids(part))
+        return unit_vectors(vectors)
+
+    def encode_query(self, text: str, task: str) -> Vectors:
+        """The unit vector `(dims,)` of one query. Raises as `encode` does."""
+        unit: Vectors = self.encode([text], task, "query")[0]
+        return unit
+
+    def space(self, task: str) -> Space:
+        """The space in which this model puts the documents of `task`."""
+        return Space(self.fingerprint, self.prompt_family.prefix(task, "document"), self.dims, "as loaded")
+
+    def empty_texts(self, texts: Sequence[str], prompt: str = "") -> list[int]:
+        """The positions of the texts that give the model no token behind `prompt`: see `text_checks`."""
+        return empty_texts(self._checked, texts, prompt)
+
+    def tokens(self, texts: Sequence[str]) -> list[list[str]]:
+        """The tokens of each text, without a prompt, such as for a lexical index over the same words."""
+        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [one.tokens for one in found]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text at its full length."""
+        return [len(ids) for ids in self._ids(list(texts))]
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return [one.ids for one in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def _token_rows(self, texts: list[str], **_: Any) -> dict[str, list[list[int]]]:
+        return {"input_ids": self._ids(texts)}
+
+    def _means(self, texts: list[list[int]]) -> Vectors:
+        """The mean of the rows of each text's ids, `(texts, dims)`; each text has at least one."""
+        means = np.empty((len(texts), self.dims), dtype=np.float32)
+        for place, ids in enumerate(texts):
+            means[place] = self._rows[ids].mean(axis=0)
+        return means
