@@ -86,6 +86,16 @@ class DecoderShape:
     rope_theta: Annotated[float, Range(above=0)] = 1_000_000.0  # base of the rotary frequencies
 
 
+@dataclass(frozen=True)
+class StaticShape:
+    """How large a static model is that starts from nothing: a row per token, its mean is a text's vector."""
+
+    vocabulary: Count  # rows, and the size of the tokenizer that is trained for it
+    # A model whose vectors of the tokens, one by one, the rows start as: a folder, a packaged model or a Hub
+    # name; "" starts from random rows.
+    start: str = ""
+
+
 def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | None = None) -> Path:
     """The folder that holds a backbone's weights, configuration and tokenizer.
 

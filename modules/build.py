@@ -19,6 +19,8 @@ from codequarry.modules.gguf_backbone import RECORD, head_is_expected
 from codequarry.modules.instruction_prefix import TEXT_ONLY, InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
+from codequarry.modules.static_embedding import PromptedStaticEmbedding
+from codequarry.modules.static_files import is_static
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 
 PoolingName = Literal["lasttoken", "mean", "cls", "latentattention"]
@@ -71,6 +73,8 @@ def build_model(
     """
     family = get_family(prompts) if isinstance(prompts, str) else prompts
     folder = resolve_backbone(backbone, revision=revision, lock=lock)
+    if is_static(folder):
+        return _static_model(folder, family, pooling, projections, max_length, dims, device)
     saved = _saved_modules(folder)
     weights = folder / saved[0][1] if saved else folder
     if max_length is None:  # a sentence-transformers folder has its own, often less than the tokenizer allows
@@ -98,16 +102,54 @@ def build_model(
     config = transformer.model.config
     config.pad_token_id = transformer.tokenizer.pad_token_id
     if dims:
-        if list(dims) != sorted(set(dims), reverse=True) or dims[0] != size:
-            raise UserError(
-                f"matryoshka dims {tuple(dims)} must fall from {size}, the size of a vector (of the last "
-                "projection where there is one, else of a hidden state): write "
-                f"{size} first and each dimension once, e.g. [{size}, {size // 2}]."
-            )
+        _refuse_dims(dims, size)
         config.matryoshka_dimensions = list(dims)
     return CodeEmbedder(
         modules=[transformer, *after], prompts=family.prompts(), similarity_fn_name="cosine", device=device
     )
+
+
+def _static_model(
+    folder: Path,
+    family: PromptFamily,
+    pooling: PoolingName,
+    projections: Sequence[int],
+    max_length: int | None,
+    dims: Sequence[int],
+    device: str | None,
+) -> CodeEmbedder:
+    """The static model in a folder, to be trained further; its rows are float32 in memory."""
+    if pooling != "mean" or projections or max_length is not None:
+        raise UserError(
+            f"{folder} holds a static model: the mean of a row per token, of whole texts. Say pooling = 'mean', "
+            "and leave projections and max_length out."
+        )
+    module = PromptedStaticEmbedding.load(str(folder))
+    if dims:
+        _refuse_dims(dims, module.embedding_dim)
+        module.config.matryoshka_dimensions = list(dims)
+    if set(family.prompts().values()) != set(_prompts_of(folder).values()):
+        raise UserError(
+            f"{folder} was trained with other prompts than the family {family.name!r}, and its tokenizer takes "
+            "those off: train it further with its own."
+        )
+    return CodeEmbedder(
+        modules=[module, Normalize()], prompts=family.prompts(), similarity_fn_name="cosine", device=device
+    )
+
+
+def _prompts_of(folder: Path) -> dict[str, str]:
+    file = folder / "config_sentence_transformers.json"
+    return dict(read_json(file).get("prompts") or {}) if file.is_file() else {}
+
+
+def _refuse_dims(dims: Sequence[int], size: int) -> None:
+    if list(dims) != sorted(set(dims), reverse=True) or dims[0] != size:
+        raise UserError(
+            f"matryoshka dims {tuple(dims)} must fall from {size}, the size of a vector (of the last "
+            "projection where there is one, else of a hidden state): write "
+            f"{size} first and each dimension once, e.g. [{size}, {size // 2}]."
+        )
 
 
 def _new_modules(pooling: PoolingName, hidden: int, projections: Sequence[int]) -> list[Any]:

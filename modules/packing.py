@@ -23,6 +23,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from codequarry.modules.attention import spans
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.last_token_pooling import LastRows, LastTokenPooling
+from codequarry.modules.static_embedding import static_module
 
 NAME = "packed"
 
@@ -260,6 +261,8 @@ def use_packing(model: CodeEmbedder) -> str | None:
     names. An architecture that fails on packed texts is left as it was too. Padded features work as before.
     A decoder with last-token pooling skips what is not read (`LastRows`), if that too gives the same.
     """
+    if static_module(model) is not None:
+        return None  # it takes nothing else
     transformer: Any = model[0]
     name = type(transformer.model).__name__
     before = transformer.model.config._attn_implementation
@@ -324,6 +327,8 @@ def _float32(model: CodeEmbedder) -> Iterator[None]:
 
 def position_offset(model: CodeEmbedder) -> int:
     """The position of a text's first token: 0, or `padding_idx + 1` in models of RoBERTa's family."""
+    if static_module(model) is not None:
+        return 0
     transformer: Any = model[0]
     # Private: what sentence-transformers (read in 6.2.0) adds to positions when it packs for flash attention.
     return int(transformer._infer_flatten_position_offset())

@@ -9,7 +9,7 @@ So every reader of that file (tokenizers, sentence-transformers, model2vec, tran
 import re
 from collections.abc import Iterable
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from codequarry.modules.tasks import PromptFamily
 
@@ -48,6 +48,7 @@ def train_static_tokenizer(texts: Iterable[str], vocabulary: int, family: Prompt
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=2,

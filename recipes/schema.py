@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from codequarry.common.errors import UserError, did_you_mean
 from codequarry.common.ranges import Count, Range, check_numbers
-from codequarry.modules.backbone import DecoderShape
+from codequarry.modules.backbone import DecoderShape, StaticShape
 from codequarry.modules.losses import Direction, Hardness, Partition
 from codequarry.modules.precision import Precision, WeightsDtype, check_weights
 from codequarry.modules.tasks import DEFAULT_FAMILY, TASKS, get_family, get_task
@@ -29,8 +29,9 @@ class Backbone:
     name: str  # a folder, a packaged model or a Hub name; with random weights only a label
     weights: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None  # Hub commit; None pins today's in backbones.lock.json on the first download
-    shape: DecoderShape | None = None  # needed for random weights; pretrained ones bring theirs
-    tokenizer: str | None = None  # folder, for random weights; None trains one on the recipe's pairs
+    shape: DecoderShape | None = None  # of random weights; pretrained ones bring theirs
+    static: StaticShape | None = None  # of random weights, instead of `shape`: a static model
+    tokenizer: str | None = None  # folder, for a random decoder; None trains one on the recipe's pairs
 
 
 @dataclass(frozen=True)
@@ -229,13 +230,13 @@ class Recipe:
     backbone: Backbone
     data: str  # a folder or file of pairs: .jsonl, .jsonl.gz, .parquet
     pooling: Literal["lasttoken", "mean", "cls", "latentattention"]
-    max_length: Annotated[
-        int, Range(least=32, says="at least 32")
-    ]  # tokens per text, prefix and special tokens included
     matryoshka_dims: tuple[Dimension, ...]  # dimensions, largest first; the first is that of a whole vector
     batch_size: Annotated[int, Range(least=2, says="at least 2")]  # pairs per optimiser step, over all ranks
     max_steps: Count  # optimiser steps
     learning_rate: Annotated[float, Range(above=0, most=1)]  # peak, after warm-up
+    # Tokens per text, prefix and special tokens included; None: the base's own limit, which a static model
+    # has not.
+    max_length: Annotated[int | None, Range(least=32, says="at least 32")] = None
     prompts: str = DEFAULT_FAMILY  # the prompt family: a name in modules/tasks.py's FAMILIES
     # Output dimensions of linear layers after the pooling, in order; () for none, or those of the backbone.
     projections: tuple[Dimension, ...] = ()
@@ -250,7 +251,8 @@ class Recipe:
     memory_gb: Annotated[float | None, Range(above=0)] = (
         None  # 1e9 bytes by which a step may grow the process; None: a quarter of free
     )
-    dropout: Share = 0.0  # share of values dropped while training; 0 is also twice as fast on a CPU
+    # Share of values dropped while training, of tokens for a static model; 0 is also twice as fast on a CPU.
+    dropout: Share = 0.0
     warmup_ratio: Annotated[float, Range(least=0, most=1)] = (
         0.1  # share of max_steps over which the rate rises from 0
     )
@@ -278,6 +280,9 @@ class Recipe:
         float,
         Range(least=0, most=1, says="from 0 (every source alike) to 1 (in proportion to its pairs)"),
     ] = 0.5
+    # All mined repositories of a task are one source, "*/*": batches of a thousand pairs need it, which few
+    # repositories can fill alone.
+    repositories_together: bool = False
     # Factors on that, by source, by "source:task", or with "*" for any letters, such as "*/*" or "*:qa".
     source_weights: Mapping[
         str, Annotated[float, Range(least=0, says="a factor from 0 (never drawn) up")]
@@ -313,8 +318,19 @@ class Recipe:
         )
         if self.validation is not None:
             self.validation.check(save_steps=self.save_steps, matryoshka_dims=self.matryoshka_dims)
-        shaped = not random or self.backbone.shape is not None
-        _require(shaped, f"random weights {inside} need a [backbone.shape] table.")
+        shapes = [one for one in (self.backbone.shape, self.backbone.static) if one is not None]
+        _require(
+            not random or len(shapes) == 1,
+            f"random weights {inside} need a [backbone.shape] table, or a [backbone.static] one for a static "
+            "model, and not both.",
+        )
+        decoder = self.backbone.shape is None or self.max_length is not None
+        _require(decoder, f"random weights {inside} need max_length, the tokens per text.")
+        if self.backbone.static is not None:
+            limited = f"max_length = {self.max_length} {inside}: a static model reads whole texts; leave it out."
+            _require(self.max_length is None, limited)
+            other = f"pooling = {self.pooling!r} {inside}: a static model's vector is a mean; say 'mean'."
+            _require(self.pooling == "mean" and not sizes and self.lora is None, other)
 
     @property
     def warmup_steps(self) -> int:

@@ -106,7 +106,11 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
     from codequarry.modules.random_backbone import read_tokenizer, train_tokenizer, write_random_backbone
 
     backbone = recipe.backbone.name
-    if recipe.backbone.weights == "random" and recipe.backbone.shape is not None:
+    if recipe.backbone.static is not None:
+        from codequarry.training.static_start import write_static_start
+
+        backbone = str(write_static_start(out / "backbone", recipe, texts, device))
+    elif recipe.backbone.weights == "random" and recipe.backbone.shape is not None:
         folder, shape = out / "backbone", recipe.backbone.shape
         if not folder.exists():
             known = recipe.backbone.tokenizer
@@ -139,11 +143,14 @@ def prepare_model(recipe: Recipe, model: "CodeEmbedder") -> None:
 
     from codequarry.modules.lora_linear import fuse_adapters
     from codequarry.modules.recomputation import recompute_elementwise
+    from codequarry.modules.static_embedding import PromptedStaticEmbedding
     from codequarry.training.lora import add_adapter, start_from
 
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = recipe.dropout
+        elif isinstance(module, PromptedStaticEmbedding):
+            module.token_dropout = recipe.dropout
     if recipe.lora is not None:
         settings = asdict(recipe.lora)
         start = settings.pop("start")

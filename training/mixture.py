@@ -12,7 +12,7 @@ from codequarry.data.catalog.schema import Licence
 from codequarry.data.mixture import batch_shares, datasets_of, select, source_of, task_of
 from codequarry.data.pair import Pair
 from codequarry.data.pair_files import fingerprint_folders, read_pair_folders, write_pairs
-from codequarry.data.validation_split import split
+from codequarry.data.validation_split import REPOSITORIES, split
 from codequarry.recipes.schema import HardNegatives, Recipe, Validation
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def load_mixture(
     validated_on: dict[str, Any] = {}
     if recipe.validation is not None:
         pairs, evaluator, validated_on = _held_out(pairs, recipe.validation, recipe.seed, out, ranks)
+    if recipe.repositories_together:
+        pairs = [replace(pair, source=REPOSITORIES) if "/" in pair.source else pair for pair in pairs]
     left_out: dict[str, str] = {}
     _leave_out(left_out, selected.left_out, ranks)
     if recipe.hard_negatives is not None:

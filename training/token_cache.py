@@ -24,6 +24,7 @@ import tokenizers
 
 from codequarry.common.files import cache_folder, text_sha256
 from codequarry.modules.instruction_prefix import InstructionPrefix
+from codequarry.modules.static_embedding import PromptedStaticEmbedding
 
 Ids = npt.NDArray[np.uint32]
 
@@ -53,7 +54,7 @@ class TokenCache:
     [12]
     """
 
-    def __init__(self, transformer: InstructionPrefix, folder: Path | None = None) -> None:
+    def __init__(self, transformer: InstructionPrefix | PromptedStaticEmbedding, folder: Path | None = None) -> None:
         self._transformer = _without_weights(transformer)
         self.path = (folder or cache_folder("tokens")).expanduser() / f"{_identity(transformer)}.sqlite"
         self._checked: set[str] = set()  # prompts that the transformer accepts
@@ -81,6 +82,8 @@ class TokenCache:
     def _tokenise(self, texts: list[str], prompt: str) -> list[Ids]:
         features = self._transformer.preprocess(texts, prompt=prompt or None)
         ids = features["input_ids"].numpy().astype(np.uint32)
+        if "offsets" in features:  # of a static model
+            return np.split(ids, features["offsets"].numpy()[1:])
         if "cu_seq_lens_q" in features:  # flash attention: the texts stand one after the other
             return np.split(ids[0], features["cu_seq_lens_q"].numpy()[1:-1])
         return [row[mask] for row, mask in zip(ids, features["attention_mask"].numpy() == 1, strict=True)]
@@ -145,15 +148,18 @@ def _stored(key: bytes, ids: bytes) -> bytes:
     return ids + zlib.crc32(key + ids).to_bytes(_CHECKSUM, "little")
 
 
-def _without_weights(transformer: InstructionPrefix) -> InstructionPrefix:
+def _without_weights(
+    transformer: InstructionPrefix | PromptedStaticEmbedding,
+) -> InstructionPrefix | PromptedStaticEmbedding:
     """The module as far as `preprocess` needs it, small enough to be sent to a worker."""
     light = copy.copy(transformer)
     light._modules = {}
-    light.__dict__["model"] = SimpleNamespace(config=transformer.model.config)
+    if isinstance(transformer, InstructionPrefix):
+        light.__dict__["model"] = SimpleNamespace(config=transformer.model.config)
     return light
 
 
-def _identity(transformer: InstructionPrefix) -> str:
+def _identity(transformer: InstructionPrefix | PromptedStaticEmbedding) -> str:
     """sha256 over everything that determines a text's ids."""
     tokenizer: Any = transformer.tokenizer
     file = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -163,7 +169,7 @@ def _identity(transformer: InstructionPrefix) -> str:
         "tokenizer": file | {"padding": None, "truncation": None},
         "split_special_tokens": tokenizer.split_special_tokens,
         "max_seq_length": transformer.max_seq_length,
-        "processing_kwargs": transformer.processing_kwargs,
+        "processing_kwargs": getattr(transformer, "processing_kwargs", {}),
         "tokenizers": tokenizers.__version__,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=repr).encode()).hexdigest()
