@@ -35,7 +35,8 @@ class AdapterBase:
 
     backbone, revision: as `resolve_backbone` takes them.
     sha256: of the GGUF file that the backbone was dequantised from; None for a backbone of another kind.
-    pooling, max_length, dims, prompts: as `build_model` takes them; older adapters have no prompts: `code`.
+    pooling, max_length, dims, prompts, layers: as `build_model` takes them; older adapters have no prompts:
+        `code`, and no layers: None.
     """
 
     backbone: str
@@ -45,6 +46,7 @@ class AdapterBase:
     max_length: int
     dims: tuple[int, ...]
     prompts: str = DEFAULT_FAMILY
+    layers: int | None = None
 
 
 def file_of(model: CodeEmbedder) -> str | None:
@@ -60,21 +62,20 @@ def write_base(folder: Path, base: AdapterBase) -> None:
 
 def read_base(folder: Path) -> AdapterBase:
     """What `write_base` wrote. Raises UserError, naming the file and the field, for anything else."""
-    fields = {"prompts": DEFAULT_FAMILY} | _json(folder / BASE)
+    fields = {"prompts": DEFAULT_FAMILY, "layers": None} | _json(folder / BASE)
     kinds: dict[str, Any] = {
         "backbone": str, "revision": (str, type(None)), "sha256": (str, type(None)), "pooling": str,
-        "max_length": int, "dims": list, "prompts": str,
+        "max_length": int, "dims": list, "prompts": str, "layers": (int, type(None)),
     }  # fmt: skip
     for name, kind in kinds.items():
         if name not in fields or not isinstance(fields[name], kind):
             raise UserError(f"{folder / BASE}: {name!r} is missing or of another type than training writes.")
     if set(fields) != set(kinds):
         raise UserError(f"{folder / BASE} has fields of a newer version: update codequarry.")
-    if not all(type(size) is int and size > 0 for size in (*fields["dims"], fields["max_length"])):
-        raise UserError(
-            f"{folder / BASE}: dims is {fields['dims']!r} and max_length {fields['max_length']!r}, not whole "
-            "numbers above 0."
-        )
+    numbers = {name: fields[name] for name in ("dims", "max_length", "layers") if fields[name] is not None}
+    for name, value in numbers.items():
+        if not all(type(one) is int and one > 0 for one in (value if name == "dims" else [value])):
+            raise UserError(f"{folder / BASE}: {name} is {value!r}, not whole numbers above 0.")
     if fields["pooling"] not in get_args(PoolingName):
         raise UserError(f"{folder / BASE}: pooling is {fields['pooling']!r}, not one of codequarry's.")
     try:
@@ -106,6 +107,7 @@ def load_adapter_folder(folder: Path, *, device: str | None = None) -> CodeEmbed
         max_length=base.max_length,
         dims=base.dims,
         prompts=base.prompts,
+        layers=base.layers,
         device=device,
     )
     _merge(model, folder)

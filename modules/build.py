@@ -40,6 +40,7 @@ def build_model(
     max_length: int | None = None,
     dims: Sequence[int] = (),
     prompts: str | PromptFamily = DEFAULT_FAMILY,
+    layers: int | None = None,
     dtype: str = "float32",
     revision: str | None = None,
     lock: Path | None = None,
@@ -62,11 +63,13 @@ def build_model(
         max_length: tokens, special tokens and prefix included; None keeps the tokenizer's own limit.
         dims: Matryoshka dimensions the model is going to be trained for, largest first; () for none.
         prompts: the prompt family, or the name of a registered one.
+        layers: of the backbone, the first that are kept; None: all. A vector then costs so much less, and is
+            computed from hidden states that the backbone was not made to give: train it.
         dtype: of the weights in memory: `float32`, `bfloat16` or `auto` (as stored).
         device: as in `SentenceTransformer`; None picks the fastest there is.
 
-    Raises UserError when the backbone cannot be found, when its folder has other modules than `pooling` and
-    `projections` say or modules that cannot be trained here, when `dims` does not start at the size of a
+    Raises UserError when the backbone cannot be found or has no such number of layers, when its folder has
+    other modules than `pooling` and `projections` say or modules that cannot be trained here, when `dims` does not start at the size of a
     vector, and when no family is called `prompts`.
 
     >>> build_model("Qwen/Qwen2.5-Coder-0.5B", max_length=512, dims=(896, 512, 256, 128, 64))
@@ -74,6 +77,8 @@ def build_model(
     family = get_family(prompts) if isinstance(prompts, str) else prompts
     folder = resolve_backbone(backbone, revision=revision, lock=lock)
     if is_static(folder):
+        if layers is not None:
+            raise UserError(f"layers = {layers}: {folder} holds a static model, which has none.")
         return _static_model(folder, family, pooling, projections, max_length, dims, device)
     saved = _saved_modules(folder)
     weights = folder / saved[0][1] if saved else folder
@@ -90,6 +95,8 @@ def build_model(
             processor_kwargs={"split_special_tokens": True, **sides},
         )
     _set_tokenizer(transformer.tokenizer)
+    if layers is not None:
+        keep_layers(transformer.model, layers)
     after = _kept_modules(folder, saved[1:]) if saved else []
     if after:
         _refuse_contradictions(folder, after, pooling, projections)
@@ -107,6 +114,30 @@ def build_model(
     return CodeEmbedder(
         modules=[transformer, *after], prompts=family.prompts(), similarity_fn_name="cosine", device=device
     )
+
+
+def keep_layers(backbone: Any, layers: int) -> None:
+    """Keep the first `layers` of a transformer, in place; its last norm, if any, follows them.
+
+    Raises UserError where it has fewer, or where its layers cannot be told from other modules.
+    """
+    config = backbone.config
+    have = int(config.num_hidden_layers)
+    found = [one for one in backbone.modules() if isinstance(one, nn.ModuleList) and len(one) == have]
+    if not 1 <= layers <= have or len(found) != 1:
+        raise UserError(
+            f"layers = {layers}: the backbone has {have}, of which a number from 1 to {have} can be kept."
+            if len(found) == 1
+            else f"layers = {layers}: the layers of {type(backbone).__name__} are not one list."
+        )
+    del found[0][layers:]
+    config.num_hidden_layers = layers
+    for name in ("layer_types", "max_window_layers"):  # which say something of each layer
+        value = getattr(config, name, None)
+        if isinstance(value, list):
+            setattr(config, name, value[:layers])
+        elif isinstance(value, int):
+            setattr(config, name, min(value, layers))
 
 
 def _static_model(

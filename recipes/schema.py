@@ -32,6 +32,7 @@ class Backbone:
     shape: DecoderShape | None = None  # of random weights; pretrained ones bring theirs
     static: StaticShape | None = None  # of random weights, instead of `shape`: a static model
     tokenizer: str | None = None  # folder, for a random decoder; None trains one on the recipe's pairs
+    layers: Count | None = None  # of pretrained weights, the first that are kept; None: all
 
 
 @dataclass(frozen=True)
@@ -327,7 +328,9 @@ class Recipe:
         decoder = self.backbone.shape is None or self.max_length is not None
         _require(decoder, f"random weights {inside} need max_length, the tokens per text.")
         if self.backbone.static is not None:
-            limited = f"max_length = {self.max_length} {inside}: a static model reads whole texts; leave it out."
+            limited = (
+                f"max_length = {self.max_length} {inside}: a static model reads whole texts; leave it out."
+            )
             _require(self.max_length is None, limited)
             other = f"pooling = {self.pooling!r} {inside}: a static model's vector is a mean; say 'mean'."
             _require(self.pooling == "mean" and not sizes and self.lora is None, other)

@@ -124,6 +124,7 @@ def initial_model(recipe: Recipe, lock: Path, out: Path, texts: Iterable[str], d
         max_length=recipe.max_length,
         dims=recipe.matryoshka_dims,
         prompts=recipe.prompts,
+        layers=recipe.backbone.layers,
         dtype=stored_weights(recipe.weights, recipe.precision, device=device, frozen=recipe.lora is not None),
         revision=recipe.backbone.revision,
         lock=lock,
@@ -302,6 +303,7 @@ def final_weights(
                 max_length=recipe.max_length,
                 dims=recipe.matryoshka_dims,
                 prompts=recipe.prompts,
+                layers=recipe.backbone.layers,
             )
             write_base(out / "adapter", base_record)
         merge_adapter(model)

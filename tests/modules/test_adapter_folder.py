@@ -53,6 +53,32 @@ def test_it_loads_to_the_vectors_of_the_merged_model(folder: Path, trained: Code
     assert np.allclose(np.linalg.norm(model.encode_query(TEXTS, task="qa"), axis=1), 1)
 
 
+def test_an_adapter_on_the_first_layers_loads_with_these_alone(small_decoder: Path, tmp_path: Path) -> None:
+    model = build_model(str(small_decoder), max_length=64, dims=(64, 16), layers=1, device="cpu")
+    add_adapter(model, rank=4, alpha=8.0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    save_adapter(model, tmp_path, base=str(small_decoder))
+    base = AdapterBase(str(small_decoder), None, None, "lasttoken", 64, (64, 16), layers=1)
+    write_base(tmp_path, base)
+    loaded = codequarry.load(str(tmp_path), device="cpu")
+    assert loaded.transformers_model is not None
+    assert loaded.transformers_model.config.num_hidden_layers == 1
+    expected = merge_adapter(model).eval().encode_document(TEXTS, task="code2code")
+    assert abs(loaded.encode_document(TEXTS, task="code2code") - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("layers", 0), ("layers", True), ("max_length", -1), ("dims", [0])]
+)
+def test_a_number_that_is_none_is_named(folder: Path, field: str, value: Any) -> None:
+    base = json.loads((folder / BASE).read_text())
+    (folder / BASE).write_text(json.dumps(base | {field: value}))
+    with pytest.raises(ValueError, match=f"{field} is .*not whole numbers above 0"):
+        codequarry.load(str(folder))
+
+
 def test_half_of_its_bytes_give_nearly_the_same_vectors(folder: Path, trained: CodeEmbedder) -> None:
     file = folder / "adapter_model.safetensors"
     save_file({name: one.bfloat16() for name, one in load_file(file).items()}, file)

@@ -94,6 +94,42 @@ def test_a_decoder_gets_last_token_pooling_unit_vectors_and_all_prompts(small_de
     np.testing.assert_allclose(np.linalg.norm(model.encode_query(["a", "b c d"]), axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_the_first_layers_alone_give_the_hidden_state_after_them_here_and_saved(
+    kind: str, layers: int, small_decoder: Path, minilm: Path, tmp_path: Path
+) -> None:
+    pooling = "lasttoken" if kind == "decoder" else "mean"
+    backbone = str(small_decoder if kind == "decoder" else minilm)
+    whole = build_model(backbone, pooling=pooling, max_length=64, device="cpu").eval()  # type: ignore[arg-type]
+    texts = ["def area(width, height): return width * height", "parse a date"]
+    for text in texts:
+        features = whole.preprocess([text])
+        with torch.no_grad():
+            states = whole.transformers_model(
+                **{name: features[name] for name in ("input_ids", "attention_mask")},
+                output_hidden_states=True,
+            ).hidden_states
+            state = states[layers]
+            if kind == "decoder" and layers < len(states) - 1:  # the last state is after the norm already
+                state = whole.transformers_model.norm(state)
+        expected = torch.nn.functional.normalize(
+            state[0, -1] if kind == "decoder" else state[0].mean(0), dim=0
+        )
+        cut = build_model(backbone, pooling=pooling, max_length=64, layers=layers, device="cpu")  # type: ignore[arg-type]
+        assert np.abs(cut.encode([text], prompt="")[0] - expected.numpy()).max() < 1e-6
+    cut.save(str(tmp_path / "cut"))
+    assert json.loads((tmp_path / "cut/config.json").read_text())["num_hidden_layers"] == layers
+    stock = SentenceTransformer(str(tmp_path / "cut"), device="cpu")
+    assert np.abs(stock.encode(texts) - cut.encode(texts, prompt="")).max() < 1e-6
+
+
+@pytest.mark.parametrize("layers", [0, -1, 99])
+def test_a_number_of_layers_that_the_backbone_has_not_is_refused(small_decoder: Path, layers: int) -> None:
+    with pytest.raises(ValueError, match=r"the backbone has \d+, of which a number from 1"):
+        build_model(str(small_decoder), max_length=64, layers=layers, device="cpu")
+
+
 def test_dims_that_do_not_fall_from_the_hidden_size_are_refused(small_decoder: Path) -> None:
     for dims in [(32, 16), (64, 16, 32), (64, 64)]:
         with pytest.raises(ValueError, match="must fall from 64, the size of a vector"):
