@@ -224,7 +224,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--decay",
         type=int,
         metavar="STEPS",
-        help="with --from: let the learning rate fall to 0 over so many steps, and save the model",
+        help="with --from: let the learning rate fall to 0 over so many steps, and save the model; these may "
+        "be on longer texts, with --set max_length=512",
     )
     parser.add_argument(
         "--device",

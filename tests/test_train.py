@@ -200,6 +200,14 @@ def test_a_run_that_is_ended_at_a_checkpoint_is_the_run_that_had_planned_it(
     assert rates[7] < rates[5]
 
 
+def test_the_last_steps_may_be_on_longer_texts(stable: Path, pairs: Path, tmp_path: Path) -> None:
+    words = command(tmp_path / "ended", pairs, *SMALL, *STABLE, "max_steps=8", "max_length=100")
+    result = run([*words, "--from", str(stable / "checkpoints/checkpoint-6"), "--decay", "1"])
+    assert result.returncode == 0, result.stderr
+    assert codequarry.load(str(tmp_path / "ended")).max_seq_length == 100
+    assert codequarry.load(str(stable)).max_seq_length != 100
+
+
 def test_where_a_run_is_to_be_ended_and_in_how_many_steps_go_together(
     stable: Path, pairs: Path, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
     """The recipe that ends a run of `recipe` in `steps` steps after a checkpoint, and that checkpoint.
 
     The rate falls to 0 over the steps, as `scheduler = "warmup_stable_decay"` says; the warm-up is as it was.
+    The steps may have another `max_length` than the run: most of it is cheaper on short texts.
 
     Arguments: `start`, a run's folder, whose newest checkpoint is taken, or one of its checkpoints.
 
@@ -88,9 +89,10 @@ def with_decay(recipe: Recipe, start: Path, steps: int) -> tuple[Recipe, Path]:
         raise UserError(
             f"{start} holds no checkpoint: pass a run's folder or RUN/{_CHECKPOINTS}/checkpoint-N."
         )
-    if recipe_of(run) != recipe:
+    if dataclasses.replace(recipe_of(run), max_length=recipe.max_length) != recipe:
         raise UserError(
-            f"{run} is a run of another recipe: give the recipe and --set options that it was started with."
+            f"{run} is a run of another recipe: give the recipe and --set options that it was started with; "
+            "max_length alone may be another."
         )
     done, warm = step_of(checkpoint), recipe.warmup_steps
     if recipe.scheduler not in ("warmup_stable_decay", "constant_with_warmup"):

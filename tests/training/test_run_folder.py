@@ -128,6 +128,8 @@ def test_a_decay_ends_a_run_at_its_newest_checkpoint_or_at_a_named_one(tmp_path:
     assert (ended.max_steps, ended.decay_steps) == (320, 20)
     assert round(ended.warmup_ratio * ended.max_steps) == round(STABLE.warmup_ratio * STABLE.max_steps)
     assert replace(ended, max_steps=600, decay_steps=100, warmup_ratio=0.02) == STABLE
+    longer, _ = with_decay(replace(STABLE, max_length=512), run, 20)
+    assert longer == replace(ended, max_length=512)
     _, checkpoint = with_decay(STABLE, run / "checkpoints/checkpoint-200", 20)
     assert checkpoint.name == "checkpoint-200"
 
