@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from codequarry.common.environment import fast_autocast, has_fast_bf16
 from codequarry.common.errors import UserError
+from codequarry.modules.static_files import STATIC
 from codequarry.modules.tasks import PromptFamily, Side
 from codequarry.modules.text_checks import empty_texts, refuse_empty
 
@@ -153,7 +154,9 @@ class Encoder:
         if not dims:
             raise UserError("this model does not give the dimensions of its vectors: search cannot use it.")
         # bfloat16 moves a score by about 0.001 and doubles the speed where the processor has it.
-        precision = "bf16" if has_fast_bf16(model.device.type) else "as loaded"
+        # A static model multiplies nothing that autocast would round.
+        static = getattr(getattr(model, "config", None), "model_type", None) == STATIC
+        precision = "bf16" if has_fast_bf16(model.device.type) and not static else "as loaded"
         return Space(model.fingerprint, model.prompt_family.prefix(task, "document"), dims, precision)
 
     def encode_documents(self, texts: Sequence[str], space: Space) -> Vectors:

@@ -15,7 +15,7 @@ from codequarry.inference.model_checks import (
     readable,
 )
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, BASE, load_adapter_folder
-from codequarry.modules.backbone import ADAPTERS, MINI, MODEL_FILES, resolve_backbone
+from codequarry.modules.backbone import ADAPTERS, MINI, MODEL_FILES, SHIPPED, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.tasks import wrong_prompts
@@ -31,10 +31,10 @@ def load(
     """A trained model, as a `SentenceTransformer` that takes `task=`.
 
     Arguments:
-        name_or_path: `mini`, which comes with this package and needs no network; `0.5b`, an adapter that
-            comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is located or downloaded, at
-            the first time (4.5 GB in the cache); a folder that `train.py` or `codequarry release build`
-            wrote, or the `adapter` in it (one called mini as `./mini`); or a Hub name.
+        name_or_path: `mini` or `pico`, which come with this package and need no network; `0.5b`, an adapter
+            that comes with it and is merged into Qwen2.5-Coder-0.5B-Instruct, which is located or downloaded,
+            at the first time (4.5 GB in the cache); a folder that `train.py` or `codequarry release build`
+            wrote, or the `adapter` in it (one called mini or pico as `./mini`); or a Hub name.
         dims: one of the model's Matryoshka dimensions; None for all.
         revision: Hub branch, tag or commit; None for the newest.
         device: as in `SentenceTransformer`; None picks the fastest there is.
@@ -58,8 +58,8 @@ def load(
 
 
 def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
-    if name == MINI:
-        return _read_folder(resolve_backbone(MINI), device)
+    if name in SHIPPED:
+        return _read_folder(resolve_backbone(name), device)
     if name in ADAPTERS:
         return _read_packaged_adapter(name, device)
     folder = Path(name)
@@ -128,7 +128,7 @@ def _fetched(name: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        known = [MINI, *ADAPTERS]
+        known = [*SHIPPED, *ADAPTERS]
         raise UserError(
             f"{name!r} is not a folder here.{did_you_mean(name, known)} Pass {', '.join(known)}, a model "
             "folder, or a Hub name 'owner/model'."

@@ -15,7 +15,7 @@ import numpy as np
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.inference.encoder import Space, Vectors, all_but, unit_vectors
-from codequarry.modules.static_files import read_static_files, static_fingerprint
+from codequarry.modules.static_files import CONFIG, read_static_files, static_fingerprint
 from codequarry.modules.tasks import PromptFamily, Side, family_of, get_task
 from codequarry.modules.text_checks import empty_texts, refuse_empty
 
@@ -56,7 +56,7 @@ class StaticEncoder:
             ) from error
         self.fingerprint = static_fingerprint(files.rows, files.tokenizer)
         size = files.rows.shape[1]
-        self.matryoshka_dims = tuple(files.config.get("matryoshka_dimensions") or (size,))
+        self.matryoshka_dims = _trained_dims(files.config.get("matryoshka_dimensions", [size]), size, folder)
         if dims is not None and dims not in self.matryoshka_dims:
             raise UserError(
                 f"embedding dim {dims} is not among the trained dims {self.matryoshka_dims}: pass one of these."
@@ -134,3 +134,17 @@ class StaticEncoder:
         for place, ids in enumerate(texts):
             means[place] = self._rows[ids].mean(axis=0)
         return means
+
+
+def _trained_dims(found: Any, size: int, folder: Path) -> tuple[int, ...]:
+    if (
+        not isinstance(found, list)
+        or not all(type(dim) is int and dim > 0 for dim in found)
+        or found != sorted(set(found), reverse=True)
+        or found[:1] != [size]
+    ):
+        raise UserError(
+            f"{folder / CONFIG} has the dimensions {found!r}, not whole numbers that fall from {size}, the size of "
+            "a vector. Fetch or save the model again."
+        )
+    return tuple(found)

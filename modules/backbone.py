@@ -1,4 +1,4 @@
-"""Find the weights a model is built on: mini, a folder, an installed package, a GGUF file, or the Hub."""
+"""Find the weights a model is built on: mini, pico, a folder, an installed package, a GGUF file, or the Hub."""
 
 import importlib.util
 import os
@@ -63,8 +63,10 @@ class GGUFBackbone:
 GGUF_BACKBONES = read_rows(Path(__file__).with_name("gguf_backbones.toml"), GGUFBackbone)
 GGUF_FOLDER = "CODEQUARRY_BACKBONES"  # names the folder where a user keeps such files
 
-MINI = "mini"
-MINI_FOLDER = Path(__file__).parents[1] / "models" / MINI  # the trained model that comes with the package
+MINI, PICO = "mini", "pico"
+# The trained models that come with the package, by name.
+SHIPPED = {name: Path(__file__).parents[1] / "models" / name for name in (MINI, PICO)}
+MINI_FOLDER = SHIPPED[MINI]
 
 # Models that come as an adapter on a backbone of their own (`modules/adapter_folder.py`).
 ADAPTERS = {"0.5b": Path(__file__).parents[1] / "models" / "0.5b-lora"}
@@ -100,23 +102,23 @@ def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | Non
     """The folder that holds a backbone's weights, configuration and tokenizer.
 
     Arguments:
-        name: `mini`, a folder, the name of a packaged model, the name or Hub repository of one of
+        name: `mini` or `pico`, a folder, the name of a packaged model, the name or Hub repository of one of
             `GGUF_BACKBONES`, a GGUF file, or a Hub name (`Qwen/Qwen2.5-Coder-0.5B`). A folder that is called
-            mini is passed as `./mini`. GGUF is dequantised into the cache, once.
+            like one of the first two is passed as `./mini`. GGUF is dequantised into the cache, once.
         revision: the Hub commit to use; None takes the one in `lock`, or today's and writes it there.
         lock: a JSON file of Hub name → commit; None keeps no record.
 
     Raises UserError when mini or a packaged model is missing, when weights are not the published ones, when
     a GGUF file cannot be had or read, or when the Hub does not answer.
     """
-    if name == MINI:
-        parts = ("config.json", "model.safetensors")
-        if missing := [part for part in parts if not (MINI_FOLDER / part).is_file()]:
+    if name in SHIPPED:
+        folder, parts = SHIPPED[name], ("config.json", "model.safetensors")
+        if missing := [part for part in parts if not (folder / part).is_file()]:
             raise UserError(
-                f"mini comes with codequarry, but {MINI_FOLDER} has no {' and no '.join(missing)}. Install "
+                f"{name} comes with codequarry, but {folder} has no {' and no '.join(missing)}. Install "
                 "codequarry anew, or check out its repository whole; or pass another model."
             )
-        return MINI_FOLDER
+        return folder
     if (gguf := gguf_backbone(name)) is not None:
         return _gguf_folder(gguf, revision)
     if Path(name).is_dir():

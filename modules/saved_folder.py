@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from codequarry.common.files import file_sha256, write_text
-from codequarry.modules.backbone import MINI, MINI_FOLDER
+from codequarry.modules.backbone import SHIPPED
 from codequarry.modules.tasks import family_of, wrong_prompts
 
 if TYPE_CHECKING:
@@ -116,8 +116,9 @@ def base_of(read_from: str) -> str | None:
     """
     if found := _HUB_CACHE.search(read_from):
         return f"{found[1]}/{found[2]}"
-    if read_from and Path(read_from) == MINI_FOLDER:
-        return MINI
+    for name, folder in SHIPPED.items():
+        if read_from and Path(read_from) == folder:
+            return name
     named = read_from.count("/") == 1 and not read_from.startswith((".", "/", "~"))
     return read_from if named and not Path(read_from).exists() else None
 

@@ -40,6 +40,28 @@ def mini() -> Any:
     return codequarry.load("mini", device="cpu")
 
 
+@pytest.fixture(scope="session")
+def static_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A static model of random rows, of 32, 16 and 8 dimensions, as `train.py` saves one."""
+    import torch
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    from codequarry.modules.embedder import CodeEmbedder
+    from codequarry.modules.static_embedding import PromptedStaticEmbedding, StaticConfig
+    from codequarry.modules.static_tokenizer import train_static_tokenizer
+    from codequarry.modules.tasks import CODE
+
+    tokenizer = train_static_tokenizer([inspect.getsource(inspect)], 800, CODE)
+    rows = torch.randn(tokenizer.get_vocab_size(), 32, generator=torch.Generator().manual_seed(1))
+    module = PromptedStaticEmbedding(tokenizer, rows, config=StaticConfig(matryoshka_dimensions=[32, 16, 8]))
+    model = CodeEmbedder(
+        modules=[module, Normalize()], prompts=CODE.prompts(), similarity_fn_name="cosine", device="cpu"
+    )
+    folder = tmp_path_factory.mktemp("static") / "static"
+    model.save(str(folder))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def decoder(small_decoder: Path) -> Any:
     """A model of last-token pooling on it, of 64 and 32 dimensions."""
