@@ -43,8 +43,8 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="the release folder")
     add(
         "--dtype",
-        choices=["fp32", "bf16"],
-        help="of the weights on disk (default: as release/models.toml defines the recipe's model, else fp32)",
+        choices=["fp32", "bf16", "fp16"],
+        help="of the weights on disk; fp16 for static models alone (default: as release/models.toml defines the recipe's model, else fp32)",
     )
     add(
         "--in-memory",

@@ -112,7 +112,7 @@ class Encoder:
             some = self.encode(
                 kept, prompt, side=side, dims=dims, normalize=normalize, bf16=bf16, progress=progress
             )
-            return _with_zeros(some, silent, dims or self.model.get_embedding_dimension() or 0)
+            return with_zeros(some, silent, dims or self.model.get_embedding_dimension() or 0)
         options: dict[str, Any] = {"normalize_embeddings": True} if normalize else {}
         if side is not None:
             options["task"] = side
@@ -168,7 +168,7 @@ class Encoder:
         """
         silent = self.empty_texts(texts, space.prefix)
         found = self.encode(all_but(texts, silent), space.prefix, side="document", bf16=True)
-        return _with_zeros(_checked_unit(found, space.dims) if len(found) else found, silent, space.dims)
+        return with_zeros(_checked_unit(found, space.dims) if len(found) else found, silent, space.dims)
 
     def check_query(self, text: str, task: str) -> None:
         """Raise UserError for a query that `encode_query` would refuse, before anything else is done."""
@@ -198,7 +198,7 @@ def all_but(texts: Sequence[str], places: Collection[int]) -> list[str]:
     return [text for place, text in enumerate(texts) if place not in left_out]
 
 
-def _with_zeros(vectors: Vectors, places: Sequence[int], dims: int) -> Vectors:
+def with_zeros(vectors: Vectors, places: Sequence[int], dims: int) -> Vectors:
     """Zero vectors put in at `places` of the result, `(len(vectors) + len(places), dims)`."""
     if not places:
         return vectors

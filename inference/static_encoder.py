@@ -14,9 +14,9 @@ import numpy as np
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
-from codequarry.inference.encoder import Space, Vectors, all_but, unit_vectors
+from codequarry.inference.encoder import Space, Vectors, all_but, unit_vectors, with_zeros
 from codequarry.modules.static_files import CONFIG, read_static_files, static_fingerprint
-from codequarry.modules.tasks import PromptFamily, Side, family_of, get_task
+from codequarry.modules.tasks import PromptFamily, Side, family_of, prompt_name
 from codequarry.modules.text_checks import empty_texts, refuse_empty
 
 _SETTINGS = "config_sentence_transformers.json"
@@ -54,6 +54,7 @@ class StaticEncoder:
                 f"{folder / _SETTINGS} holds no prompts ({type(error).__name__}): a model is asked with those that "
                 "it was trained with. Fetch or save the model again."
             ) from error
+        self._prompts = self.prompt_family.prompts()
         self.fingerprint = static_fingerprint(files.rows, files.tokenizer)
         size = files.rows.shape[1]
         self.matryoshka_dims = _trained_dims(files.config.get("matryoshka_dimensions", [size]), size, folder)
@@ -87,18 +88,17 @@ class StaticEncoder:
 
         Raises UserError for an unknown task or side, half a surrogate pair, what is no text, and an empty text.
         """
-        prompt = self.prompt_family.prefix(get_task(task).name, side)
+        prompt = self._prompts[prompt_name(task, side)]
         texts = list(texts)
         silent = self.empty_texts(texts, prompt)
         if silent and empty == "refuse":
             refuse_empty(texts, silent)
-        vectors = np.zeros((len(texts), self.dims), dtype=np.float32)
-        kept = np.delete(np.arange(len(texts)), silent)
         spoken = all_but(texts, silent) if silent else texts
+        found = np.empty((len(spoken), self.dims), dtype=np.float32)
         for start in range(0, len(spoken), _TOGETHER):
             part = [prompt + text for text in spoken[start : start + _TOGETHER]]
-            vectors[kept[start : start + _TOGETHER]] = self._means(self._ids(part))
-        return unit_vectors(vectors)
+            found[start : start + _TOGETHER] = self._means(self._ids(part))
+        return with_zeros(unit_vectors(found), silent, self.dims)
 
     def encode_query(self, text: str, task: str) -> Vectors:
         """The unit vector `(dims,)` of one query. Raises as `encode` does."""

@@ -16,9 +16,10 @@ class Card:
     name: the model's short name.
     load_as: what a user passes to `SentenceTransformer`: a Hub name or a folder.
     version: of codequarry, which built the release.
-    dims: trained embedding sizes, largest first. max_length: tokens, prompt and special tokens included.
+    dims: trained embedding sizes, largest first. max_length: tokens, prompt and special tokens included;
+        None for a static model, a row per token, which reads whole texts.
     pooling: such as `mean`. prompts: those of its family, by name. parameters: how many there are.
-    dtype, in_memory: `fp32` or `bf16`, of the weights on disk, and once loaded where the reader asks for
+    dtype, in_memory: `fp32`, `bf16` or `fp16`, of the weights on disk, and once loaded where the reader asks for
         nothing else.
     base_model: of the weights that training began with, `mini` or a Hub name. base_revision: its commit
         there. base_licence: SPDX; None where it is not known. base_trained_on: its training sets of
@@ -47,7 +48,7 @@ class Card:
     load_as: str
     version: str
     dims: tuple[int, ...]
-    max_length: int
+    max_length: int | None
     pooling: str
     prompts: Mapping[str, str]
     dtype: str

@@ -34,8 +34,8 @@ class StaticConfig:
         self.__dict__.update(settings | fixed)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return dict(vars(self))
+        """The fields of the file by name; the trainer sets one more, `use_cache`, which means nothing here."""
+        return {name: value for name, value in vars(self).items() if name != "use_cache"}
 
 
 class PromptedStaticEmbedding(StaticEmbedding):
@@ -73,7 +73,9 @@ class PromptedStaticEmbedding(StaticEmbedding):
     ) -> None:
         super().__init__(tokenizer, embedding_weights, embedding_dim, **kwargs)
         tokenizer.no_truncation()
-        # With transformers' interface, which the rest of the package counts and caches tokens by.
+        self.backend = tokenizer
+        # A copy with transformers' interface, which the rest of the package counts and caches tokens by;
+        # transformers gives it a post-processor, which the saved file must not have.
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
         self.config = config or StaticConfig(dtype="float32")
         self.token_dropout = 0.0
@@ -107,7 +109,7 @@ class PromptedStaticEmbedding(StaticEmbedding):
         }
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        found = self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        found = self.backend.encode_batch_fast(texts, add_special_tokens=False)
         return [one.ids for one in found]
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -126,15 +128,13 @@ class PromptedStaticEmbedding(StaticEmbedding):
     def fingerprint(self) -> str:
         """See `static_fingerprint`."""
         rows = self.embedding.weight.detach().float().cpu().numpy()
-        return static_fingerprint(rows, self.tokenizer.backend_tokenizer)
+        return static_fingerprint(rows, self.backend)
 
     def stock_view(self) -> StaticEmbedding:
         """The same rows as a module of sentence-transformers' own class, which saves them."""
         view: Any = copy.copy(self)
         view.__class__ = StaticEmbedding
-        view.tokenizer = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
-        view.tokenizer.no_padding()
-        view.tokenizer.no_truncation()
+        view.tokenizer = self.backend
         return view
 
     @classmethod
@@ -164,7 +164,11 @@ def complete_folder(folder: Path, module: PromptedStaticEmbedding) -> None:
     if ROWS not in stored:
         save_file({ROWS: stored["embedding.weight"]}, folder / WEIGHTS, metadata={"format": "pt"})
     rows = module.embedding.weight
-    about = {"dtype": str(rows.dtype).removeprefix("torch."), "hidden_dim": rows.shape[1]}
+    about = {
+        "dtype": str(rows.dtype).removeprefix("torch."),
+        "vocab_size": rows.shape[0],
+        "hidden_size": rows.shape[1],
+    }
     write_json(folder / CONFIG, dict(sorted((module.config.to_dict() | about).items())))
 
 

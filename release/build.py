@@ -46,11 +46,12 @@ def build(
 
     Arguments:
         out: the release's folder; it must not exist, unless `replace`.
-        dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors).
+        dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors); `fp16` for static
+            models, which are released in no other.
         in_memory: of the weights once loaded, where the reader asks for nothing else.
         largest_shard: bytes of a file of weights, at most; larger weights become several files.
             These three, where None, are as `models.toml` defines what the run's recipe makes (see
-            `definition_for`); where it defines nothing, fp32, as on disk, and 5 GB.
+            `definition_for`); where it defines nothing, fp32 (fp16 of a static model), as on disk, and 5 GB.
         onnx: precisions, `fp32` or `int8`, in which the whole model is exported to `onnx/`.
         results, decontamination: for the card, as in `card_of`; where None, it says "not measured".
         replace: replace an older release in `out`, in one step at the end.
@@ -66,7 +67,7 @@ def build(
     if (defined := definition_for(source.recipe)) is not None:
         dtype, in_memory = dtype or defined.dtype, in_memory or defined.in_memory
         largest_shard = largest_shard or defined.max_shard_bytes
-    dtype, shard = dtype or "fp32", largest_shard or LARGEST_SHARD
+    dtype, shard = dtype or ("fp16" if source.is_static else "fp32"), largest_shard or LARGEST_SHARD
     out = Path(out).resolve()
     card = card_of(
         source,

@@ -10,6 +10,7 @@ from typing import Any
 from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json
 from codequarry.modules.attention import Attention
+from codequarry.modules.static_files import is_static
 from codequarry.modules.saved_weights import Shape, broken_tensors, wrong_tensors
 from codequarry.release.layout import (
     HANDLER,
@@ -23,6 +24,7 @@ from codequarry.release.module_list import (
     ACTIVATIONS,
     DENSE_WEIGHTS,
     PLAIN,
+    STATIC_PLAIN,
     POOLING_FLAGS,
     dense_layers,
     is_releasable,
@@ -30,6 +32,7 @@ from codequarry.release.module_list import (
     places,
     pooling_modes,
 )
+from codequarry.release.static import check_static_files
 from codequarry.release.server_requirements import TEI, VLLM, is_whole, shown, unmet_needs
 from codequarry.release.tokenizer import is_known_field
 from codequarry.release.trained_run import family_trained_with
@@ -50,6 +53,8 @@ _OF_DENSE = {"in_features", "out_features", "bias", "activation_function"}
 
 def check_fields(folder: Path) -> list[str]:
     """One sentence for each field that is not as the layout has it; [] for a release as it was built."""
+    if is_static(folder):
+        return _check_static_fields(folder)
     read = [_read(folder, name, dict) for name in _OBJECTS] + [_read(folder, "modules.json", list)]
     # A file that cannot be read need not have its fields listed as well, nor fields of a wrong type compared.
     if problems := [found for found in read if isinstance(found, str)]:
@@ -89,6 +94,32 @@ def check_fields(folder: Path) -> list[str]:
             "source code becomes one."
         )
     return problems
+
+
+_STATIC_OBJECTS = ("config.json", _PROMPTS, "training.json")
+
+
+def _check_static_fields(folder: Path) -> list[str]:
+    read = [_read(folder, name, dict) for name in _STATIC_OBJECTS] + [_read(folder, "modules.json", list)]
+    read.append(_read(folder, "tokenizer.json", dict))
+    if problems := [found for found in read if isinstance(found, str)]:
+        return problems
+    files: dict[str, Fields] = dict(zip(_STATIC_OBJECTS, read, strict=False)) | {_TOKENIZER: {}}
+    problems = [*_modules(read[-2], [*STATIC_PLAIN]), *_no_code(folder, files), *_no_chat_template(folder, files)]
+    problems += check_file_names(folder, STATIC_PLAIN)
+    if not isinstance(files[_PROMPTS].get("prompts"), dict):
+        return [*problems, f"{_PROMPTS} has no prompts, texts by name."]
+    problems += [*_prompts(files), *_sentence_transformers(files), *_normalize(folder, [*STATIC_PLAIN])]
+    recipe = files["training.json"].get("recipe")
+    if not isinstance(recipe, dict):
+        return [*problems, "training.json does not hold the recipe of the training."]
+    dims = files["config.json"].get("matryoshka_dimensions")
+    if recipe.get("matryoshka_dims") != dims:
+        problems.append(
+            f"The recipe in training.json has matryoshka_dims {shown(recipe.get('matryoshka_dims'))}, the release "
+            f"matryoshka_dimensions {shown(dims)}."
+        )
+    return problems + check_static_files(folder, files["config.json"])
 
 
 def _read(folder: Path, name: str, kind: type) -> Any:
@@ -324,6 +355,8 @@ def check_backbone(folder: Path) -> list[str]:
 
     Raises what transformers raises on a configuration that it cannot read.
     """
+    if is_static(folder):
+        return []  # `check_fields` has looked at its rows
     import torch
     from transformers import AutoConfig, AutoModel
 

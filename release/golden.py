@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from codequarry.common.files import read_json, read_rows, write_text
 from codequarry.modules.saved_folder import GOLDEN, golden_json
+from codequarry.modules.static_files import is_static
 from codequarry.modules.tasks import PromptFamily, family_of
 from codequarry.release.server_requirements import is_number
+from codequarry.release.static import STATIC_LENGTH
 from codequarry.release.trained_run import family_trained_with
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def write_golden(folder: Path) -> None:
     model = SentenceTransformer(
         str(folder), device="cpu", model_kwargs={"dtype": "float32"}, local_files_only=True
     )
+    model.float()  # sentence-transformers reads a static model in the type of its file
     dims = read_json(folder / "config.json")["matryoshka_dimensions"]
     write_golden_vectors(folder, model, dims, family_of(model.prompts))
 
@@ -80,7 +83,11 @@ def write_golden_vectors(
     Smaller dimensions are cut from these and normalised again.
     """
     rows = []
-    for one in golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens)):
+    if is_static(folder):
+        texts = golden_texts(STATIC_LENGTH)
+    else:
+        texts = golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens))
+    for one in texts:
         (vector,) = model.encode([one.text], prompt_name=one.prompt_name, show_progress_bar=False)
         rows.append((one.prompt_name, one.kind, one.text, vector))
     write_text(folder / GOLDEN, golden_json({"prompts": family.prompts(), "dims": list(dims)}, rows))
@@ -109,8 +116,11 @@ def check_golden(folder: Path) -> list[str]:
         problems.append(f"{GOLDEN} has dims {dims}, config.json {trained}.")
     if saved != family_trained_with(read_json(folder / "training.json")).prompts():
         problems.append(f"{GOLDEN} has other prompts than the tasks: {_AS_BUILT}.")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    texts = golden_texts(tokenizer.model_max_length, tuple(tokenizer.all_special_tokens))
+    if is_static(folder):
+        texts = golden_texts(STATIC_LENGTH)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        texts = golden_texts(tokenizer.model_max_length, tuple(tokenizer.all_special_tokens))
     lacking = [text for text in texts if (text.prompt_name, text.text, text.kind) not in rows]
     if lacking:
         problems.append(

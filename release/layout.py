@@ -18,6 +18,7 @@ from codequarry.modules.embedder import add_legacy_fields
 from codequarry.modules.saved_folder import GOLDEN
 from codequarry.release.manifest import MANIFEST
 from codequarry.release.module_list import DENSE_WEIGHTS, PLAIN, POOLING_FLAGS, module_rows, places
+from codequarry.release.static import NORMALIZE_FIELDS, write_static_layout
 from codequarry.release.tokenizer import write_tokenizer
 from codequarry.release.trained_run import RunFolder
 from codequarry.release.weights import LARGEST_SHARD, TORCH_NAMES, Dtype, write_weights
@@ -30,7 +31,7 @@ REQUIREMENTS = {
 }
 
 
-NORMALIZE = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+NORMALIZE = NORMALIZE_FIELDS
 
 # Fields of config.json that a model's class in transformers need not know: ours, the spellings of
 # transformers 4, and what text-embeddings-inference looks for.
@@ -58,9 +59,15 @@ def write_layout(
     Raises UserError where the run holds what the layout cannot say (see `RunFolder`), an unknown dtype, and
     weights that would be larger on disk than in memory.
     """
+    if run.is_static:
+        if dtype != "fp16":
+            raise UserError(f"{run.folder} is a static model, whose rows are released in fp16: leave dtype out.")
+        write_static_layout(run, out)
+        _write_prompts(run, out)
+        return
     in_memory = in_memory or dtype
     for name in (dtype, in_memory):
-        if name not in TORCH_NAMES:
+        if name not in TORCH_NAMES or name == "fp16":
             raise UserError(f"dtype {name!r} is not one a release is written in: pass 'fp32' or 'bf16'.")
     if dtype == "fp32" and in_memory == "bf16":
         raise UserError("fp32 on disk and bf16 in memory is half the file for nothing: pass dtype 'bf16'.")
@@ -74,11 +81,7 @@ def write_modules(run: RunFolder, out: Path, dtype: Dtype) -> None:
 
     dtype: of the weights of Dense modules.
     """
-    import sentence_transformers
-    import torch
-    import transformers
-
-    write_tokenizer(run.folder, out, max_length=run.max_length)
+    write_tokenizer(run.folder, out, max_length=run.max_length or 0)
     modules = places([name for name, _ in run.modules])
     write_json(out / "modules.json", module_rows(modules))
     write_json(out / "sentence_bert_config.json", {"max_seq_length": run.max_length, "do_lower_case": False})
@@ -99,6 +102,14 @@ def write_modules(run: RunFolder, out: Path, dtype: Dtype) -> None:
         else:
             # Older readers ignore this file, but a folder without files would be lost on its way through git.
             write_json(out / path / "config.json", NORMALIZE)
+    _write_prompts(run, out)
+
+
+def _write_prompts(run: RunFolder, out: Path) -> None:
+    import sentence_transformers
+    import torch
+    import transformers
+
     write_json(
         out / "config_sentence_transformers.json",
         {

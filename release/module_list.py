@@ -14,7 +14,11 @@ from codequarry.common.files import read_json
 
 LEGACY_PREFIX = "sentence_transformers.models."
 PLAIN = ("Transformer", "Pooling", "Normalize")
-IN_WORDS = "Transformer, Pooling, Normalize, with any Dense (and Normalize) between the last two"
+STATIC_PLAIN = ("StaticEmbedding", "Normalize")
+IN_WORDS = (
+    "Transformer, Pooling, Normalize, with any Dense (and Normalize) between the last two; or StaticEmbedding, "
+    "Normalize"
+)
 
 # How sentence-transformers before 5.4 spelled the pooling modes.
 POOLING_FLAGS = {
@@ -69,6 +73,8 @@ def is_releasable(names: Sequence[str]) -> bool:
     >>> is_releasable(["Transformer", "Pooling", "Dense", "Dense", "Normalize"])
     True
     """
+    if tuple(names) == STATIC_PLAIN:
+        return True
     between = names[2:-1]
     twice = ("Normalize", "Normalize") in pairwise(names)
     return [*names[:2], *names[-1:]] == [*PLAIN] and {*between} <= {"Dense", "Normalize"} and not twice

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
+from codequarry.modules.static_files import is_static
 from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
+from codequarry.release.static import static_pipeline
 
 OnnxPrecision = Literal["fp32", "int8"]
 
@@ -94,6 +96,8 @@ def _pipeline(folder: Path) -> Any:
     from torch import Tensor, nn
     from transformers import AutoModel
 
+    if is_static(folder):
+        return static_pipeline(folder)
     pooling = read_json(folder / "1_Pooling" / "config.json")
 
     class Unit(nn.Module):

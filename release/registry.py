@@ -10,12 +10,12 @@ from typing import Any
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
-from codequarry.modules.backbone import MINI
+from codequarry.modules.backbone import SHIPPED
 from codequarry.release.module_list import saved_modules
 from codequarry.release.weights import Dtype, stored_tensors
 
 # safetensors' names of the types that a release is written in.
-_STORED = {"fp32": "F32", "bf16": "BF16"}
+_STORED = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def definitions() -> Mapping[str, Definition]:
     """
     table = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
     every = table.pop("every")
-    every["files"] = tuple(every["files"])
-    rows = {name: every | row | {"dims": tuple(row["dims"])} for name, row in table.items()}
+    whole = {name: every | row for name, row in table.items()}
+    rows = {name: row | {key: tuple(row[key]) for key in ("dims", "files")} for name, row in whole.items()}
     return MappingProxyType({name: Definition(name, **row) for name, row in rows.items()})
 
 
@@ -76,7 +76,7 @@ def definition_for(recipe: Mapping[str, Any]) -> Definition | None:
 
 
 def licence_of(model: str) -> str | None:
-    """The licence of `model`, a base or a release of ours by its Hub name, or `mini`; None where unknown.
+    """The licence of `model`, a base or a release of ours by its Hub name, or `mini` or `pico`; None where unknown.
 
     >>> licence_of("Qwen/Qwen2.5-Coder-1.5B")
     'Apache-2.0'
@@ -84,7 +84,7 @@ def licence_of(model: str) -> str | None:
     for row in definitions().values():
         if model == row.base_model:
             return row.base_licence
-        if model == row.repository or model == row.name == MINI:
+        if model == row.repository or (model == row.name and model in SHIPPED):
             return row.licence
     return None
 

@@ -80,12 +80,41 @@ def with_transformers(folder: Path) -> Models:
         yield "float32", embed
 
 
+def with_model2vec(folder: Path) -> Models:
+    """model2vec alone: the rows as stored, then in float32."""
+    from model2vec import StaticModel
+
+    model = StaticModel.from_pretrained(folder)
+    yield model.embedding.dtype.name, lambda texts, padding: model.encode(texts)
+    if model.embedding.dtype != np.float32:
+        model.embedding = model.embedding.astype(np.float32)
+        yield "float32", lambda texts, padding: model.encode(texts)
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """The tokenizer of a graph, called as transformers' are; a static model's is in one file, read alone."""
+    if (folder / "tokenizer_config.json").is_file():
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder)
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding()
+
+    def read(texts: list[str], **_: Any) -> dict[str, Any]:
+        found = tokenizer.encode_batch(texts, add_special_tokens=False)
+        masks = np.array([one.attention_mask for one in found])
+        return {"input_ids": np.array([one.ids for one in found]), "attention_mask": masks}
+
+    return read
+
+
 def with_onnxruntime(folder: Path) -> Models:
     """ONNX Runtime, on every graph in `onnx/`; no torch."""
     import onnxruntime
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = tokenizer_of(folder)
     for precision, file in {"float32": "model.onnx", "int8": "model_quantized.onnx"}.items():
         if (path := folder / "onnx" / file).is_file():
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -99,9 +128,8 @@ def with_onnxruntime(folder: Path) -> Models:
 def with_openvino(folder: Path) -> Models:
     """OpenVINO in float32, on `onnx/model.onnx`; by default it takes bfloat16 where the processor has it."""
     import openvino
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = tokenizer_of(folder)
     model = openvino.Core().compile_model(
         folder / "onnx" / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
@@ -144,6 +172,7 @@ def with_llama_cpp(folder: Path) -> Models:
 RUNTIMES: dict[str, tuple[Callable[[Path], Iterator[Any]], tuple[str, ...]]] = {
     "sentence-transformers": (with_sentence_transformers, ("sentence_transformers", "transformers", "torch")),
     "transformers": (with_transformers, ("transformers", "torch")),
+    "model2vec": (with_model2vec, ("model2vec",)),
     "onnxruntime": (with_onnxruntime, ("onnxruntime", "transformers")),
     "openvino": (with_openvino, ("openvino", "transformers")),
     "llama-cpp-python": (with_llama_cpp, ("llama_cpp",)),
@@ -164,7 +193,9 @@ def main(runtime: str, folder: Path, out: Path) -> None:
         for precision, embed in models(folder):
             found |= embed_passes(embed, precision, golden, paddings)
     np.savez(out, **found)
-    versions = {package: str(sys.modules[package].__version__) for package in packages}
+    versions = {
+        package: str(sys.modules[package].__version__) for package in packages if package in sys.modules
+    }
     names = {"sentence_transformers": "sentence-transformers", "llama_cpp": "llama-cpp-python"}
     # OpenVINO's version ends with its build.
     print(json.dumps({names.get(name, name): text.partition("-")[0] for name, text in versions.items()}))
@@ -197,7 +228,7 @@ def encode_passes(model: Any, golden: dict[str, Any], paddings: Sequence[str]) -
     groups = batches(texts, BATCH)
     forward = model.forward
     for padding in paddings:
-        model.tokenizer.padding_side = padding
+        set_padding(model, padding)
         vars(model)["forward"] = computed_once(forward)  # found before the method
         # The cut comes after the model, so one side is enough for the smaller dimensions.
         for dim in golden["dims"] if padding == "right" else [full]:
@@ -208,8 +239,14 @@ def encode_passes(model: Any, golden: dict[str, Any], paddings: Sequence[str]) -
             ]
             found[f"{precision} {padding} {BATCH} {dim}"] = in_order(vectors, groups)
     del vars(model)["forward"]
-    model.tokenizer.padding_side = "right"
+    set_padding(model, "right")
     return found
+
+
+def set_padding(model: Any, side: str) -> None:
+    """Let a model's tokenizer pad on this side; a static model's pads nothing."""
+    if hasattr(model.tokenizer, "padding_side"):
+        model.tokenizer.padding_side = side
 
 
 def computed_once(forward: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -221,7 +258,8 @@ def computed_once(forward: Callable[..., dict[str, Any]]) -> Callable[..., dict[
     known: dict[Any, Any] = {}
 
     def answer(features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        tokens = [features[name] for name in ("input_ids", "attention_mask")]  # what decides an answer
+        # What decides an answer; a static model's texts stand one after the other, and offsets say where.
+        tokens = [features[name] for name in ("input_ids", "attention_mask", "offsets") if name in features]
         key = tuple((*one.shape, one.numpy().tobytes()) for one in tokens)
         if key not in known:
             known[key] = forward(features, **kwargs)["sentence_embedding"]

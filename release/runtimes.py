@@ -19,20 +19,27 @@ import numpy as np
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, read_rows, temporary_folder
 from codequarry.inference.encoder import unit_vectors
+from codequarry.modules.static_files import is_static
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of runtime: its name, the packages it takes, the files it reads."""
+    """A kind of runtime.
+
+    name: it. packages: it takes. reads: the files. static: whether it reads static models (True: nothing
+        else; False: anything else; None: both).
+    """
 
     name: str
     packages: tuple[str, ...]
     reads: str = "model*.safetensors"
+    static: bool | None = None
 
 
 KINDS = (
     Kind("sentence-transformers", ("sentence_transformers",)),
-    Kind("transformers", ("transformers", "torch")),
+    Kind("transformers", ("transformers", "torch"), static=False),
+    Kind("model2vec", ("model2vec",), static=True),
     Kind("onnxruntime", ("onnxruntime", "transformers"), "onnx/*.onnx"),
     Kind("openvino", ("openvino", "transformers"), "onnx/model.onnx"),
     Kind("llama-cpp-python", ("llama_cpp",), "*.gguf"),
@@ -79,7 +86,8 @@ def runtimes(folder: Path, python: Path) -> list[Runtime]:
         installed = _installed(python)
     except (OSError, ValueError) as error:
         return [Runtime("Python", python, problems=(f"{python} cannot be started ({error}).",))]
-    readers = [kind for kind in KINDS if any(folder.glob(kind.reads))]
+    other = not is_static(folder)
+    readers = [kind for kind in KINDS if any(folder.glob(kind.reads)) and kind.static is not other]
     found = [
         row for kind in readers if installed.issuperset(kind.packages) for row in reload(folder, python, kind)
     ]

@@ -12,6 +12,7 @@ from typing import Any
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
+from codequarry.modules.static_files import is_static
 from codequarry.release.module_list import (
     IN_WORDS,
     DenseLayer,
@@ -20,6 +21,7 @@ from codequarry.release.module_list import (
     pooling_modes,
     saved_modules,
 )
+from codequarry.release.static import STATIC_NEEDED, is_static_list
 
 _NEEDED = (
     "modules.json", "config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
@@ -106,6 +108,11 @@ class RunFolder:
         """(class, folder below) of each module, in order."""
         return saved_modules(self.folder)
 
+    @property
+    def is_static(self) -> bool:
+        """Whether it is a static model: a row per token, and no transformer."""
+        return is_static_list([name for name, _ in self.modules])
+
     @cached_property
     def dense(self) -> list[DenseLayer]:
         """The Dense layers after the pooling, in order."""
@@ -124,6 +131,8 @@ class RunFolder:
     @cached_property
     def pooling(self) -> str:
         """The pooling mode, such as `mean` or `lasttoken`, whichever way the run spells it."""
+        if self.is_static:
+            return "mean"
         where = self.modules[1][1]
         saved = self._json(f"{where}/config.json")
         if isinstance(saved.get("pooling_mode"), str):
@@ -137,8 +146,10 @@ class RunFolder:
         return modes[0]
 
     @property
-    def max_length(self) -> int:
-        """Tokens a text is cut to, special tokens and prefix included."""
+    def max_length(self) -> int | None:
+        """Tokens a text is cut to, special tokens and prefix included; None for a static model: no limit."""
+        if self.is_static:
+            return None
         own = self._json("sentence_bert_config.json").get("max_seq_length")
         return int(own or self._json("tokenizer_config.json").get("model_max_length", 0))
 
@@ -147,7 +158,8 @@ class RunFolder:
         return value
 
     def _refuse_unfinished(self) -> None:
-        missing = [name for name in _NEEDED if not (self.folder / name).is_file()]
+        static = is_static(self.folder)
+        missing = [name for name in (STATIC_NEEDED if static else _NEEDED) if not (self.folder / name).is_file()]
         if not self.weight_files:
             missing.append("model.safetensors")
         if missing:
@@ -172,12 +184,12 @@ class RunFolder:
             raise UserError(
                 f"{self.folder}/modules.json holds {', '.join(types)}; a release holds {IN_WORDS}."
             )
-        for name in ("config.json", "tokenizer_config.json"):
+        for name in ("config.json",) if self.is_static else ("config.json", "tokenizer_config.json"):
             if "auto_map" in self._json(name):
                 raise UserError(
                     f"{self.folder}/{name} has auto_map, code to be run on loading: a release has none."
                 )
-        if "message" in self._json("sentence_bert_config.json").get("modality_config", {}):
+        if not self.is_static and "message" in self._json("sentence_bert_config.json").get("modality_config", {}):
             raise UserError(
                 f"{self.folder} renders texts through a chat template (modality_config has 'message'), which "
                 "the release layout has no place for. Build it with codequarry.modules.build.build_model."
@@ -194,7 +206,7 @@ class RunFolder:
             )
 
     def _refuse_contradictions(self) -> None:
-        if self.max_length < 1 or self.max_length > 10**6:
+        if self.max_length is not None and not 1 <= self.max_length <= 10**6:
             raise UserError(
                 f"{self.folder} has no maximum length (found {self.max_length}): set model_max_length in "
                 "tokenizer_config.json to the tokens it was trained with."
@@ -217,7 +229,9 @@ class RunFolder:
                 f"{self.folder}/config.json has rope_parameters per kind of layer ({', '.join(layered)}), "
                 "which transformers 4 spells another way in each family: such a model cannot be released."
             )
-        if not all(str(name).endswith("Model") for name in self.config.get("architectures") or [""]):
+        if not self.is_static and not all(
+            str(name).endswith("Model") for name in self.config.get("architectures") or [""]
+        ):
             raise UserError(
                 f"{self.folder}/config.json has architectures {self.config.get('architectures')}: a release "
                 "holds the bare backbone, a class whose name ends in Model."

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 
-Dtype = Literal["fp32", "bf16"]
-TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16"}
+Dtype = Literal["fp32", "bf16", "fp16"]  # the last for static models alone
+TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LARGEST_SHARD = 5_000_000_000  # bytes; what the Hub's own tools split at
 _WHOLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -155,9 +155,11 @@ def check_weight_files(folder: Path, config: dict[str, Any]) -> list[str]:
 def dtype_on_disk(folder: Path) -> Dtype:
     """The type of a release's weights as they are stored."""
     first = stored_tensors(sorted(folder.glob("*.safetensors"))[0])
-    return "bf16" if "BF16" in {tensor.kind for tensor in first.values()} else "fp32"
+    kinds = {tensor.kind for tensor in first.values()}
+    return "bf16" if "BF16" in kinds else "fp16" if "F16" in kinds else "fp32"
 
 
 def dtype_in_memory(folder: Path) -> Dtype:
     """The type in which a reader loads a release's weights, where it asks for nothing else."""
-    return "bf16" if read_json(folder / "config.json")["dtype"] == TORCH_NAMES["bf16"] else "fp32"
+    named = read_json(folder / "config.json")["dtype"]
+    return next((short for short, name in TORCH_NAMES.items() if name == named), "fp32")
