@@ -263,7 +263,7 @@ def test_the_table_of_recipes_is_what_the_recipes_say() -> None:
     (shown,) = (one for one in shown_tables(PAGES["docs/training.md"]) if one.startswith("| recipe |"))
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()[2:]]
     assert [row[0] for row in rows] == [
-        "`mini`", "`own`", "`own-0.5b`", "`nano`", "`0.5b-lora`", "`0.5b`", "`1.5b`",
+        "`mini`", "`own`", "`pico`", "`own-pico`", "`own-0.5b`", "`nano`", "`0.5b-lora`", "`0.5b`", "`1.5b`",
     ]  # fmt: skip
     assert len(rows) == len(list((ROOT / "recipes").glob("*.toml")))
     for name, *_, pooling, dims in rows:

@@ -1,0 +1,112 @@
+"""What a static model is trained from, and its training from end to end."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import codequarry
+from codequarry.common.errors import UserError
+from codequarry.data.pair import Pair
+from codequarry.data.pair_files import write_pairs
+from codequarry.inference.static_encoder import StaticEncoder
+from codequarry.modules.backbone import StaticShape
+from codequarry.recipes.read import read_recipe
+from codequarry.recipes.schema import Recipe
+from codequarry.train import train
+from codequarry.training.build import initial_model
+from codequarry.training.static_start import write_static_start
+
+RECIPE = Path(__file__).parents[2] / "recipes/pico.toml"
+TEXTS = ["def parseDate(text):\n    return date.fromisoformat(text)", "parse a date", "send a mail"] * 40
+
+
+def small(start: str = "") -> Recipe:
+    recipe = read_recipe(RECIPE)
+    backbone = replace(recipe.backbone, static=StaticShape(vocabulary=300, start=start))
+    return replace(recipe, backbone=backbone, matryoshka_dims=(16, 8), validation=None)
+
+
+def test_the_start_is_written_once_and_read_again(tmp_path: Path) -> None:
+    first = initial_model(small(), tmp_path / "lock", tmp_path / "run", TEXTS, "cpu")
+    again = initial_model(small(), tmp_path / "lock", tmp_path / "run", iter(()), "cpu")
+    assert first.fingerprint == again.fingerprint
+    assert first.matryoshka_dims == (16, 8)
+    assert first.max_seq_length is None
+    other = initial_model(replace(small(), seed=43), tmp_path / "lock", tmp_path / "other", TEXTS, "cpu")
+    assert other.fingerprint != first.fingerprint
+
+
+def test_rows_start_as_the_teachers_vectors_of_their_tokens(tmp_path: Path) -> None:
+    wide = replace(small("mini"), matryoshka_dims=(64, 8))
+    folder = write_static_start(tmp_path / "backbone", wide, TEXTS, "cpu")
+    rows = StaticEncoder(folder)._rows
+    assert rows.std() == pytest.approx(0.1, rel=1e-3)
+    vocabulary = StaticEncoder(folder)._tokenizer.get_vocab()
+    mini = codequarry.load("mini", device="cpu")
+    words = [word for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2]
+    teacher = mini.encode(words, prompt="")
+    own = rows[[vocabulary[word] for word in words]]
+    # 64 of 384 axes keep which words are near each other, and the first ones most of it.
+    similar, wanted = own @ own.T, (teacher - teacher.mean(0)) @ (teacher - teacher.mean(0)).T
+    assert np.corrcoef(similar.ravel(), wanted.ravel())[0, 1] > 0.9
+    assert (own**2).sum(0)[0] > (own**2).sum(0)[-1]
+
+
+def test_a_teacher_with_fewer_numbers_is_refused(tmp_path: Path) -> None:
+    wide = replace(small("mini"), matryoshka_dims=(512, 8))
+    with pytest.raises(UserError, match="gives vectors of 384 numbers, and the static model is to have 512"):
+        write_static_start(tmp_path / "backbone", wide, TEXTS, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"max_length": 64}, "a static model reads whole texts"),
+        ({"pooling": "lasttoken"}, "a static model's vector is a mean"),
+        ({"projections": (16,)}, "a static model's vector is a mean"),
+    ],
+)
+def test_what_a_static_model_has_not_is_refused(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        replace(small(), **change)
+
+
+def test_a_random_decoder_still_needs_its_length() -> None:
+    with pytest.raises(UserError, match="need max_length, the tokens per text"):
+        replace(read_recipe(RECIPE.with_name("nano.toml")), max_length=None)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two repositories, each with half of the pairs of a batch."""
+    folder = tmp_path_factory.mktemp("pairs")
+    words = [f"{verb} {what}" for verb in ("sort", "parse", "send", "load") for what in ("list", "mail", "map")]
+    for number, source in enumerate(("owner/one", "owner/two")):
+        write_pairs(
+            folder / f"{number}.jsonl.gz",
+            [
+                Pair("nl2code", f"{word} {number}", f"def f_{word.replace(' ', '_')}{number}(): ...", source, "python")
+                for word in words
+            ],
+        )
+    return folder
+
+
+def test_a_run_leaves_a_static_model_that_learned_and_may_be_resumed(pairs: Path, tmp_path: Path) -> None:
+    settings = [
+        f"data={pairs}", "batch_size=24", "max_steps=6", "save_steps=3", "validation=none", "source_weights={}",
+        "matryoshka_dims=[16, 8]", "backbone.static.vocabulary=300", "backbone.static.start=", "logging_steps=1",
+        "dropout=0.1",
+    ]  # fmt: skip
+    train(RECIPE, tmp_path / "run", settings=settings, logs=["none"], device="cpu")
+    record = json.loads((tmp_path / "run" / "training.json").read_text(encoding="utf-8"))
+    assert [row["source"] for row in record["data"]] == ["*/*"]
+    states = sorted((tmp_path / "run" / "checkpoints").glob("*/trainer_state.json"))
+    losses = [row["loss"] for row in json.loads(states[-1].read_text("utf-8"))["log_history"] if "loss" in row]
+    assert losses[-1] < losses[0]
+    model = codequarry.load(str(tmp_path / "run"), device="cpu")
+    numbers = StaticEncoder(tmp_path / "run").encode(["sort list 0"], "nl2code", "query")
+    assert np.abs(model.encode_query(["sort list 0"], task="nl2code") - numbers).max() < 1e-6
