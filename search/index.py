@@ -1,109 +1,124 @@
-"""The index of a checkout: chunks and their vectors on disk, kept in step with the files, searched exactly.
+"""What the index knows of each text for the first stage: its static vector and its bag of tokens.
 
-Search is one matrix product over all vectors of a kind. It is exact, and for 100,000 chunks of 384 dimensions
-it takes milliseconds; an approximate index (usearch, FAISS, LanceDB) would bring 130 to 446 MB of library
-for a gain that is not noticeable below a million chunks.
-
-A vector is stored under its space (model, document prefix, dimensions, precision) and the sha256 of its
-text. So only text that is new to a space is embedded, a moved file costs nothing, and several models share a
-database. Vectors are written in groups as they are computed: after a kill, the next run resumes after the
-last group.
+Both are computed from one tokenisation and stored under the sha256 of the text, so a moved file costs nothing
+and they can never disagree with the text. They are written in groups: after a kill, the next run resumes
+after the last one.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codequarry.inference.encoder import Space, Vectors
 from codequarry.search.chunk import Chunk, Kind
-from codequarry.search.database import DamagedIndex, writing
+from codequarry.search.lexical import bag
+from codequarry.search.sqlite_file import DamagedIndex, writing
+from codequarry.search.vector_store import space_number
 
-GROUP = 64  # texts per transaction: what a kill can lose, a second or two of a small model's work
+GROUP = 2048  # texts per transaction: half a second of work
 
 _MISSING = """SELECT DISTINCT sha256, text FROM chunks WHERE kind = ?
-    AND sha256 NOT IN (SELECT sha256 FROM vectors WHERE space = ?)"""
+    AND sha256 NOT IN (SELECT sha256 FROM features WHERE space = ?)"""
+
+
+class FirstModel(Protocol):
+    """What the first stage needs of a model: `inference.static_encoder.StaticEncoder`."""
+
+    def space(self, task: str) -> Space: ...
+
+    def token_ids(self, texts: Sequence[str]) -> Sequence["NDArray[np.integer]"]: ...
+
+    def vectors_of_ids(self, ids: Sequence["NDArray[np.integer]"], space: Space) -> Vectors: ...
+
+    def encode_query(self, text: str, task: str) -> Vectors: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
-    """All chunks of a kind that have a vector. vectors: `(chunks, dims)`; ids: their rows in the database."""
+class Features:
+    """All chunks of a kind, in the order of path and line.
+
+    ids: their rows in the database. hashes: sha256 of their texts.
+    vectors: `(chunks, dims)`, of unit length, or zero for a text without tokens. bags: see `lexical.bag`.
+    """
 
     ids: tuple[int, ...]
+    hashes: tuple[bytes, ...]
     vectors: Vectors
+    bags: tuple[bytes, ...]
 
 
-def space_number(connection: sqlite3.Connection, space: Space) -> int:
-    """The number under which vectors of this space are stored."""
-    values = (space.fingerprint, space.prefix, space.dims, space.precision)
-    find = "SELECT id FROM spaces WHERE fingerprint = ? AND prefix = ? AND dims = ? AND precision = ?"
-    row = connection.execute(find, values).fetchone()
-    if row is None:
-        add = "INSERT OR IGNORE INTO spaces (fingerprint, prefix, dims, precision) VALUES (?, ?, ?, ?)"
-        with writing(connection):
-            connection.execute(add, values)
-        row = connection.execute(find, values).fetchone()
-    return int(row[0])
-
-
-def embed_missing(
-    connection: sqlite3.Connection,
-    kind: Kind,
-    number: int,
-    embed: Callable[[list[str]], Vectors],
-    progress: bool,
+def add_features(
+    connection: sqlite3.Connection, kind: Kind, model: FirstModel, task: str, progress: bool
 ) -> int:
-    """Embed every text of a kind that has no vector in space `number` yet; returns how many these were.
+    """Compute vector and bag of every text of a kind that has none yet; returns how many these were.
 
-    Two processes may do this at once: each skips what the other has stored by then.
+    Two processes may do this at once: both compute the same.
     """
+    space = model.space(task)
+    number = space_number(connection, space)
     missing: list[tuple[bytes, str]] = connection.execute(_MISSING, (kind, number)).fetchall()
-    # Neighbours of one length need no padding; longest first, so the time left is never underestimated.
-    missing.sort(key=lambda row: (-len(row[1]), row[0]))
-    embedded = 0
-    silent = not (progress and missing)
-    with tqdm(total=len(missing), desc=f"embedding {kind}", unit=" texts", disable=silent) as bar:
+    with tqdm(
+        total=len(missing), desc=f"indexing {kind}", unit=" texts", delay=1, disable=not progress, leave=False
+    ) as bar:
         for start in range(0, len(missing), GROUP):
             group = missing[start : start + GROUP]
-            todo = [row for row in group if not _has_vector(connection, number, row[0])]
-            if todo:
-                vectors = embed([text for _, text in todo])
-                rows = [
-                    (number, sha256, row.tobytes()) for (sha256, _), row in zip(todo, vectors, strict=True)
-                ]
-                with writing(connection):
-                    connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)", rows)
-            embedded += len(todo)
+            ids = model.token_ids([text for _, text in group])
+            vectors = model.vectors_of_ids(ids, space)
+            rows = [
+                (number, sha256, vector.tobytes(), bag(one))
+                for (sha256, _), one, vector in zip(group, ids, vectors, strict=True)
+            ]
+            with writing(connection):
+                connection.executemany("INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)", rows)
             bar.update(len(group))
-    return embedded
+    return len(missing)
 
 
-def read_corpus(connection: sqlite3.Connection, kind: Kind, number: int, dims: int) -> Corpus:
-    """The vectors of a kind in space `number`, in the order of path and line.
+def read_features(connection: sqlite3.Connection, kind: Kind, space: Space) -> Features:
+    """What is stored of a kind's chunks in a space.
 
-    Raises DamagedIndex when a vector does not have the dimensions of its space, or is not of unit length.
+    Raises DamagedIndex when a vector does not have the dimensions of its space or another length than 1 or 0,
+    and for half a bag.
     """
     # CROSS JOIN keeps this order of tables, so that rows come sorted from the index and blobs are not sorted.
     rows = connection.execute(
-        """SELECT chunks.rowid, vectors.vector FROM chunks CROSS JOIN vectors
-        ON vectors.space = ? AND vectors.sha256 = chunks.sha256
+        """SELECT chunks.rowid, chunks.sha256, features.vector, features.tokens
+        FROM chunks CROSS JOIN features ON features.space = ? AND features.sha256 = chunks.sha256
         WHERE chunks.kind = ? ORDER BY chunks.kind, chunks.path, chunks.start_line""",
-        (number, kind),
+        (space_number(connection, space), kind),
     ).fetchall()
-    ids = tuple(row[0] for row in rows)
-    if any(len(row[1]) != 4 * dims for row in rows):
-        raise DamagedIndex(f"a vector does not have the {dims} dimensions of its space")
-    vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), dims)
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    if any(len(row[2]) != 4 * space.dims or len(row[3]) % 8 for row in rows):
+        raise DamagedIndex(path, f"a vector does not have the {space.dims} dimensions of its space")
+    vectors = np.frombuffer(b"".join(row[2] for row in rows), np.float32).reshape(len(rows), space.dims)
     squares = np.einsum("cd,cd->c", vectors, vectors)
-    if not np.all(np.abs(squares - 1) < 1e-3):
-        raise DamagedIndex("a vector is not of unit length")
-    return Corpus(ids, vectors)
+    if not np.all((np.abs(squares - 1) < 1e-3) | (squares == 0)):
+        raise DamagedIndex(path, "a vector is not of unit length")
+    return Features(
+        tuple(row[0] for row in rows), tuple(row[1] for row in rows), vectors, tuple(row[3] for row in rows)
+    )
+
+
+def read_hashes(connection: sqlite3.Connection, kind: Kind) -> tuple[tuple[int, ...], tuple[bytes, ...]]:
+    """The rows of a kind's chunks and the sha256 of their texts, in the order of path and line."""
+    rows = connection.execute(
+        "SELECT rowid, sha256 FROM chunks WHERE kind = ? ORDER BY kind, path, start_line", (kind,)
+    ).fetchall()
+    return tuple(row[0] for row in rows), tuple(row[1] for row in rows)
+
+
+def read_texts(connection: sqlite3.Connection, kind: Kind) -> dict[bytes, str]:
+    """The different texts of a kind, by sha256."""
+    return dict(connection.execute("SELECT sha256, text FROM chunks WHERE kind = ?", (kind,)))
 
 
 def read_chunk(connection: sqlite3.Connection, rowid: int) -> Chunk:
-    """One chunk, by an id of a `Corpus` that was read in the same transaction."""
+    """One chunk, by an id that was read in the same transaction."""
     columns = "kind, path, start_line, end_line, unit_line, title, text"
     return Chunk(*connection.execute(f"SELECT {columns} FROM chunks WHERE rowid = ?", (rowid,)).fetchone())
 
@@ -117,6 +132,6 @@ def count(connection: sqlite3.Connection, kind: Kind) -> tuple[int, int, int]:
     return files, chunks, texts
 
 
-def _has_vector(connection: sqlite3.Connection, number: int, sha256: bytes) -> bool:
-    found = connection.execute("SELECT 1 FROM vectors WHERE space = ? AND sha256 = ?", (number, sha256))
-    return found.fetchone() is not None
+def changes(connection: sqlite3.Connection) -> int:
+    """A number that grows with every change of the chunks, in any process."""
+    return int(connection.execute("SELECT changes FROM meta").fetchone()[0])

@@ -14,7 +14,7 @@ from codequarry.data.parsing.source_files import largest, list_sources
 from codequarry.data.parsing.source_report import EVERYTHING, Choice, SourceReport, passing_over
 from codequarry.search.chunk import Chunk, Kind
 from codequarry.search.code_chunks import code_chunks
-from codequarry.search.database import writing
+from codequarry.search.sqlite_file import writing
 from codequarry.search.prose_chunks import PROSE_LANGUAGES, prose_chunks
 
 GROUP = 64  # files per transaction: a commit waits for the disk, a kill loses at most one group's parsing
@@ -46,7 +46,7 @@ def read_changes(
     """Cut new and changed files into chunks, forget those that are gone; returns what was left out, and why.
 
     A file counts as unchanged when its size and modification time are those on record, or else its content
-    is, and the user's choice says the same about it. Vectors of texts that no chunk holds any more are
+    is, and the user's choice says the same about it. Features of texts that no chunk holds any more are
     deleted last, so that a renamed file keeps its own.
 
     Raises UserError when `root` is not a folder.
@@ -78,12 +78,14 @@ def read_changes(
         if len(readings) == GROUP:
             _write(connection, readings)
             readings.clear()
-    with writing(connection):
-        connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
-    _write(connection, readings)
     if gone or changed:
         with writing(connection):
-            connection.execute("DELETE FROM vectors WHERE sha256 NOT IN (SELECT sha256 FROM chunks)")
+            connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+            connection.execute("UPDATE meta SET changes = changes + 1")
+        _write(connection, readings)
+    if gone or changed and known:
+        with writing(connection):
+            connection.execute("DELETE FROM features WHERE sha256 NOT IN (SELECT sha256 FROM chunks)")
     for path, reason in connection.execute("SELECT path, skipped FROM files WHERE skipped != ''"):
         report.skip(path, reason)
     return report
@@ -121,6 +123,7 @@ def _read(root: Path, path: str, known_sha256: bytes, whole: SourceReport, choic
 
 def _write(connection: sqlite3.Connection, readings: list[_Reading]) -> None:
     with writing(connection):
+        connection.execute("UPDATE meta SET changes = changes + 1")
         for file in readings:
             stamp = (file.size, file.mtime_ns)
             if file.chunks is None:
