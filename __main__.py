@@ -41,7 +41,6 @@ VERBS = (
         search.add_arguments,
         search.run,
         search.MORE,
-        hides_bars=True,
     ),
     Verb(
         "mine",

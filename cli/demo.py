@@ -53,7 +53,8 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
     from codequarry.recipes.read import recipe_path
     from codequarry.release.build import build
     from codequarry.release.verify import verify
-    from codequarry.search.query import render, search
+    from codequarry.search.query import search
+    from codequarry.search.render import render
     from codequarry.train import train
 
     disable_progress_bar()

@@ -13,7 +13,7 @@ from codequarry.common.environment import fast_autocast, has_fast_bf16
 from codequarry.common.errors import UserError
 from codequarry.modules.static_files import STATIC
 from codequarry.modules.tasks import PromptFamily, Side
-from codequarry.modules.text_checks import empty_texts, refuse_empty
+from codequarry.modules.text_checks import check_query, empty_texts, refuse_empty
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -172,18 +172,8 @@ class Encoder:
 
     def check_query(self, text: str, task: str) -> None:
         """Raise UserError for a query that `encode_query` would refuse, before anything else is done."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(
-                f"the query is not UTF-8 at character {error.start + 1} ({text[error.start]!a}): convert it, "
-                "such as with iconv -f latin1 -t utf-8."
-            ) from error
-        if self.empty_texts([text], self.model.prompt_family.prefix(task, "query")):
-            raise UserError(
-                f"the query {text[:12]!a} gives this model no token: say in words, or in code, what you are "
-                "looking for."
-            )
+        prompt = self.model.prompt_family.prefix(task, "query")
+        check_query(text, lambda: bool(self.empty_texts([text], prompt)))
 
     def encode_query(self, text: str, task: str, space: Space) -> Vectors:
         """The unit vector `(dims,)` of a query. Raises as `encode_documents` does."""

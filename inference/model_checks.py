@@ -19,9 +19,9 @@ from codequarry.common.files import file_sha256, read_json
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import GOLDEN, TOKENIZER, is_exact
+from codequarry.modules.saved_weights import broken_tensors, own_shapes, stored_shapes, wrong_tensors
 from codequarry.modules.static_embedding import static_module
 from codequarry.modules.static_files import is_static
-from codequarry.modules.saved_weights import broken_tensors, own_shapes, stored_shapes, wrong_tensors
 
 _SETTINGS = "config_sentence_transformers.json"
 _MANIFEST = "manifest.json"

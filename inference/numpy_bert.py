@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, read_regular
 from codequarry.modules.tasks import PromptFamily, family_of
 
@@ -38,17 +37,17 @@ class NumpyBert:
     Linear layers run over the tokens of several texts back to back, so nothing is padded; groups of texts run
     in threads, one BLAS thread each.
 
-    Arguments: `folder` as `train.py` or a release writes it; `dims`, one of its Matryoshka dimensions, None
-    for all.
+    Argument: `folder`, as `train.py` or a release writes it. `truncate_dim` may be set to one of its
+    Matryoshka dimensions; None for all.
 
     Raises ValueError, KeyError or OSError for a folder that this class does not read: see `numpy_bert`.
     """
 
-    def __init__(self, folder: Path, dims: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
 
         config = _checked_config(folder)
-        self.truncate_dim = dims
+        self.truncate_dim: int | None = None
         self.device = SimpleNamespace(type="numpy")
         self.prompts: Mapping[str, str] = read_json(folder / "config_sentence_transformers.json")["prompts"]
         self.prompt_family: PromptFamily = family_of(self.prompts)
@@ -137,7 +136,10 @@ class NumpyBert:
                 return get(f"{at}{name}.LayerNorm.weight"), get(f"{at}{name}.LayerNorm.bias")
 
             three = [linear(f"attention.self.{name}") for name in ("query", "key", "value")]
-            attend = tuple(np.concatenate(parts, axis=-1) for parts in zip(*three, strict=True))
+            attend = (
+                np.concatenate([weight for weight, _ in three], axis=1),
+                np.concatenate([bias for _, bias in three]),
+            )
             self._layers.append(
                 (
                     attend,
@@ -168,7 +170,7 @@ class NumpyBert:
         return unit
 
     def _attention(self, three: Array, ends: Any, lengths: Sequence[int]) -> Array:
-        """Queries, keys and values `(tokens, 3 × width)` of all texts, each text attended to by itself."""
+        """Queries, keys and values `(tokens, 3 * width)` of all texts, each text attended to by itself."""
         size = self._width // self._heads
         mixed = np.empty((len(three), self._width), np.float32)
         for end, length in zip(ends, lengths, strict=True):
@@ -182,7 +184,7 @@ class NumpyBert:
         return mixed
 
 
-def numpy_bert(folder: Path, dims: int | None = None) -> NumpyBert | None:
+def numpy_bert(folder: Path) -> NumpyBert | None:
     """The model in `folder`; None where this module does not read it, or does not give its golden vectors.
 
     `codequarry.load` reads the others, and says what is wrong with one that is damaged.
@@ -191,7 +193,7 @@ def numpy_bert(folder: Path, dims: int | None = None) -> NumpyBert | None:
     384
     """
     try:
-        model = NumpyBert(folder, dims)
+        model = NumpyBert(folder)
         return model if _gives_golden_vectors(folder, model) else None
     except Exception:  # whatever is wrong with the files, `load` says it
         return None
@@ -230,8 +232,10 @@ def _checked_config(folder: Path) -> dict[str, Any]:
     if (
         modules != ["Transformer", "Pooling", "Normalize"]
         or any(config.get(name, value) != value for name, value in wanted.items())
-        or (modes or {f"pooling_mode_{pooling.get('pooling_mode')}"}) != {"pooling_mode_mean_tokens"}
-        and pooling.get("pooling_mode") != "mean"
+        or (
+            (modes or {f"pooling_mode_{pooling.get('pooling_mode')}"}) != {"pooling_mode_mean_tokens"}
+            and pooling.get("pooling_mode") != "mean"
+        )
         or pooling.get("include_prompt") is not True
     ):
         raise ValueError(f"{folder} is no BERT with mean pooling")
@@ -249,7 +253,7 @@ def read_tensors(file: Path) -> dict[str, NDArray[Any]]:
     if len(data) > _LARGEST:
         raise ValueError(f"{file} is larger than {_LARGEST:,} bytes")
     found: dict[str, NDArray[Any]] = {}
-    for name, tensor in deserialize(data):
+    for name, tensor in deserialize(data):  # type: ignore[no-untyped-call]
         kind = np.uint16 if tensor["dtype"] == "BF16" else _TYPES.get(tensor["dtype"])
         if kind is None:
             raise ValueError(f"{file}: {name} has the type {tensor['dtype']}")
@@ -322,12 +326,3 @@ def _gelu(hidden: Array) -> Array:
         np.subtract(np.float32(1), tail, out=t)
         x *= np.where(x > 0, t, tail)
     return hidden
-
-
-def check_dims(model: NumpyBert, dims: int | None) -> None:
-    """Raise UserError for a dimension that the model was not trained for."""
-    if dims is not None and dims not in model.matryoshka_dims:
-        raise UserError(
-            f"the model was not trained for {dims} dimensions: pass one of "
-            f"{', '.join(map(str, model.matryoshka_dims))}."
-        )

@@ -11,13 +11,14 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.inference.encoder import Space, Vectors, all_but, unit_vectors, with_zeros
 from codequarry.modules.static_files import CONFIG, read_static_files, static_fingerprint
 from codequarry.modules.tasks import PromptFamily, Side, family_of, prompt_name
-from codequarry.modules.text_checks import empty_texts, refuse_empty
+from codequarry.modules.text_checks import check_query, empty_texts, refuse_empty
 
 _SETTINGS = "config_sentence_transformers.json"
 _TOGETHER = 1024  # texts that are tokenised in one call
@@ -34,7 +35,7 @@ class StaticEncoder:
     prompt_family: of its own prompts.
     matryoshka_dims: the dimensions it was trained to be truncated to, largest first.
 
-    Raises UserError for a folder that holds no whole static model, and for a dimension it was not trained for.
+    Raises UserError for a folder that holds no whole static model, and a dimension it was not trained for.
 
     >>> encoder = StaticEncoder(Path("models/pico"))
     >>> encoder.encode(["parse a date"], "nl2code", "query").shape
@@ -51,8 +52,8 @@ class StaticEncoder:
             self.prompt_family: PromptFamily = family_of(prompts)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
-                f"{folder / _SETTINGS} holds no prompts ({type(error).__name__}): a model is asked with those that "
-                "it was trained with. Fetch or save the model again."
+                f"{folder / _SETTINGS} holds no prompts ({type(error).__name__}): a model is asked with "
+                "those that it was trained with. Fetch or save the model again."
             ) from error
         self._prompts = self.prompt_family.prompts()
         self.fingerprint = static_fingerprint(files.rows, files.tokenizer)
@@ -60,7 +61,8 @@ class StaticEncoder:
         self.matryoshka_dims = _trained_dims(files.config.get("matryoshka_dimensions", [size]), size, folder)
         if dims is not None and dims not in self.matryoshka_dims:
             raise UserError(
-                f"embedding dim {dims} is not among the trained dims {self.matryoshka_dims}: pass one of these."
+                f"embedding dim {dims} is not among the trained dims {self.matryoshka_dims}: pass one of "
+                "these."
             )
         self.truncate_dim = dims
         self.dims = dims or size
@@ -86,7 +88,7 @@ class StaticEncoder:
         Arguments: `task` and `side` say which prompt goes in front of each text; `empty` is what becomes of a
         text that gives the model no token: see `codequarry.inference.encoder.Empty`.
 
-        Raises UserError for an unknown task or side, half a surrogate pair, what is no text, and an empty text.
+        Raises UserError for an unknown task or side, half a surrogate pair, another type, and an empty text.
         """
         prompt = self._prompts[prompt_name(task, side)]
         texts = list(texts)
@@ -105,6 +107,10 @@ class StaticEncoder:
         unit: Vectors = self.encode([text], task, "query")[0]
         return unit
 
+    def check_query(self, text: str, task: str) -> None:
+        """Raise UserError for a query that `encode_query` would refuse, before anything else is done."""
+        check_query(text, lambda: bool(self.empty_texts([text], self.prompt_family.prefix(task, "query"))))
+
     def space(self, task: str) -> Space:
         """The space in which this model puts the documents of `task`."""
         return Space(self.fingerprint, self.prompt_family.prefix(task, "document"), self.dims, "as loaded")
@@ -112,6 +118,23 @@ class StaticEncoder:
     def empty_texts(self, texts: Sequence[str], prompt: str = "") -> list[int]:
         """The positions of the texts that give the model no token behind `prompt`: see `text_checks`."""
         return empty_texts(self._checked, texts, prompt)
+
+    def token_ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """The ids of each text, without a prompt and at its full length; none for a text without tokens."""
+        return [np.asarray(ids, dtype=np.int64) for ids in self._ids(list(texts))]
+
+    def vectors_of_ids(self, ids: Sequence[NDArray[np.integer]], space: Space) -> Vectors:
+        """What `encode` gives for the documents with these ids, without tokenising them; zero for no ids.
+
+        Prompts end in a newline, so that no token spans prompt and text.
+        """
+        prefix = np.asarray(self._ids([space.prefix])[0], dtype=np.int64)
+        vectors = np.zeros((len(ids), self.dims), dtype=np.float32)
+        before = self._rows[prefix].sum(axis=0)
+        for place, one in enumerate(ids):
+            if len(one):
+                vectors[place] = before + self._rows[one].sum(axis=0)
+        return unit_vectors(vectors)
 
     def tokens(self, texts: Sequence[str]) -> list[list[str]]:
         """The tokens of each text, without a prompt, such as for a lexical index over the same words."""

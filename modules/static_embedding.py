@@ -16,7 +16,14 @@ from transformers import PreTrainedTokenizerFast
 from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.modules.instruction_prefix import refuse_other_containers
-from codequarry.modules.static_files import CONFIG, ROWS, STATIC, WEIGHTS, read_static_files, static_fingerprint
+from codequarry.modules.static_files import (
+    CONFIG,
+    ROWS,
+    STATIC,
+    WEIGHTS,
+    read_static_files,
+    static_fingerprint,
+)
 from codequarry.modules.text_checks import empty_texts, refuse_empty, refuse_unreadable
 
 
@@ -30,7 +37,12 @@ class StaticConfig:
     model_type = STATIC
 
     def __init__(self, **settings: Any) -> None:
-        fixed = {"model_type": STATIC, "architectures": ["StaticModel"], "normalize": True, "max_length": None}
+        fixed = {
+            "model_type": STATIC,
+            "architectures": ["StaticModel"],
+            "normalize": True,
+            "max_length": None,
+        }
         self.__dict__.update(settings | fixed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +88,9 @@ class PromptedStaticEmbedding(StaticEmbedding):
         self.backend = tokenizer
         # A copy with transformers' interface, which the rest of the package counts and caches tokens by;
         # transformers gives it a post-processor, which the saved file must not have.
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
+        self.tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, clean_up_tokenization_spaces=False
+        )
         self.config = config or StaticConfig(dtype="float32")
         self.token_dropout = 0.0
 

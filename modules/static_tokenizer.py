@@ -62,7 +62,12 @@ def train_static_tokenizer(texts: Iterable[str], vocabulary: int, family: Prompt
 
 def _prompts_pattern(family: PromptFamily) -> str:
     """A regular expression for a prompt at the beginning of a text, the longest first."""
-    prompts = sorted({prompt for prompt in family.prompts().values() if prompt}, key=lambda one: (-len(one), one))
+    prompts = sorted(
+        {prompt for prompt in family.prompts().values() if prompt}, key=lambda one: (-len(one), one)
+    )
     # Oniguruma's syntax is not Python's in every escape: of a letter, a space and a line feed it has none.
-    escaped = ["".join(one if one.isalnum() or one in " \n" else re.escape(one) for one in prompt) for prompt in prompts]
+    escaped = [
+        "".join(one if one.isalnum() or one in " \n" else re.escape(one) for one in prompt)
+        for prompt in prompts
+    ]
     return rf"\A(?:{'|'.join(escaped)})" if escaped else r"\A(?!)"

@@ -1,7 +1,7 @@
 """Which texts a model cannot embed: those that are none, and those that are empty once they are tokenised."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from codequarry.common.errors import UserError
@@ -73,3 +73,19 @@ def refuse_unreadable(texts: Sequence[Any]) -> None:
                 "which no tokenizer takes: it comes from bytes that are not UTF-8, or from one half of an "
                 "emoji. Decode it with errors='replace'."
             ) from error
+
+
+def check_query(text: str, is_empty: Callable[[], bool]) -> None:
+    """Raise UserError for a query that is not UTF-8, or of which `is_empty` finds that it gives no token."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"the query is not UTF-8 at character {error.start + 1} ({text[error.start]!a}): convert it, "
+            "such as with iconv -f latin1 -t utf-8."
+        ) from error
+    if is_empty():
+        raise UserError(
+            f"the query {text[:12]!a} gives this model no token: say in words, or in code, what you are "
+            "looking for."
+        )

@@ -1,4 +1,4 @@
-"""The first two stages of a search: static vectors and BM25 over all chunks of a kind, fused into one ranking.
+"""The first two stages of a search: static vectors and BM25 over all chunks of a kind, fused.
 
 Both are exact: a matrix product over all vectors, and lists by token. For 100,000 chunks they take
 milliseconds; an approximate index (usearch, FAISS, LanceDB) would bring 130 to 446 MB of library.

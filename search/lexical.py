@@ -1,4 +1,4 @@
-"""BM25 over the tokens of the first stage's own tokenizer: identifiers are split, so `maxLen` finds `max_len`.
+"""BM25 over the tokens of the first stage's tokenizer: identifiers are split, so `maxLen` finds `max_len`.
 
 BM25 (Robertson and Zaragoza, 2009) in Lucene's form, k1 1.5 and b 0.75. The index on disk is a bag of tokens
 for each text, next to its vector: it can never disagree with the text. Lists by token are made in memory when
@@ -53,7 +53,7 @@ class LexicalIndex:
         self._texts_P, self._counts_P = texts_P[order], counts_P[order].astype(np.float32)
 
     def scores(self, ids: "NDArray[np.integer]") -> Scores:
-        """The score of each text `(texts,)` for a query's tokens, each counted once; 0 where it shares none."""
+        """The score of each text `(texts,)` for a query's tokens, each counted once; 0 without any."""
         count = len(self._damping_C)
         scores_C = np.zeros(count, np.float32)
         wanted = np.intersect1d(ids, self._tokens_T)

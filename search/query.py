@@ -1,62 +1,33 @@
-"""Ask a checkout a question: its index is brought in step with the files first, then searched."""
+"""Ask a checkout a question: its index is brought in step with the files first, then searched as a cascade.
 
-import json
-import re
+1. Static vectors and BM25 of every chunk (`index.py`), made in a second for a thousand files.
+2. Both rank all chunks, fused (`first_stage.py`).
+3. The best of them are embedded with the model, whose similarity ranks them anew (`rerank.py`).
+"""
+
+import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-
-import numpy as np
 
 from codequarry.common.errors import UserError, some
 from codequarry.common.tables import shown
 from codequarry.data.parsing.source_report import Choice, LeftOut, SourceReport
-from codequarry.inference.encoder import Encoder, TaskModel, Vectors
+from codequarry.inference.encoder import Encoder, TaskModel
+from codequarry.inference.light_load import load_light, load_static
+from codequarry.inference.static_encoder import StaticEncoder
+from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
-from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
-from codequarry.search.database import DamagedIndex, database_path, open_database, reading, set_aside
-from codequarry.search.index import count, embed_missing, read_chunk, read_corpus, space_number
+from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Kind
+from codequarry.search.database import database_path, open_database
+from codequarry.search.first_stage import FirstStage, best_first
+from codequarry.search.hits import Answers, Hit, Refresh, Stage, best_of_each_unit
+from codequarry.search.index import add_features, changes, count, read_chunk, read_features
 from codequarry.search.refresh import read_changes
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """One answer.
-
-    path: relative to the root. start_line, end_line: 1-based, inclusive.
-    score: cosine similarity, at most 1.
-    title: `Class.method` or heading path; "" for code outside a definition.
-    """
-
-    path: str
-    start_line: int
-    end_line: int
-    score: float
-    title: str
-    text: str
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Refresh:
-    """What was done to bring the index up to date before the search.
-
-    files, chunks: how many the checkout has; chunks of the kind that was searched.
-    embedded, reused: different texts of that kind that were embedded now, and that had a vector already.
-    skipped: files and folders left out, by reason.
-    seconds: for all of it.
-    left_out: each of these files and folders.
-    """
-
-    files: int
-    chunks: int
-    embedded: int
-    reused: int
-    skipped: Mapping[str, int]
-    seconds: float
-    left_out: tuple[LeftOut, ...] = ()
+from codequarry.search.rerank import CANDIDATES, Reranked, embed_everything, rerank, score_everything
+from codequarry.search.sqlite_file import DamagedIndex, reading, set_aside
+from codequarry.search.vector_store import open_store
 
 
 class NothingToSearch(UserError):
@@ -67,104 +38,251 @@ class NothingToSearch(UserError):
         self.left_out = left_out
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The hits of one query, best first, and what the refresh of the index did."""
+class Clock:
+    """Seconds by stage, in the order in which the stages ended."""
 
-    query: str
-    task: str
-    hits: tuple[Hit, ...]
-    refresh: Refresh
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = self.began = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        """What passed since the last stage ended was this one's."""
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+class Searcher:
+    """A checkout that is searched by any number of queries; what its index holds stays in memory.
+
+    Arguments:
+        root: the folder that holds the checkout. Its index is made at the first search, and only what
+            changed since is read at the next.
+        model: what ranks the candidates: a name or folder as in `codequarry.load`, or what that returned. A
+            name is loaded in a thread while the first stage runs, without torch where that is possible. With
+            a static model, such as `pico`, a search ends after the second stage.
+        dims: one of the model's Matryoshka dimensions, for a name; None for all.
+        cache: folder of the indexes; None for CODEQUARRY_CACHE, or else the user's cache folder.
+        candidates: how many chunks the model ranks; more find answers whose words differ from the question's,
+            and take longer.
+        exhaustive: embed every chunk with the model and rank by it alone.
+        first: the static model of the first stage; None for pico.
+        progress: show bars on standard error while reading and embedding.
+        include: patterns, as in a `.gitignore`, of files and folders that are read although they would be
+            left out. exclude: patterns of those that are not read.
+
+    Raises UserError for a root that is not a folder, fewer than one candidate, and a model that cannot be
+    loaded; the last when it is first needed.
+
+    >>> Searcher(Path("."), "pico").search("parse a date").hits[0].path
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        model: str | TaskModel | StaticEncoder = MINI,
+        *,
+        dims: int | None = None,
+        cache: Path | None = None,
+        candidates: int = CANDIDATES,
+        exhaustive: bool = False,
+        first: StaticEncoder | None = None,
+        progress: bool = True,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> None:
+        if not root.is_dir():
+            kind = "a file" if root.exists() else "not there"
+            raise UserError(f"{root} is {kind}: pass the folder that holds the code.")
+        if candidates < 1:
+            raise UserError(f"candidates is {candidates}: the model needs at least 1 chunk to rank.")
+        self.root = root
+        self._path = database_path(root, cache)
+        self._candidates, self._exhaustive, self._progress = candidates, exhaustive, progress
+        self._choice = Choice(tuple(include), tuple(exclude))
+        self._given_first = first
+        self._model: TaskModel | Future[TaskModel] | None
+        static = load_static(model, dims=dims) if isinstance(model, str) else model
+        if isinstance(static, StaticEncoder):
+            if exhaustive:
+                raise UserError("a static model ranks every chunk already: exhaustive is for other models.")
+            self._given_first, self._model = static, None
+        elif isinstance(model, str):
+            thread = ThreadPoolExecutor(1, "load-model")
+            self._model = thread.submit(load_light, model, dims=dims)
+            thread.shutdown(wait=False)
+        else:
+            self._model = model
+        self._report: SourceReport | None = None
+        self._held: dict[tuple[Kind, str], tuple[int, FirstStage]] = {}
+
+    def search(self, query: str, task: str = DEFAULT_TASK, *, top: int = 10, refresh: bool = True) -> Answers:
+        """The chunks that answer a query best.
+
+        Arguments:
+            query: words or code, depending on the task.
+            task: one of the five; it decides which kind of chunk is searched (`chunk.KIND_OF_TASK`).
+            top: how many answers at most.
+            refresh: look first which files changed; False for the index as the last search left it.
+
+        Raises UserError for a query that is blank, not UTF-8 or gives a model no token, an unknown task, a
+        root that holds nothing this task searches, and a cache folder that cannot be written.
+        """
+        get_task(task)
+        _check_query(query, top)
+        try:
+            return self._search(query, task, top, refresh)
+        except DamagedIndex as damaged:
+            set_aside(damaged.path)
+            self._held.clear()
+            return self._search(query, task, top, refresh=True)
+
+    def embed_rest(self, task: str = DEFAULT_TASK) -> int:
+        """Embed every chunk that `task` searches and that has no vector yet; returns how many texts it were.
+
+        Later searches rank the best of them by the model too, whatever the first stage says.
+        """
+        model, kind = self._ready(), KIND_OF_TASK[get_task(task).name]
+        if model is None:
+            return 0
+        with open_database(self._path, self.root) as connection:
+            read_changes(connection, self.root, self._progress, self._choice)
+            with open_store(self._path.parent, Encoder(model).space(task)) as store:
+                return embed_everything(connection, store, kind, model, task, self._progress)
+
+    @property
+    def first(self) -> StaticEncoder:
+        """The model of the first stage."""
+        if self._given_first is None:
+            self._given_first = load_static()
+            assert self._given_first is not None, "pico is a static model"
+        return self._given_first
+
+    def _ready(self) -> TaskModel | None:
+        if isinstance(self._model, Future):
+            self._model = self._model.result()
+        return self._model
+
+    def _search(self, query: str, task: str, top: int, refresh: bool) -> Answers:
+        clock, kind = Clock(), KIND_OF_TASK[task]
+        if not self._exhaustive:
+            self.first.check_query(query, task)
+        with open_database(self._path, self.root) as connection:
+            if refresh or self._report is None:
+                self._report = read_changes(connection, self.root, self._progress, self._choice)
+            files, chunks, texts = count(connection, kind)
+            _check_found(self.root, task, files, chunks, self._report)
+            clock.stage("read")
+            if self._exhaustive:
+                hits, embedded, reused = self._by_model_alone(connection, clock, query, task, top)
+            else:
+                hits, embedded, reused = self._by_cascade(connection, clock, query, task, top, texts)
+        seconds = time.perf_counter() - clock.began
+        skipped, left_out = dict(self._report.skipped), tuple(sorted(self._report.left_out))
+        state = Refresh(files, chunks, embedded, reused, skipped, seconds, left_out)
+        return Answers(query, task, hits, state, clock.seconds)
+
+    def _by_cascade(
+        self, connection: sqlite3.Connection, clock: Clock, query: str, task: str, top: int, texts: int
+    ) -> tuple[tuple[Hit, ...], int, int]:
+        kind = KIND_OF_TASK[task]
+        new = add_features(connection, kind, self.first, task, self._progress)
+        clock.stage("index")
+        with reading(connection):
+            version = changes(connection)
+            stage = self._first_stage(connection, version, kind, task)
+            clock.stage("load")
+            scores_C = stage.scores(query, task)
+            order = best_first(scores_C)
+            chosen = order[: self._candidates]
+            found = {int(row): read_chunk(connection, stage.features.ids[row]) for row in chosen}
+            clock.stage("rank")
+        model = self._ready()
+        clock.stage("model")
+        if model is None:
+            best, embedded, reused = Reranked(), new, texts - new
+        else:
+            Encoder(model).check_query(query, task)
+            with open_store(self._path.parent, Encoder(model).space(task)) as store:
+                best = rerank(query, task, model, store, stage.features.hashes, scores_C, found)
+            embedded, reused = best.embedded, best.reused
+            clock.stage("rerank")
+        with reading(connection):
+            # Another process may have changed the index meanwhile: then only what was read before is known.
+            whole = changes(connection) == version
+            rows: list[tuple[int, float, Stage]] = [(row, score, "rerank") for row, score in best.ranked]
+            seen = {row for row, _ in best.ranked}
+            rows += [(int(row), float(scores_C[row]), "candidates") for row in order if int(row) not in seen]
+            ranked = (
+                (found.get(row) or read_chunk(connection, stage.features.ids[row]), score, name)
+                for row, score, name in rows
+                if row in found or whole
+            )
+            hits = tuple(best_of_each_unit(ranked, top))
+        return hits, embedded, reused
+
+    def _first_stage(self, connection: sqlite3.Connection, version: int, kind: Kind, task: str) -> FirstStage:
+        space = self.first.space(task)
+        held = self._held.get((kind, space.prefix))
+        if held is None or held[0] != version:
+            held = (version, FirstStage(read_features(connection, kind, space), self.first))
+            self._held[kind, space.prefix] = held
+        return held[1]
+
+    def _by_model_alone(
+        self, connection: sqlite3.Connection, clock: Clock, query: str, task: str, top: int
+    ) -> tuple[tuple[Hit, ...], int, int]:
+        model, kind = self._ready(), KIND_OF_TASK[task]
+        assert model is not None, "a static model is refused where everything is embedded"
+        clock.stage("model")
+        Encoder(model).check_query(query, task)
+        with open_store(self._path.parent, Encoder(model).space(task)) as store:
+            embedded = embed_everything(connection, store, kind, model, task, self._progress)
+            clock.stage("embed")
+            with reading(connection):
+                ids, scores_C, texts = score_everything(connection, store, kind, model, query, task)
+                alone: Stage = "exhaustive"
+                ranked = (
+                    (read_chunk(connection, ids[row]), float(scores_C[row]), alone)
+                    for row in best_first(scores_C)
+                )
+                hits = tuple(best_of_each_unit(ranked, top))
+        clock.stage("rank")
+        return hits, embedded, texts - embedded
 
 
 def search(
     query: str,
     root: Path,
-    model: TaskModel,
+    model: str | TaskModel | StaticEncoder = MINI,
     *,
     task: str = DEFAULT_TASK,
     top: int = 10,
     cache: Path | None = None,
+    candidates: int = CANDIDATES,
+    exhaustive: bool = False,
     progress: bool = True,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> Answers:
-    """The chunks of a checkout that answer a query best.
+    """The chunks of a checkout that answer a query best: one search of a `Searcher`, which has the arguments.
 
-    Arguments:
-        query: words or code, depending on the task.
-        root: the folder that holds the checkout. Its index is made at the first search, and only what
-            changed since is embedded at the next.
-        model: what `codequarry.load` gave.
-        task: one of the five; it decides which kind of chunk is searched (`kinds.KIND_OF_TASK`).
-        top: how many answers at most.
-        cache: folder of the indexes; None for CODEQUARRY_CACHE, or else the user's cache folder.
-        progress: show bars on standard error while reading and embedding.
-        include: patterns, as in a `.gitignore`, of files and folders that are read although they would be
-            left out.
-        exclude: patterns of those that are not read.
-
-    Raises UserError for a query that is blank, not UTF-8 or gives the model no token, an unknown task, a root
-    that is not a folder or holds nothing this task searches, and a cache folder that cannot be written.
-
-    >>> search("parse a date", Path("."), codequarry.load("mini")).hits[0].path
+    >>> search("parse a date", Path(".")).hits[0].path
     """
     get_task(task)
+    _check_query(query, top)
+    searcher = Searcher(
+        root, model, cache=cache, candidates=candidates, exhaustive=exhaustive, progress=progress,
+        include=include, exclude=exclude,
+    )  # fmt: skip
+    return searcher.search(query, task, top=top)
+
+
+def _check_query(query: str, top: int) -> None:
     if not query.strip():
         raise UserError("the query is blank: say in words, or in code, what you are looking for.")
     if top < 1:
         raise UserError(f"top is {top}: ask for at least 1 answer.")
-    if not root.is_dir():
-        kind = "a file" if root.exists() else "not there"
-        raise UserError(f"{root} is {kind}: pass the folder that holds the code.")
-    Encoder(model).check_query(query, task)
-    path = database_path(root, cache)
-    choice = Choice(tuple(include), tuple(exclude))
-    run = partial(_search, path, query, root, model, task, top, progress, choice)
-    try:
-        return run()
-    except DamagedIndex:
-        set_aside(path)
-        return run()
-
-
-def _search(
-    path: Path,
-    query: str,
-    root: Path,
-    model: TaskModel,
-    task: str,
-    top: int,
-    progress: bool,
-    choice: Choice,
-) -> Answers:
-    started = time.perf_counter()
-    kind = KIND_OF_TASK[task]
-    with open_database(path, root) as connection:
-        report = read_changes(connection, root, progress, choice)
-        files, chunks, texts = count(connection, kind)
-        _check_found(root, task, files, chunks, report)
-        encoder = Encoder(model)
-        space = encoder.space(task)
-        number = space_number(connection, space)
-
-        def embed(batch: list[str]) -> Vectors:
-            return encoder.encode_documents(batch, space)
-
-        embedded = embed_missing(connection, kind, number, embed, progress)
-        seconds = time.perf_counter() - started
-        left_out = tuple(sorted(report.left_out))
-        refresh = Refresh(files, chunks, embedded, texts - embedded, dict(report.skipped), seconds, left_out)
-        query_D = encoder.encode_query(query, task, space)
-        with reading(connection):
-            corpus = read_corpus(connection, kind, number, space.dims)
-            # Equal texts have equal scores only up to the last bits of a matrix product: rounded, they keep
-            # the order of path and line.
-            scores_C = np.round(corpus.vectors @ query_D, 6)
-            order = np.argsort(-scores_C, kind="stable")
-            ranked = ((read_chunk(connection, corpus.ids[row]), float(scores_C[row])) for row in order)
-            hits = tuple(_hit(chunk, score) for chunk, score in _best_of_each_unit(ranked, top))
-    return Answers(query, task, hits, refresh)
 
 
 def _check_found(root: Path, task: str, files: int, chunks: int, report: SourceReport) -> None:
@@ -183,78 +301,3 @@ def _check_found(root: Path, task: str, files: int, chunks: int, report: SourceR
         f"task {task!r} searches {IN_WORDS[KIND_OF_TASK[task]]}, and the {files} files read in {root} "
         "have none. Try another task."
     )
-
-
-def _best_of_each_unit(ranked: Iterable[tuple[Chunk, float]], top: int) -> Iterator[tuple[Chunk, float]]:
-    """The first `top` chunks of which no better one is a window of the same unit, or shares lines with it."""
-    taken: dict[str, list[Chunk]] = {}
-    left = top
-    for chunk, score in ranked:
-        others = taken.setdefault(chunk.path, [])
-        if any(_same_unit(chunk, other) for other in others):
-            continue
-        others.append(chunk)
-        yield chunk, score
-        left -= 1
-        if not left:
-            return
-
-
-def _same_unit(one: Chunk, other: Chunk) -> bool:
-    overlap = one.start_line <= other.end_line and other.start_line <= one.end_line
-    return overlap or one.unit_line == other.unit_line
-
-
-def _hit(chunk: Chunk, score: float) -> Hit:
-    return Hit(chunk.path, chunk.start_line, chunk.end_line, score, chunk.title, chunk.text, chunk.kind)
-
-
-WIDEST = 80  # characters of a first line that are shown
-
-# A comment, decorator, bracket or __future__ import describes a piece of code less than the next line.
-_UNINFORMATIVE = re.compile(
-    r"""(from\s__future__\s|\#(\s|!|$)|\#!?\[|//|/\*|\*(\s|/|$)|--\s|<!--|\"\"\"|'''|@[\w.]+(\(.*)?$|\W*$)""",
-    re.VERBOSE,
-)
-
-
-def first_line(hit: Hit) -> str:
-    """The first informative line of a hit: not blank, a decorator, a bracket or only a comment.
-
-    A signature that opens with a bare `def f(` is continued with the lines below it.
-    """
-    lines = [line.strip() for line in hit.text.split("\n") if line.strip()]
-    if hit.kind != "code":
-        return lines[0]
-    start = next((number for number, line in enumerate(lines) if not _UNINFORMATIVE.match(line)), 0)
-    first, *rest = lines[start:]
-    while rest and first.endswith(("(", ",")) and len(first) < WIDEST:
-        first += " " * first.endswith(",") + rest.pop(0)
-    return first
-
-
-def render(hits: Sequence[Hit]) -> str:
-    """One line per hit, aligned: place, score, first line; control characters are shown, not sent.
-
-    >>> print(render(answers.hits))
-    cache/lru.py:14-31   0.612  def evict(self) -> None:
-    cache/clock.py:3-9   0.547  class Clock:
-    """
-    places = [f"{shown(hit.path)}:{hit.start_line}-{hit.end_line}" for hit in hits]
-    width = max(map(len, places), default=0)
-    return "\n".join(
-        f"{place:<{width}}  {hit.score:6.3f}  {_clipped(first_line(hit))}"
-        for place, hit in zip(places, hits, strict=True)
-    )
-
-
-def as_json(answers: Answers) -> str:
-    """The same as JSON: query, task, hits with their whole text, and the refresh."""
-    record = asdict(answers)
-    record["refresh"]["left_out"] = [one._asdict() for one in answers.refresh.left_out]
-    return shown(json.dumps(record, indent=2, ensure_ascii=False), json=True)
-
-
-def _clipped(line: str) -> str:
-    line = shown(line.replace("\t", " "))
-    return line if len(line) <= WIDEST else f"{line[: WIDEST - 1]}…"

@@ -14,8 +14,8 @@ from codequarry.data.parsing.source_files import largest, list_sources
 from codequarry.data.parsing.source_report import EVERYTHING, Choice, SourceReport, passing_over
 from codequarry.search.chunk import Chunk, Kind
 from codequarry.search.code_chunks import code_chunks
-from codequarry.search.sqlite_file import writing
 from codequarry.search.prose_chunks import PROSE_LANGUAGES, prose_chunks
+from codequarry.search.sqlite_file import writing
 
 GROUP = 64  # files per transaction: a commit waits for the disk, a kill loses at most one group's parsing
 
@@ -83,7 +83,7 @@ def read_changes(
             connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
             connection.execute("UPDATE meta SET changes = changes + 1")
         _write(connection, readings)
-    if gone or changed and known:
+    if gone or (changed and known):
         with writing(connection):
             connection.execute("DELETE FROM features WHERE sha256 NOT IN (SELECT sha256 FROM chunks)")
     for path, reason in connection.execute("SELECT path, skipped FROM files WHERE skipped != ''"):
