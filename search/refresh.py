@@ -81,7 +81,7 @@ def read_changes(
     if gone or changed:
         with writing(connection):
             connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
-            connection.execute("UPDATE meta SET changes = changes + 1")
+            connection.execute("UPDATE meta SET changes = changes + ?", (bool(gone),))
         _write(connection, readings)
     if gone or (changed and known):
         with writing(connection):
@@ -123,7 +123,8 @@ def _read(root: Path, path: str, known_sha256: bytes, whole: SourceReport, choic
 
 def _write(connection: sqlite3.Connection, readings: list[_Reading]) -> None:
     with writing(connection):
-        connection.execute("UPDATE meta SET changes = changes + 1")
+        is_new = any(file.chunks is not None for file in readings)
+        connection.execute("UPDATE meta SET changes = changes + ?", (is_new,))
         for file in readings:
             stamp = (file.size, file.mtime_ns)
             if file.chunks is None:

@@ -83,7 +83,7 @@ def set_aside(path: Path) -> Path:
             pass
         except OSError as error:
             raise UserError(_cannot_write(path, error)) from error
-    logger.warning("the index was damaged: it is kept as %s (yours to delete), and a new one is made.", aside)
+    logger.warning("%s was damaged: it is kept as %s (yours to delete), and a new one is made.", path, aside)
     return aside
 
 

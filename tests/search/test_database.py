@@ -6,13 +6,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codequarry.search.database import SCHEMA_VERSION, database_path, open_database
-from codequarry.search.query import Answers, search
+from codequarry.search.hits import Answers
+from codequarry.search.query import search as search_cascade
+from codequarry.search.vector_store import NAME
+
+search = partial(search_cascade, exhaustive=True)
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 
@@ -22,7 +27,7 @@ from pathlib import Path
 from codequarry.search.query import search
 encoder = runpy.run_path(sys.argv[1])["FakeEncoder"](delay=float(sys.argv[4]))
 root, cache = Path(sys.argv[2]), Path(sys.argv[3])
-answers = search("def f_7_7(x): return x * 7", root, encoder, cache=cache, progress=False)
+answers = search("def f_7_7(x): return x * 7", root, encoder, cache=cache, progress=False, exhaustive=True)
 print(answers.hits[0].title, answers.refresh.embedded)
 """
 
@@ -48,7 +53,7 @@ def slow_search(root: Path, cache: Path, delay: float) -> "subprocess.Popen[str]
 
 
 def vectors_in(database: Path) -> dict[bytes, bytes]:
-    connection = sqlite3.connect(database)
+    connection = sqlite3.connect(database.with_name(NAME))
     rows = connection.execute("SELECT sha256, vector FROM vectors").fetchall()
     connection.close()
     return dict(rows)
@@ -58,7 +63,7 @@ def wait_for_vectors(database: Path, wanted: int) -> int:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            found = len(vectors_in(database)) if database.exists() else 0
+            found = len(vectors_in(database)) if database.with_name(NAME).exists() else 0
         except sqlite3.OperationalError:  # its tables are being made
             found = 0
         if found >= wanted:
@@ -140,44 +145,58 @@ def test_another_process_that_never_ends_writing_is_told_in_a_sentence(
     ask()
     other = sqlite3.connect(database_path(checkout, cache), isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("codequarry.search.database.WAIT", 0.1)
+    monkeypatch.setattr("codequarry.search.sqlite_file.WAIT", 0.1)
     with pytest.raises(ValueError, match="another process has been writing"):
         ask()
     other.close()
 
 
-def spoil_vector(database: Path, vector: bytes) -> None:
-    connection = sqlite3.connect(database)
+def spoil_vector(store: Path, vector: bytes) -> None:
+    connection = sqlite3.connect(store)
     connection.execute("UPDATE vectors SET vector = ? WHERE rowid = 1", (vector,))
     connection.commit()
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda file: file.write_bytes(b"not a database at all, but long enough to look like one" * 100),
-        lambda file: file.write_bytes(file.read_bytes()[:5000]),
-        lambda file: file.write_bytes(file.read_bytes()[:-4096]),
-        lambda file: file.write_bytes(file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096)),
-        lambda file: spoil_vector(file, b"\0" * 12),
-        lambda file: spoil_vector(file, b"\0" * 1536),
-        lambda file: spoil_vector(file, b"\xff" * 1536),
-    ],
-    ids=["no-sqlite", "truncated", "last-page-gone", "overwritten", "short", "zero", "nan"],
-)
-def test_a_damaged_index_is_set_aside_with_a_sentence_and_made_again(
-    damage: Callable[[Path], Any], ask: Any, checkout: Path, cache: Path, caplog: pytest.LogCaptureFixture
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "no-sqlite": lambda file: file.write_bytes(b"not a database, but long enough to look like one" * 100),
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:5000]),
+    "last-page-gone": lambda file: file.write_bytes(file.read_bytes()[:-4096]),
+    "overwritten": lambda file: file.write_bytes(
+        file.read_bytes()[:4096] + b"\xff" * (file.stat().st_size - 4096)
+    ),
+}
+WRONG_VECTORS = {"short": b"\0" * 12, "zero": b"\0" * 1536, "nan": b"\xff" * 1536}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_index_is_set_aside_with_a_sentence_and_made_again_and_vectors_stay(
+    damage: str, ask: Any, checkout: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = ask()
+    database = database_path(checkout, cache)
+    DAMAGES[damage](database)
+    with caplog.at_level(logging.WARNING):
+        answers = ask()
+    assert answers.hits == first.hits
+    assert answers.refresh.reused == first.refresh.embedded
+    assert "was damaged" in caplog.text
+    assert database.with_name(f"{database.name}.damaged").exists()
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, *WRONG_VECTORS])
+def test_a_damaged_store_is_set_aside_with_a_sentence_and_vectors_are_made_again(
+    damage: str, ask: Any, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hits = ask().hits
-    database = database_path(checkout, cache)
-    damage(database)
+    store = cache / NAME
+    DAMAGES[damage](store) if damage in DAMAGES else spoil_vector(store, WRONG_VECTORS[damage])
     with caplog.at_level(logging.WARNING):
         answers = ask()
     assert answers.hits == hits
     assert answers.refresh.reused == 0
-    assert "the index was damaged" in caplog.text
-    assert database.with_name(f"{database.name}.damaged").exists()
+    assert "was damaged" in caplog.text
+    assert store.with_name(f"{NAME}.damaged").exists()
     assert ask().refresh.embedded == 0
 
 
@@ -201,20 +220,27 @@ def test_an_index_of_another_version_is_made_again_with_a_sentence(
     assert f"is of format {SCHEMA_VERSION + 1}: it is made again" in caplog.text
 
 
-def test_an_index_of_the_version_before_keeps_its_vectors(
-    ask: Any, checkout: Path, cache: Path, encoder: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_vectors_of_an_index_of_an_older_version_move_to_the_store(
+    version: int, ask: Any, checkout: Path, cache: Path, encoder: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     hits = ask().hits
     encoder.embedded.clear()
-    connection = sqlite3.connect(database_path(checkout, cache))
-    connection.execute("ALTER TABLE files DROP COLUMN included")
-    connection.execute("PRAGMA user_version = 1")
+    connection = sqlite3.connect(database_path(checkout, cache))  # made to look as older versions left it
+    connection.execute("ATTACH ? AS store", (str(cache / NAME),))
+    connection.execute("DELETE FROM main.spaces")
+    connection.execute("INSERT INTO main.spaces SELECT * FROM store.spaces")
+    connection.execute("CREATE TABLE main.vectors AS SELECT space, sha256, vector FROM store.vectors")
+    connection.execute("DROP TABLE main.features")
+    connection.execute("ALTER TABLE meta DROP COLUMN changes")
+    connection.execute(f"PRAGMA main.user_version = {version}")
     connection.commit()
     connection.close()
+    (cache / NAME).unlink()
     with caplog.at_level(logging.WARNING):
         assert ask().hits == hits
     assert encoder.embedded == []
-    assert "is of format 1: files are read again, vectors are kept" in caplog.text
+    assert f"is of format {version}: files are read again, vectors are kept" in caplog.text
     assert len(caplog.records) == 1
 
 
@@ -254,6 +280,7 @@ def test_a_cache_that_cannot_be_written_is_told_in_a_sentence(
 def test_a_full_disk_as_user_error_in_a_sentence_and_loses_nothing(
     ask: Any, checkout: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (checkout / "long.py").write_text("\n\n".join(f"def f{n}():\n    return {'1' * n}\n" for n in range(200)))
     connect = sqlite3.connect
 
     def connect_to_small_disk(*args: Any, **options: Any) -> sqlite3.Connection:

@@ -1,7 +1,10 @@
+from functools import partial
 from pathlib import Path
 
 import codequarry
-from codequarry.search.query import search
+from codequarry.search.query import search as search_cascade
+
+search = partial(search_cascade, exhaustive=True)
 
 
 def test_mini_finds_code_by_its_meaning_and_embeds_it_once(checkout: Path, cache: Path) -> None:
