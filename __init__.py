@@ -20,7 +20,10 @@ __all__ = ["TASKS", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     # `load` brings torch and transformers, seconds of import that `codequarry --help` must not pay.
     if name == "load":
-        from codequarry.inference.load import load
+        from codequarry.common.errors import torch_as_extra
+
+        with torch_as_extra("codequarry.load"):
+            from codequarry.inference.load import load
 
         return load
     raise AttributeError(f"module 'codequarry' has no attribute {name!r}")

@@ -8,7 +8,7 @@ from typing import Any
 import codequarry
 from codequarry import train
 from codequarry.cli import benchmark, data, mine, release, search, serve
-from codequarry.common.errors import exit_on_user_error
+from codequarry.common.errors import exit_on_user_error, torch_as_extra
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one verb; an error of the user's prints one sentence and exits with 1, without a traceback."""
     arguments = _parser().parse_args(argv)
-    with exit_on_user_error():
-        verb: Verb = arguments.verb
+    verb: Verb = arguments.verb
+    with exit_on_user_error(), torch_as_extra(f"codequarry {verb.name}"):
         if verb.hides_bars:
             from transformers.utils.logging import disable_progress_bar
 

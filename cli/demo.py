@@ -147,7 +147,7 @@ def _load_with_stock(release: Path) -> None:
 def _default_code() -> Path:
     spec = find_spec("sentence_transformers")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("sentence_transformers is not installed: pip install codequarry")
+        raise UserError("sentence_transformers is not installed: pip install 'codequarry[torch]'")
     return Path(spec.submodule_search_locations[0])
 
 

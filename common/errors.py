@@ -24,6 +24,26 @@ class MissingPackageError(UserError, ImportError):
     """An optional package that is not installed; the message holds the command that installs it."""
 
 
+_TORCH = ("torch", "transformers", "sentence_transformers")
+
+
+@contextmanager
+def torch_as_extra(what: str) -> Iterator[None]:
+    """Raise MissingPackageError where something in the block imports torch, and it is not installed.
+
+    what: needs it, for the sentence. Every other package that is missing stays what it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _TORCH:
+            raise
+        raise MissingPackageError(
+            f"{what} needs {error.name}, which is not installed: pip install 'codequarry[torch]'. Search "
+            "with pico or mini does without."
+        ) from error
+
+
 _PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
 _INTERRUPTED = 130  # what shells give for Ctrl-C

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from codequarry.common.errors import MissingPackageError, UserError
+from codequarry.common.errors import UserError, torch_as_extra
 from codequarry.inference.encoder import TaskModel
 from codequarry.inference.numpy_bert import numpy_bert
 from codequarry.inference.static_encoder import StaticEncoder
@@ -47,16 +47,9 @@ def load_light(name: str = MINI, *, dims: int | None = None) -> TaskModel:
             )
         model.truncate_dim = dims
         return model
-    try:
+    with torch_as_extra(f"the model {name}"):
         from transformers.utils.logging import disable_progress_bar
 
         from codequarry.inference.load import load
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("torch", "transformers", "sentence_transformers"):
-            raise
-        raise MissingPackageError(
-            f"the model {name} needs {error.name}, which is not installed: pip install 'codequarry[torch]', "
-            "or search with --model mini or pico, which need neither."
-        ) from error
     disable_progress_bar()  # one for each file that is read; search has its own
     return load(name, dims=dims)

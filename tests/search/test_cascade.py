@@ -128,9 +128,8 @@ def test_the_second_stage_is_cosine_and_bm25_each_standardised_per_query(
     with open_database(database_path(many, cache), many) as connection:
         features = read_features(connection, "code", pico.space("nl2code"))
     scores = FirstStage(features, pico).scores(query, "nl2code")
-    texts = [bag for bag in features.bags]
-    words = bm25([dict(zip(*np.frombuffer(one, "<u4").reshape(2, -1), strict=True)) for one in texts],
-                 pico.token_ids([query])[0])  # fmt: skip
+    bags = [dict(zip(*np.frombuffer(one, "<u4").reshape(2, -1), strict=True)) for one in features.bags]
+    words = bm25(bags, pico.token_ids([query])[0])
     dense = features.vectors @ pico.encode_query(query, "nl2code")
     standard = [(one - one.mean()) / one.std() for one in (dense, words)]
     expected = standard[0] + WEIGHTS["nl2code"].lexical * standard[1]
@@ -249,7 +248,7 @@ def test_search_needs_neither_torch_nor_transformers(model: str, checkout: Path,
 def test_what_needs_torch_names_the_command_that_installs_it(checkout: Path, cache: Path) -> None:
     done = without_torch(cache, "search", "read a date", str(checkout), "--model", "0.5b")
     assert done.returncode == 1
-    assert "pip install 'codequarry[torch]'" in done.stderr
+    assert "the model 0.5b needs" in done.stderr
     assert "Traceback" not in done.stderr
 
 
