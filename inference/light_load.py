@@ -6,12 +6,8 @@ from codequarry.common.errors import UserError, torch_as_extra
 from codequarry.inference.encoder import TaskModel
 from codequarry.inference.numpy_bert import numpy_bert
 from codequarry.inference.static_encoder import StaticEncoder
-from codequarry.modules.backbone import MINI, MINI_FOLDER
+from codequarry.modules.backbone import MINI, PICO, SHIPPED, resolve_backbone
 from codequarry.modules.static_files import is_static
-
-PICO = "pico"
-PICO_FOLDER = MINI_FOLDER.with_name(PICO)
-_FOLDERS = {MINI: MINI_FOLDER, PICO: PICO_FOLDER}
 
 
 def load_static(name: str = PICO, *, dims: int | None = None) -> StaticEncoder | None:
@@ -22,13 +18,12 @@ def load_static(name: str = PICO, *, dims: int | None = None) -> StaticEncoder |
     >>> load_static("mini") is None
     True
     """
-    folder = _FOLDERS.get(name, Path(name))
-    if name == PICO and not folder.is_dir():
-        raise UserError(
-            f"pico comes with codequarry, but {folder} is not there. Install codequarry anew, or check out "
-            "its repository whole."
-        )
+    folder = _folder(name)
     return StaticEncoder(folder, dims=dims) if is_static(folder) else None
+
+
+def _folder(name: str) -> Path:
+    return resolve_backbone(name) if name in SHIPPED else Path(name)
 
 
 def load_light(name: str = MINI, *, dims: int | None = None) -> TaskModel:
@@ -38,7 +33,7 @@ def load_light(name: str = MINI, *, dims: int | None = None) -> TaskModel:
 
     Raises UserError where `load` does; MissingPackageError for a model that needs torch where it is missing.
     """
-    folder = _FOLDERS.get(name, Path(name))
+    folder = _folder(name)
     if folder.is_dir() and (model := numpy_bert(folder)) is not None:
         if dims is not None and dims not in model.matryoshka_dims:
             raise UserError(
