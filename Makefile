@@ -1,5 +1,6 @@
-# make demo               install, then search, mine, train, score and release on real code;
+# make demo               install, then search, mine, train pico, score and release on real code;
 #                         on yours with CODE=path [QUERY="plain words"]
+# make demo-mini          the same with mini, which takes minutes longer to train
 # make test               the test suite
 # make test-all           the same, and every combination where the test suite walks a cover of them
 # make lint               style and types
@@ -15,7 +16,7 @@ WORKERS := --numprocesses=2 --dist=loadfile   # of one thread each
 CODE ?=
 QUERY ?=
 
-.PHONY: demo test lint compat test-all test-newest test-lowest llama clean
+.PHONY: demo demo-mini test lint compat test-all test-newest test-lowest llama clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,8 +24,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --progress-bar on --constraint constraints.txt --editable '.[all]' --group test --group lint
 	cp constraints.txt $@   # a test compares what is installed with it
 
-demo: $(VENV)/installed
-	$(BIN)/python -m codequarry.cli.demo $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
+# What the demo needs and no more. Not compiled ahead: of what is installed it imports a part.
+$(VENV)/demo: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	test -e $(VENV)/installed || $(BIN)/pip install --no-compile --progress-bar on \
+		--constraint constraints.txt --editable '.[train,benchmark]'
+	touch $@
+
+demo demo-mini: $(VENV)/demo
+	$(BIN)/python -m codequarry.cli.demo --base $(if $(filter demo-mini,$@),mini,pico) $(if $(CODE),--code '$(CODE)') $(if $(QUERY),--query '$(QUERY)')
 
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)

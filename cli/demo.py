@@ -1,9 +1,10 @@
-"""The whole workflow on real code: search, mine, train mini further, score, release, search again.
+"""The whole workflow on real code: search, mine, train a model further, score, release, search again.
 
 On sentence-transformers' own source, or on yours:
 
-    make demo
+    make demo                                                    # trains pico
     make demo CODE=path/to/code QUERY="where are dates parsed"
+    make demo-mini                                               # trains mini, which takes minutes longer
 """
 
 import argparse
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +25,25 @@ from codequarry.modules.tasks import TASKS
 if TYPE_CHECKING:
     from codequarry.data.pair import Pair
 
-_STEPS = 20  # of the recipe's 200: two to three minutes on two cores
+@dataclass(frozen=True)
+class Base:
+    """A model that the demo trains further.
+
+    settings: what its training has otherwise than the recipe `own`.
+    """
+
+    name: str
+    settings: tuple[str, ...]
+
+
+BASES = {
+    base.name: base
+    for base in (
+        Base("pico", ("base=pico",)),
+        # Of 200 steps: four to five minutes on two cores.
+        Base("mini", ("max_steps=20", "save_steps=10", "logging_steps=5")),
+    )
+}
 _FIRST_QUERY = "truncate embeddings to fewer dimensions"
 _QUERIES = {
     "nl2code": "save the model and its configuration to a folder",
@@ -34,11 +54,13 @@ _QUERIES = {
 }
 
 
-def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | None) -> None:
+def demo(
+    code: Path, work: Path, first_query: str, queries: Mapping[str, str] | None, base: Base = BASES["pico"]
+) -> None:
     """Run every step on the folder `code`, leaving pairs, run and release in `work`.
 
     Arguments: `first_query` is asked before anything is trained; `queries` are asked in the end, one per
-    task; None for some of the folder's own held-out pairs.
+    task; None for some of the folder's own held-out pairs; `base` is trained further.
     """
     from transformers.utils.logging import disable_progress_bar
 
@@ -64,24 +86,24 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
         print(f"\n== {title}  [{time.perf_counter() - started:.0f} s]", flush=True)
 
     say(f"A first answer: {first_query!r} in {code.name}")
-    mini = load("mini")
-    print(render(search(first_query, code, mini, top=5).hits))
+    print(render(search(first_query, code, "mini", top=5).hits))
 
     say(f"Training pairs from {code.name}, one file in five held out")
     mined = mine([code], workers=1)  # a second process would load torch first, and take longer
     write_mined(work / "pairs", mined)
     print(summary_table(mined))
 
-    say(f"Fine-tuning mini on them: recipe own, {_STEPS} steps")
-    settings = [f"data={work / 'pairs/train'}", f"max_steps={_STEPS}", "save_steps=10", "logging_steps=5"]
+    say(f"Fine-tuning {base.name} on them: recipe own")
+    settings = [f"data={work / 'pairs/train'}", *base.settings]
     train(recipe_path("own"), work / "run", settings=settings, fresh=True)
 
     say("Scores on the held-out files")
     sets = pair_sets(read_pairs(work / "pairs/heldout").pairs)
     rows = score(
-        sets, [benchmark_model("mini", mini), benchmark_model("fine-tuned", load(str(work / "run")))]
+        sets,
+        [benchmark_model(base.name, load(base.name)), benchmark_model("fine-tuned", load(str(work / "run")))],
     )
-    rows = [row for row in rows if row.name in {BM25, "mini", "fine-tuned", "fine-tuned + BM25"}]
+    rows = [row for row in rows if row.name in {BM25, base.name, "fine-tuned", "fine-tuned + BM25"}]
     print(table(rows))
     results = work / "results.json"
     write_results(results, rows, benchmark=f"held-out files of {code.name}", command="make demo")
@@ -95,11 +117,10 @@ def demo(code: Path, work: Path, first_query: str, queries: Mapping[str, str] | 
     _load_with_stock(release)
 
     say("The same code, searched with the release: one query per task")
-    released = load(str(release))
     for task, query in (queries or _own_queries(mined.heldout)).items():
         print(f"\n{task} ({TASKS[task].searches_with}): {query.splitlines()[0]}")
         try:
-            print(render(search(query, code, released, task=task, top=3).hits))
+            print(render(search(query, code, str(release), task=task, top=3).hits))
         except UserError as error:  # a folder without comments, say, has nothing for code2nl
             print(f"  {error}")
 
@@ -158,6 +179,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--code", type=Path, help="a folder of code (default: sentence-transformers' source)")
     parser.add_argument("--query", help="the first question, in plain words")
+    parser.add_argument("--base", choices=BASES, default="pico", help="what is trained (default: pico)")
     parser.add_argument("--work", type=Path, default=Path(".demo"), help="where everything is written")
     arguments = parser.parse_args(words)
     work: Path = arguments.work
@@ -172,6 +194,7 @@ def main(words: Sequence[str] | None = None) -> None:
                     work,
                     arguments.query or query,
                     _QUERIES if arguments.code is None else None,
+                    BASES[arguments.base],
                 )
         except FileExistsError as error:
             raise UserError(f"{work} is a file: pass --work with a folder.") from error
