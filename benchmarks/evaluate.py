@@ -19,6 +19,7 @@ from mteb.cache import ResultCache
 from tqdm import tqdm
 
 from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
+from codequarry.benchmarks.cascade import CASCADE, SECOND_STAGE, CascadeSearch
 from codequarry.benchmarks.models import (
     BenchmarkModel,
     BestPassageSearch,
@@ -45,6 +46,8 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import write_text
 from codequarry.data.eval_set import EvalSet
 from codequarry.inference.encoder import Vectors
+from codequarry.inference.light_load import load_static
+from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import benchmark_task, counts_in_mean
 
@@ -82,6 +85,7 @@ def measure(
     cache: Path | None = None,
     compute: Compute = "auto",
     progress: bool = True,
+    cascade: bool = False,
 ) -> Measured:
     """Score BM25, BM25 on plain words, each model, and each model fused with BM25, on every set.
 
@@ -97,6 +101,8 @@ def measure(
         cache: where vectors are kept between runs; None keeps them in memory.
         compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
         progress: show bars over anything that takes more than two seconds.
+        cascade: score what `codequarry search` does as well: its second stage, and each model on what that
+            chooses.
 
     Raises UserError for two sets of one name.
     """
@@ -113,7 +119,7 @@ def measure(
     }
     measured = Measured()
     for chosen in _loaded(sets, "scoring", progress):
-        rows = _rows_of(chosen, models, stored, out, passages)
+        rows = _rows_of(chosen, models, stored, out, passages, load_static() if cascade else None)
         measured.rows += rows
         measured.languages += [line for row in rows for line in by_language(row, chosen.languages)]
     measured.speeds = {label: vectors.record() for label, vectors in stored.items()}
@@ -153,8 +159,9 @@ def _rows_of(
     stored: Mapping[str, StoredVectors],
     out: Path | None,
     passages: Mapping[str, Sequence[str]] | None,
+    first: StaticEncoder | None,
 ) -> list[Row]:
-    """The rows of BM25, models and fusions on one set."""
+    """The rows of BM25, models and fusions on one set; those of the cascade where `first` begins one."""
 
     def scored(search: Any, name: str) -> Scored:
         if passages is not None and not isinstance(search, FusedSearch):
@@ -168,6 +175,11 @@ def _rows_of(
         place = place_of(model)
         fused = FusedSearch([dense.found, words.found], f"{place.name}+bm25", place.revision)
         rows += [dense.row, scored(fused, f"{model.label}{FUSED}").row]
+    if first is not None:
+        rows.append(scored(CascadeSearch(first, chosen.ours), SECOND_STAGE).row)
+        for model in models:
+            search = CascadeSearch(first, chosen.ours, model, stored[model.label])
+            rows.append(scored(search, f"{CASCADE}{model.label}").row)
     return rows
 
 

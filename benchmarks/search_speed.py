@@ -128,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this program."""
     add = parser.add_argument
     add("code", type=Path, help="a folder of code")
-    add("--older", type=Path, help="the package of an older version, to run beside: a folder called codequarry")
+    add("--older", type=Path, help="an older version to run beside: its package, a folder called codequarry")
     add("--rounds", type=int, default=5, help="of the contenders (default: 5)")
     add("--older-rounds", type=int, default=1, help="in how many the older one takes part (default: 1)")
     add("--large", action="store_true", help="measure the index of a large checkout instead")

@@ -86,6 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compare", nargs=2, metavar=("A", "B"), help="test whether A beats B: models, or rows such as BM25"
     )
     parser.add_argument(
+        "--cascade", action="store_true",
+        help="score what search does too: pico + BM25, weighted, and each model on their best 64",
+    )  # fmt: skip
+    parser.add_argument(
         "--compute",
         choices=["auto", "fp32"],
         default="auto",
@@ -285,7 +289,7 @@ def _out_folder(arguments: argparse.Namespace) -> Path:
 def _kept(arguments: argparse.Namespace) -> dict[str, Any]:
     """How and where vectors are computed and kept, as `measure` takes it."""
     cache = cache_folder("vectors") if arguments.cache is None else arguments.cache
-    return {"cache": cache, "compute": arguments.compute}
+    return {"cache": cache, "compute": arguments.compute, "cascade": arguments.cascade}
 
 
 def _sets(arguments: argparse.Namespace) -> "tuple[Sequence[EvalSet | str], str]":

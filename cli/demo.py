@@ -25,6 +25,7 @@ from codequarry.modules.tasks import TASKS
 if TYPE_CHECKING:
     from codequarry.data.pair import Pair
 
+
 @dataclass(frozen=True)
 class Base:
     """A model that the demo trains further.
