@@ -13,6 +13,8 @@ import pytest
 from codequarry.__main__ import _parser
 from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
+from codequarry.benchmarks.search_speed import large_table
+from codequarry.benchmarks.search_speed import speed_table as search_speed_table
 from codequarry.benchmarks.serving_load import serving_table
 from codequarry.benchmarks.training_speed import speed_table
 from codequarry.common.tables import markdown_table
@@ -30,6 +32,7 @@ NO_FIGURES = (
     "| route |",
     "| recipe |",
     "| limit |",
+    "| option |",
 )  # heads of tables whose digits are not measurements
 
 
@@ -166,6 +169,10 @@ TABLES = {
     "README.md": [fine_tuning, results],
     "docs/training.md": [lambda: speed_table(read("training-throughput")), ranks, one_step, poolings],
     "docs/release.md": [runtimes, releases],
+    "docs/search.md": [
+        lambda: search_speed_table(read("search_speed")),
+        lambda: large_table(read("search_speed")),
+    ],
     "docs/serving.md": [lambda: serving_table(read("serve"))],
 }
 
