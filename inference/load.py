@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from codequarry.common.errors import MissingPackageError, UserError, did_you_mean
 from codequarry.inference.merged_adapter import merged_folder
@@ -14,11 +14,14 @@ from codequarry.inference.model_checks import (
     read_object,
     readable,
 )
+from codequarry.inference.runtime.attached import PackedRuntime
 from codequarry.modules.adapter_folder import ADAPTER_CONFIG, BASE, load_adapter_folder
 from codequarry.modules.backbone import ADAPTERS, MINI, MODEL_FILES, SHIPPED, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.tasks import wrong_prompts
+
+RuntimeName = Literal["packed", "stock"]
 
 
 def load(
@@ -27,6 +30,8 @@ def load(
     dims: int | None = None,
     revision: str | None = None,
     device: str | None = None,
+    runtime: RuntimeName = "packed",
+    batch_invariant: bool = False,
 ) -> CodeEmbedder:
     """A trained model, as a `SentenceTransformer` that takes `task=`.
 
@@ -38,6 +43,10 @@ def load(
         dims: one of the model's Matryoshka dimensions; None for all.
         revision: Hub branch, tag or commit; None for the newest.
         device: as in `SentenceTransformer`; None picks the fastest there is.
+        runtime: `packed` computes vectors without padding, where `inference/runtime/` knows the model, and
+            else as `stock` does, which is sentence-transformers' own way; `model.runtime.reason` says why.
+        batch_invariant: whether a text's vector has the same bits whatever it is embedded with, for a model
+            that `packed` computes; `docs/serving.md` has what it costs.
 
     Weights are in memory in the type that the model's `config.json` names: for mini, which is stored in
     bfloat16, float32.
@@ -50,7 +59,13 @@ def load(
 
     >>> model = load("runs/mini", dims=128)
     """
+    if runtime not in get_args(RuntimeName):
+        raise UserError(f"runtime {runtime!r} is not known: pass {' or '.join(get_args(RuntimeName))}.")
+    if batch_invariant and runtime != "packed":
+        raise UserError("batch_invariant=True needs runtime='packed': sentence-transformers has no such mode.")
     model = _read(name_or_path, revision, device)
+    if runtime == "packed":
+        model.runtime = PackedRuntime(batch_invariant=batch_invariant)
     if dims is not None:
         model.check_dims(dims)
         model.truncate_dim = dims

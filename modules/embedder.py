@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -42,6 +42,17 @@ from codequarry.modules.tasks import SIDES, PromptFamily, Side, family_of, get_t
 from codequarry.modules.text_checks import empty_texts, refuse_empty
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+class Runtime(Protocol):
+    """Another way to the vectors of a `CodeEmbedder`, such as `codequarry.inference.runtime`."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the last call went the stock way, as the end of a sentence; None where it did not."""
+
+    def infer(self, model: "CodeEmbedder", inputs: Any, **arguments: Any) -> torch.Tensor | None:
+        """Vectors `(texts, dims)`; None for what the stock way has to compute."""
 
 
 def binds_to(parent: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -79,6 +90,8 @@ class CodeEmbedder(SentenceTransformer):
     >>> queries = model.encode_query(["parse a date"], task="nl2code")        # (1, 384)
     >>> documents = model.encode_document(["def parse(s): ..."], task="nl2code")
     """
+
+    runtime: Runtime | None = None  # None: sentence-transformers' own way
 
     saves_stock_classes = True  # what refuse_other_containers looks for
     # Classes that sentence-transformers takes from here instead of importing them (private, read in 6.2.0):
@@ -203,6 +216,12 @@ class CodeEmbedder(SentenceTransformer):
             for row in [found] if isinstance(found, dict) else found:  # the parent normalises other outputs
                 row["sentence_embedding"] = normalize(row["sentence_embedding"], dim=-1)
         return found
+
+    def _inference(self, inputs: Any, **arguments: Any) -> Any:
+        # Private (read in 6.2.0): `encode` calls it with resolved arguments for what one process computes,
+        # and quantises and converts what it returns.
+        found = None if self.runtime is None else self.runtime.infer(self, inputs, **arguments)
+        return super()._inference(inputs, **arguments) if found is None else found
 
     def _prompt_of(self, arguments: Mapping[str, Any]) -> str | None:
         """The prompt that the parent will put in front; None for none, and for a name that it will refuse."""

@@ -75,14 +75,22 @@ class InstructionPrefix(Transformer):
                 f"task {task!r} came without its prefix, which the model has and this module has not: call "
                 "preprocess of the model, or pass prompt= with the prefix."
             )
-        self._check_tokenizer()
-        own = token_ids(self.tokenizer, [prompt or ""])[0]
-        self._check_room_for_text(prompt or "", len(own))
+        own = self.check_prompt(prompt or "")
         refuse_unreadable(inputs)
         refuse_empty(inputs, [place for place, text in enumerate(inputs) if not text.strip()])
         features: dict[str, Any] = super().preprocess(inputs, prompt=prompt, **kwargs)
         refuse_empty(inputs, self._silent(inputs, prompt or "", own, features))
         return features
+
+    def check_prompt(self, prompt: str) -> list[int]:
+        """The token ids of `prompt` alone, special tokens included.
+
+        Raises UserError as `preprocess` does for a tokenizer or a prefix under which a text would lose one.
+        """
+        self._check_tokenizer()
+        own = token_ids(self.tokenizer, [prompt])[0]
+        self._check_room_for_text(prompt, len(own))
+        return own
 
     def _silent(
         self, inputs: Sequence[str], prompt: str, own: list[int], features: dict[str, Any]

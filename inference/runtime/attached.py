@@ -1,0 +1,223 @@
+"""The engine inside a loaded model: `encode`, `encode_query` and `encode_document` run on it."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from codequarry.inference.runtime.engine import Engine, Plan, Unsupported
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.instruction_prefix import InstructionPrefix
+from codequarry.modules.last_token_pooling import LastTokenPooling
+from codequarry.modules.text_checks import token_ids
+
+WINDOW = 4096  # texts that are tokenised and sorted together, while those before are computed
+
+_BACKBONES = {"BertModel", "Qwen2Model"}  # of transformers; a class derived from one may compute something else
+
+Ids = list[list[int]]
+
+
+class PackedRuntime:
+    """Computes the vectors of a `CodeEmbedder` on an `Engine`, as long as that computes the same.
+
+    Arguments: `batch_invariant`, see `Engine`.
+
+    It computes in bfloat16 under `torch.autocast`, and else in the type of the weights. Whatever changes
+    them in place, exchanges a module, or adds a hook or an adapter is seen at the next call. What the engine
+    does not compute goes the stock way: `reason` then says why, as the end of a sentence; None after a call
+    that the engine answered.
+
+    Copies and pickles of it are new ones: an engine is built at the first call.
+    """
+
+    def __init__(self, *, batch_invariant: bool = False) -> None:
+        self.batch_invariant = batch_invariant
+        self.reason: str | None = None
+        self._engines: dict[torch.dtype, Engine] = {}
+        self._prefixes: dict[str, tuple[int, ...]] = {}
+        self._seen: Any = None
+        self._building = threading.Lock()
+
+    def __deepcopy__(self, memo: Any) -> "PackedRuntime":
+        return PackedRuntime(batch_invariant=self.batch_invariant)
+
+    def __reduce__(self) -> tuple[Callable[[bool], "PackedRuntime"], tuple[bool]]:
+        return _new, (self.batch_invariant,)
+
+    def infer(
+        self,
+        model: CodeEmbedder,
+        inputs: Sequence[Any],
+        *,
+        prompt: str | None,
+        output_value: str | None,
+        normalize_embeddings: bool,
+        truncate_dim: int | None,
+        show_progress_bar: bool,
+        device: Any = None,
+        **others: Any,
+    ) -> Tensor | None:
+        """Vectors `(texts, dims)` in the order of `inputs`, or None for what the stock way has to compute.
+
+        Arguments are those of sentence-transformers' `_inference` (6.2.0). `batch_size` has no effect: a
+        batch is as many tokens as the processor computes well.
+
+        Raises UserError as `InstructionPrefix.preprocess` does.
+        """
+        try:
+            _check_call(model, inputs, output_value, device, others)
+            engine = self._engine(model)
+        except Unsupported as error:
+            self.reason = str(error)
+            return None
+        self.reason = None
+        transformer = model[0]
+        assert isinstance(transformer, InstructionPrefix)
+        model.eval()
+        transformer.check_prompt(prompt or "")
+        prefixes = {self._prefix(transformer, one) for one in _prompts(model, prompt, inputs)}
+        found = []
+        with tqdm(total=len(inputs), desc="Texts", disable=not show_progress_bar) as bar:
+            for ids in _ahead(transformer.tokenizer, [(prompt or "") + text for text in inputs]):
+                found.append(engine.vectors(ids, prefixes=prefixes, advance=bar.update))
+        vectors = torch.cat(found)
+        if truncate_dim is not None:
+            vectors = vectors[:, :truncate_dim]
+        return functional.normalize(vectors, dim=-1) if normalize_embeddings else vectors
+
+    def _prefix(self, transformer: InstructionPrefix, prompt: str) -> tuple[int, ...]:
+        """The ids that texts behind `prompt` begin with; the engine compares them with each text's."""
+        if prompt not in self._prefixes:
+            alone, before = token_ids(transformer.tokenizer, [prompt, f"{prompt}x"])
+            self._prefixes[prompt] = common_start(alone, before)
+        return self._prefixes[prompt]
+
+    def _engine(self, model: CodeEmbedder) -> Engine:
+        backbone: Any = model.transformers_model
+        with self._building:
+            seen = _state(model)
+            if seen != self._seen:
+                self._engines.clear()
+                self._prefixes.clear()
+            dtype = next(backbone.parameters()).dtype
+            if torch.is_autocast_enabled("cpu"):
+                dtype = torch.get_autocast_dtype("cpu")
+            if dtype not in (torch.float32, torch.bfloat16):
+                raise Unsupported(f"it computes in {dtype}")
+            if dtype not in self._engines:
+                weights = {name: tensor.detach() for name, tensor in backbone.named_parameters()}
+                self._engines[dtype] = Engine(
+                    _plan(model), weights.__getitem__, dtype, batch_invariant=self.batch_invariant
+                )
+            self._seen = seen
+            return self._engines[dtype]
+
+
+def _new(batch_invariant: bool) -> PackedRuntime:
+    return PackedRuntime(batch_invariant=batch_invariant)
+
+
+def _check_call(
+    model: CodeEmbedder, inputs: Sequence[Any], output_value: str | None, device: Any, others: dict[str, Any]
+) -> None:
+    more = {name for name, value in others.items() if value is not None}
+    if more - {"batch_size", "save_to_cpu", "task"}:
+        raise Unsupported(f"the call has {', '.join(sorted(more))}")
+    if output_value != "sentence_embedding":
+        raise Unsupported(f"the call asks for {output_value}")
+    if not inputs or not all(isinstance(text, str) for text in inputs):
+        raise Unsupported("the inputs are not texts")
+    if model.device.type != "cpu" or (device is not None and torch.device(device).type != "cpu"):
+        raise Unsupported("it is not on the processor")
+
+
+def _plan(model: CodeEmbedder) -> Plan:
+    first, *rest = model.children()
+    backbone: Any = model.transformers_model
+    if type(first) is not InstructionPrefix or "message" in first.modality_config:
+        raise Unsupported("its first module is not a plain Transformer")
+    if any(getattr(first, name, None) is not None for name in ("query_length", "document_length")):
+        raise Unsupported("its sides have lengths of their own")
+    if getattr(first, "query_expansion", None) is not None:
+        raise Unsupported("it expands queries")
+    if type(backbone).__name__ not in _BACKBONES or not type(backbone).__module__.startswith("transformers."):
+        raise Unsupported(f"its backbone is a {type(backbone).__name__}")
+    if not rest or type(rest[0]) not in (Pooling, LastTokenPooling):
+        raise Unsupported("its second module is not Pooling")
+    pooling: Any = rest[0]
+    if not pooling.include_prompt or not isinstance(pooling.pooling_mode, str):
+        raise Unsupported("it pools without the prompt, or in several ways")
+    normalize = rest[1:]
+    if [type(module) for module in normalize] not in ([], [Normalize]):
+        raise Unsupported("it has modules behind Pooling other than Normalize")
+    return Plan(backbone.config.to_dict(), pooling.pooling_mode, bool(normalize))
+
+
+def _state(model: CodeEmbedder) -> Any:
+    """What an engine was built from: where the weights are, how often they were written, and one of each.
+
+    Raises Unsupported for hooks, compiled modules and weights outside torch.nn's own.
+    """
+    state: list[Any] = [type(module) for module in model.children()]
+    for module in model.modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            raise Unsupported(f"a {type(module).__name__} in it has a hook")
+        if module._compiled_call_impl is not None:
+            raise Unsupported(f"a {type(module).__name__} in it is compiled")
+        if type(module).__name__ == "Linear" and type(module) is not nn.Linear:
+            raise Unsupported("its linear layers are not torch's own")
+    for name, weight in model.named_parameters():
+        # `weight.data += …` counts no version: the number in the middle of each tensor shows it.
+        flat = weight.detach().flatten()
+        state.append((name, weight.data_ptr(), weight._version, weight.dtype, flat[len(flat) // 2].item()))
+    pooling: Any = model[1] if len(model) > 1 else None
+    state.append((getattr(pooling, "pooling_mode", None), getattr(pooling, "include_prompt", None)))
+    return state
+
+
+def _ahead(tokenizer: Any, texts: list[str]) -> Iterator[Ids]:
+    """Token ids of one window of texts after another; the next is tokenised while one is computed."""
+
+    def ids(start: int) -> Ids:
+        window = texts[start : start + WINDOW]
+        options = {"truncation": True, "padding": False, "return_attention_mask": False, "verbose": False}
+        found: Ids = tokenizer(window, **options)["input_ids"]
+        return found
+
+    starts = range(0, len(texts), WINDOW)
+    if len(starts) == 1:
+        yield ids(0)
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer") as pool:
+        coming = pool.submit(ids, 0)
+        for start in starts[1:]:
+            window, coming = coming, pool.submit(ids, start)
+            yield window.result()
+        yield coming.result()
+
+
+def _prompts(model: CodeEmbedder, prompt: str | None, texts: Sequence[str]) -> set[str]:
+    """The prompts in front of texts; a caller that passes none may have put the model's own there."""
+    if prompt:
+        return {prompt}
+    own = {one for one in model.prompts.values() if one}
+    return {one for one in own if any(text.startswith(one) for text in texts)}
+
+
+def common_start(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """The ids that both begin with.
+
+    >>> common_start([5, 6, 7], [5, 6, 9, 7])
+    (5, 6)
+    """
+    same = 0
+    while same < min(len(one), len(other)) and one[same] == other[same]:
+        same += 1
+    return tuple(one[:same])
