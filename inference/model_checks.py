@@ -10,18 +10,19 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codequarry.common.errors import UserError, is_out_of_memory, some
 from codequarry.common.files import file_sha256, read_json
-from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.saved_folder import GOLDEN, TOKENIZER, is_exact
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, GOLDEN, TOKENIZER, is_exact
 from codequarry.modules.saved_weights import broken_tensors, own_shapes, stored_shapes, wrong_tensors
-from codequarry.modules.static_embedding import static_module
 from codequarry.modules.static_files import is_static
+
+if TYPE_CHECKING:
+    from codequarry.inference.runtime.folder import FolderModel
+    from codequarry.modules.embedder import CodeEmbedder
 
 _SETTINGS = "config_sentence_transformers.json"
 _MANIFEST = "manifest.json"
@@ -83,11 +84,18 @@ def _is_row(folder: Path, row: Any) -> bool:
         or not isinstance(row.get("path"), str)
     ):
         return False
-    known = row["type"].startswith("sentence_transformers.") or row["type"] in CodeEmbedder._module_classes
+    known = row["type"].startswith("sentence_transformers.") or _is_ours(row["type"])
     place = Path(row["path"])
     inside = not place.is_absolute() and ".." not in place.parts
     # git keeps no empty folder, and older versions wrote nothing for a Normalize
     return known and inside and ((folder / place).is_dir() or row["type"].endswith(".Normalize"))
+
+
+def _is_ours(name: str) -> bool:
+    # imported for such a name alone: `runtime.folder` checks files without sentence-transformers
+    from codequarry.modules.embedder import CodeEmbedder
+
+    return name in CodeEmbedder._module_classes
 
 
 def read_object(file: Path) -> dict[str, Any]:
@@ -186,12 +194,14 @@ def readable(name: str) -> Iterator[None]:
         ) from error
 
 
-def check_model(folder: Path, model: CodeEmbedder) -> None:
+def check_model(folder: Path, model: "CodeEmbedder") -> None:
     """Raise UserError unless `model` has the weights of `folder`, and its vectors.
 
     Weights: every tensor of the backbone is in the files and none else, all are finite. Vectors: of the size
     of the model, finite, of length 1; and where the folder has golden vectors, equal to three of them.
     """
+    from codequarry.modules.static_embedding import static_module  # imports sentence-transformers
+
     backbone: Any = model.transformers_model
     transformer = folder / read_json(folder / "modules.json")[0]["path"]
     if (transformer / ADAPTER_CONFIG).is_file():
@@ -245,7 +255,7 @@ def _check_adapter(folder: Path, backbone: Any) -> None:
         raise UserError(f"{folder} holds no whole adapter. {wrong[0] if wanted else ''} {_AGAIN}.")
 
 
-def _check_trained(folder: Path, model: CodeEmbedder) -> None:
+def _check_trained(folder: Path, model: "CodeEmbedder") -> None:
     """The settings of the model against the recipe that made it, where the folder has its record."""
     if not (folder / "training.json").is_file():
         return
@@ -268,7 +278,7 @@ def _check_trained(folder: Path, model: CodeEmbedder) -> None:
 _TEXT = "def parse(text):\n    return date.fromisoformat(text)"
 
 
-def check_vectors(folder: Path, model: CodeEmbedder) -> None:
+def check_vectors(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
     """Raise UserError unless the first vectors of `model` are sound, and those of the golden vectors."""
     rows = _golden_rows(folder)
     texts = [text for text, _ in rows] or [f"{model.prompts['document']}{_TEXT}"]

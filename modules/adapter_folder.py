@@ -21,10 +21,10 @@ from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.gguf_backbone import source_sha256
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
 
 BASE = "base.json"
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _LAYER = re.compile(r"base_model\.model\.([\w.]+)\.lora_([AB])\.weight")
 _LARGEST = 1 << 20  # bytes of a JSON file here
 

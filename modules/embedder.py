@@ -11,9 +11,7 @@ vectors. A saved config has both spellings; each reader ignores the other's.
 """
 
 import copy
-import hashlib
 import inspect
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +31,7 @@ from torch.nn.functional import normalize
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.modules.attention import Attention
+from codequarry.modules.identity import check_dim, digest, tokenizer_state
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
@@ -142,15 +141,7 @@ class CodeEmbedder(SentenceTransformer):
 
     def check_dims(self, dims: int) -> None:
         """Raise UserError unless vectors of this model may be truncated to `dims` dimensions."""
-        if isinstance(dims, bool | np.bool_) or not isinstance(dims, int | np.integer):
-            raise UserError(
-                f"embedding dim {dims!r} is of type {type(dims).__name__}: pass a whole number, such as "
-                f"{self._trained_dims[-1]}."
-            )
-        if dims not in self._trained_dims:
-            raise UserError(
-                f"embedding dim {dims} is not among the trained dims {self._trained_dims}: pass one of these."
-            )
+        check_dim(dims, self._trained_dims)
 
     @property
     def _trained_dims(self) -> tuple[int | None, ...]:
@@ -281,35 +272,36 @@ def fingerprint(model: SentenceTransformer) -> str:
     static = static_module(model)
     if static is not None:
         return static.fingerprint
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    tokenizer = model.tokenizer
-    digest.update(json.dumps(_tokenizer_state(tokenizer)).encode())
-    policy = getattr(tokenizer, "split_special_tokens", None)
-    digest.update(f"{policy} {model.max_seq_length}".encode())
+    modules: list[tuple[str, Mapping[str, object]]] = []
     for module in model.children():
         if isinstance(module, Pooling | LatentAttentionPooling):
-            digest.update(repr(sorted(module.get_config_dict().items())).encode())
+            modules.append(("", module.get_config_dict()))
         elif not isinstance(module, Transformer | Normalize):  # these two have no other settings
             settings: dict[str, object] = getattr(module, "get_config_dict", dict)()
-            digest.update(f"{type(module).__name__} {sorted(settings.items())!r}".encode())
+            modules.append((type(module).__name__, settings))
+    tokenizer = model.tokenizer
+    differing = ""
     if getattr(model, "config", None) is not None:
         config = model.config.to_dict()  # type: ignore[union-attr]
         causal = Attention.of(config).causal
         # Its family's own attention adds nothing, so that indexes made before this was covered still open.
         if causal != Attention.of({"model_type": config.get("model_type")}).causal:
-            digest.update(f"causal {causal}".encode())
-    return digest.hexdigest()
+            differing = f"causal {causal}"
+    return digest(
+        sorted(model.state_dict().items()),
+        _tokenizer_state(tokenizer),
+        getattr(tokenizer, "split_special_tokens", None),
+        model.max_seq_length,
+        modules,
+        differing,
+    )
 
 
 def _tokenizer_state(tokenizer: Any) -> Any:
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if not hasattr(backend, "to_str"):
         return [type(backend).__name__, sorted(backend.get_vocab().items())]
-    # Encoding leaves its last padding and truncation in the tokenizer; neither belongs to the model.
-    return json.loads(backend.to_str()) | {"padding": None, "truncation": None}
+    return tokenizer_state(backend.to_str())
 
 
 def _with_prompt_name(task: str | None, side: Side, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,13 @@ from sentence_transformers.base.modules import Transformer
 from torch import nn
 
 from codequarry.common.errors import UserError
-from codequarry.modules.text_checks import empty_texts, refuse_empty, refuse_unreadable, token_ids
-
-MIN_TEXT_TOKENS = 16
+from codequarry.modules.text_checks import (
+    check_room_for_text,
+    empty_texts,
+    refuse_empty,
+    refuse_unreadable,
+    token_ids,
+)
 
 # Text in, hidden states out, and no chat template, whatever the tokenizer brings: sentence-transformers
 # would otherwise render every text through it and turn the prefix into a system message.
@@ -89,7 +93,8 @@ class InstructionPrefix(Transformer):
         """
         self._check_tokenizer()
         own = token_ids(self.tokenizer, [prompt])[0]
-        self._check_room_for_text(prompt, len(own))
+        # max_seq_length is absent only from tokenizers without a limit: nothing is truncated there.
+        check_room_for_text(prompt, len(own), self.max_seq_length)
         return own
 
     def _silent(
@@ -120,16 +125,4 @@ class InstructionPrefix(Transformer):
             raise UserError(
                 f"the tokenizer appends no end-of-sequence: 'x' ends with id {last}, not with one of "
                 f"{sorted(ends)}. Load it with add_eos_token=True, or build the model with build_model."
-            )
-
-    def _check_room_for_text(self, prompt: str, taken: int) -> None:
-        # max_seq_length is absent only from tokenizers without a limit: nothing is truncated there.
-        if not prompt or self.max_seq_length is None:
-            return
-        room = self.max_seq_length - taken
-        if room < MIN_TEXT_TOKENS:
-            raise UserError(
-                f"the prefix {prompt!r} and the special tokens take {taken} of max_seq_length "
-                f"{self.max_seq_length} tokens and leave {max(room, 0)} for the text; at least "
-                f"{MIN_TEXT_TOKENS} are needed. Raise max_seq_length to {taken + MIN_TEXT_TOKENS} or more."
             )

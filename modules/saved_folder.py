@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GOLDEN = "golden_vectors.json"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 CARD = "README.md"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 # The longest prompt with code below it; letters outside ASCII, in both cases; names of special tokens.
 _TEXTS = (

@@ -7,6 +7,7 @@ from typing import Any
 from codequarry.common.errors import UserError
 
 _SURELY_A_TOKEN = re.compile(r"[0-9A-Za-z]")  # no tokenizer drops these: most texts need no second look
+MIN_TEXT_TOKENS = 16
 _FIRST = 20  # characters; only a text of which these give no token is read to its end
 
 
@@ -41,6 +42,22 @@ def token_ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     """The ids of each text at its full length, special tokens included."""
     rows: list[list[int]] = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
     return rows
+
+
+def check_room_for_text(prompt: str, taken: int, max_seq_length: int | None) -> None:
+    """Raise UserError where `prompt` leaves fewer than 16 tokens for a text.
+
+    Arguments: `taken`, tokens of the prompt, special ones included; `max_seq_length`, None for no limit.
+    """
+    if not prompt or max_seq_length is None:
+        return
+    room = max_seq_length - taken
+    if room < MIN_TEXT_TOKENS:
+        raise UserError(
+            f"the prefix {prompt!r} and the special tokens take {taken} of max_seq_length "
+            f"{max_seq_length} tokens and leave {max(room, 0)} for the text; at least "
+            f"{MIN_TEXT_TOKENS} are needed. Raise max_seq_length to {taken + MIN_TEXT_TOKENS} or more."
+        )
 
 
 def refuse_empty(texts: Sequence[str], empty: Sequence[int], remedy: str = "Leave it out.") -> None:

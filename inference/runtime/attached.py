@@ -1,8 +1,8 @@
 """The engine inside a loaded model: `encode`, `encode_query` and `encode_document` run on it."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,16 +12,15 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from codequarry.inference.runtime.engine import Engine, Plan, Unsupported
+from codequarry.inference.runtime.windows import Ids, ahead, common_start
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.last_token_pooling import LastTokenPooling
 from codequarry.modules.text_checks import token_ids
 
-WINDOW = 4096  # texts that are tokenised and sorted together, while those before are computed
+_PROMPTS = 64  # whose ids are kept
 
 _BACKBONES = {"BertModel", "Qwen2Model"}  # of transformers; a class derived from one may compute something else
-
-Ids = list[list[int]]
 
 
 class PackedRuntime:
@@ -82,10 +81,12 @@ class PackedRuntime:
         assert isinstance(transformer, InstructionPrefix)
         model.eval()
         transformer.check_prompt(prompt or "")
-        prefixes = {self._prefix(transformer, one) for one in _prompts(model, prompt, inputs)}
+        shared = _prompts(model, prompt, inputs) if engine.causal else ()
+        prefixes = {self._prefix(transformer, one) for one in shared}
+        tokenize = partial(_tokenize, transformer.tokenizer)
         found = []
         with tqdm(total=len(inputs), desc="Texts", disable=not show_progress_bar) as bar:
-            for ids in _ahead(transformer.tokenizer, [(prompt or "") + text for text in inputs]):
+            for ids in ahead(tokenize, [(prompt or "") + text for text in inputs]):
                 found.append(engine.vectors(ids, prefixes=prefixes, advance=bar.update))
         vectors = torch.cat(found)
         if truncate_dim is not None:
@@ -95,6 +96,8 @@ class PackedRuntime:
     def _prefix(self, transformer: InstructionPrefix, prompt: str) -> tuple[int, ...]:
         """The ids that texts behind `prompt` begin with; the engine compares them with each text's."""
         if prompt not in self._prefixes:
+            if len(self._prefixes) >= _PROMPTS:
+                self._prefixes.clear()
             alone, before = token_ids(transformer.tokenizer, [prompt, f"{prompt}x"])
             self._prefixes[prompt] = common_start(alone, before)
         return self._prefixes[prompt]
@@ -182,25 +185,10 @@ def _state(model: CodeEmbedder) -> Any:
     return state
 
 
-def _ahead(tokenizer: Any, texts: list[str]) -> Iterator[Ids]:
-    """Token ids of one window of texts after another; the next is tokenised while one is computed."""
-
-    def ids(start: int) -> Ids:
-        window = texts[start : start + WINDOW]
-        options = {"truncation": True, "padding": False, "return_attention_mask": False, "verbose": False}
-        found: Ids = tokenizer(window, **options)["input_ids"]
-        return found
-
-    starts = range(0, len(texts), WINDOW)
-    if len(starts) == 1:
-        yield ids(0)
-        return
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer") as pool:
-        coming = pool.submit(ids, 0)
-        for start in starts[1:]:
-            window, coming = coming, pool.submit(ids, start)
-            yield window.result()
-        yield coming.result()
+def _tokenize(tokenizer: Any, texts: list[str]) -> Ids:
+    options = {"truncation": True, "padding": False, "return_attention_mask": False, "verbose": False}
+    found: Ids = tokenizer(texts, **options)["input_ids"]
+    return found
 
 
 def _prompts(model: CodeEmbedder, prompt: str | None, texts: Sequence[str]) -> set[str]:
@@ -209,15 +197,3 @@ def _prompts(model: CodeEmbedder, prompt: str | None, texts: Sequence[str]) -> s
         return {prompt}
     own = {one for one in model.prompts.values() if one}
     return {one for one in own if any(text.startswith(one) for text in texts)}
-
-
-def common_start(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
-    """The ids that both begin with.
-
-    >>> common_start([5, 6, 7], [5, 6, 9, 7])
-    (5, 6)
-    """
-    same = 0
-    while same < min(len(one), len(other)) and one[same] == other[same]:
-        same += 1
-    return tuple(one[:same])

@@ -97,6 +97,11 @@ class Engine:
             raise Unsupported(f"its weights have no {error.args[0]}") from error
         self._prefixes: OrderedDict[tuple[int, ...], list[Prefix]] = OrderedDict()
 
+    @property
+    def causal(self) -> bool:
+        """Whether a prefix can be computed once for many texts."""
+        return bool(self._forward.causal)
+
     @torch.inference_mode()
     def vectors(
         self,
@@ -137,7 +142,7 @@ class Engine:
         self, texts: Sequence[Sequence[int]], prefixes: Iterable[tuple[int, ...]]
     ) -> dict[tuple[int, ...], list[int]]:
         """The positions of the texts that share each prefix; of those with none under ()."""
-        if not self._forward.causal or self.batch_invariant:
+        if not self.causal or self.batch_invariant:
             return {(): list(range(len(texts)))}
         usable = sorted({one for one in prefixes if len(one) >= _SHORTEST_PREFIX}, key=len, reverse=True)
         found: dict[tuple[int, ...], list[int]] = {}

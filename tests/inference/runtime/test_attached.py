@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from codequarry.common.errors import UserError
 from codequarry.inference.load import load
-from codequarry.inference.runtime import attached
+from codequarry.inference.runtime import windows
 from codequarry.inference.runtime.attached import PackedRuntime
 from codequarry.modules.build import build_model
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
@@ -90,7 +90,7 @@ def test_every_form_of_encode_gives_what_sentence_transformers_gives(model: Any)
 def test_windows_are_joined_in_the_order_of_the_texts(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = random_texts(7, 12, 8)
     whole = model.encode_document(texts)
-    monkeypatch.setattr(attached, "WINDOW", 3)
+    monkeypatch.setattr(windows, "WINDOW", 3)
     assert np.abs(model.encode_document(texts) - whole).max() < 2e-6
 
 
