@@ -62,7 +62,9 @@ def load(
     if runtime not in get_args(RuntimeName):
         raise UserError(f"runtime {runtime!r} is not known: pass {' or '.join(get_args(RuntimeName))}.")
     if batch_invariant and runtime != "packed":
-        raise UserError("batch_invariant=True needs runtime='packed': sentence-transformers has no such mode.")
+        raise UserError(
+            "batch_invariant=True needs runtime='packed': sentence-transformers has no such mode."
+        )
     model = _read(name_or_path, revision, device)
     if runtime == "packed":
         model.runtime = PackedRuntime(batch_invariant=batch_invariant)

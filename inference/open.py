@@ -1,4 +1,4 @@
-"""The model of a command that embeds: on the engine alone where that reads it, else as `codequarry.load` does."""
+"""The model of a command: on the engine alone where that reads it, else as `codequarry.load` does."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,1 +1,1 @@
-"""The fast path of a model: packed texts, merged and reordered weights, and no work that pooling does not read."""
+"""The fast path of a model: packed texts, reordered weights, no work that pooling does not read."""

@@ -20,7 +20,10 @@ from codequarry.modules.text_checks import token_ids
 
 _PROMPTS = 64  # whose ids are kept
 
-_BACKBONES = {"BertModel", "Qwen2Model"}  # of transformers; a class derived from one may compute something else
+_BACKBONES = {
+    "BertModel",
+    "Qwen2Model",
+}  # of transformers; a class derived from one may compute something else
 
 
 class PackedRuntime:

@@ -1,4 +1,4 @@
-"""Attention inside each text of packed rows: texts of one length are one batched call, without mask or padding."""
+"""Attention inside each text of packed rows: texts of one length are one batched call, without a mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

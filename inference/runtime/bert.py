@@ -81,12 +81,16 @@ class Bert:
             for number in range(config["num_hidden_layers"])
         ]
 
-    def __call__(self, ids: Tensor, positions: Tensor, groups: Sequence[Group], rows: Tensor | None) -> Tensor:
+    def __call__(
+        self, ids: Tensor, positions: Tensor, groups: Sequence[Group], rows: Tensor | None
+    ) -> Tensor:
         """Hidden states `(all tokens, dim)`, or `(texts, dim)` of `rows`, one row of each text.
 
         Shapes: `ids` and `positions (all tokens,)`.
         """
-        whole = functional.embedding(ids, self.words).float() + functional.embedding(positions, self.positions)
+        whole = functional.embedding(ids, self.words).float() + functional.embedding(
+            positions, self.positions
+        )
         x = functional.layer_norm(whole, (self.hidden_size,), *self.norm, self.epsilon).to(self.dtype)
         for layer in self.layers:
             qkv = layer.qkv(x)

@@ -1,4 +1,4 @@
-"""Token ids into vectors: batches, the shared prefix, pooling and normalisation around a packed forward pass."""
+"""Token ids into vectors: batches, the shared prefix, pooling and normalisation around a forward pass."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -14,12 +14,12 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from codequarry.common.errors import UserError
+from codequarry.common.files import read_json
 from codequarry.inference.encoder import Vectors
 from codequarry.inference.model_checks import check_files, check_vectors, read_object, weight_files
 from codequarry.inference.runtime.engine import Engine, Plan, PoolingMode, Unsupported
 from codequarry.inference.runtime.tokens import FolderTokenizer
 from codequarry.inference.runtime.windows import ahead, common_start
-from codequarry.common.files import read_json
 from codequarry.modules.identity import check_dim, digest, tokenizer_state
 from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.saved_weights import broken_tensors
@@ -219,7 +219,9 @@ def _modules(folder: Path, config: Mapping[str, Any]) -> tuple[PoolingMode, bool
     legacy = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "lasttoken"}
     prefix = "pooling_mode_"
     if not modes:
-        on = [name.removeprefix(prefix) for name, value in pooling.items() if name.startswith(prefix) and value]
+        on = [
+            name.removeprefix(prefix) for name, value in pooling.items() if name.startswith(prefix) and value
+        ]
         modes = [legacy.get(name, name) for name in on]
     if len(modes) != 1 or modes[0] not in legacy.values() or pooling.get("include_prompt", True) is not True:
         raise Unsupported("it pools without the prompt, or in a way that is not known here")

@@ -1,4 +1,4 @@
-"""The forward pass of Qwen2 decoders (arXiv 2407.10671) over packed texts, with a shared prefix computed once."""
+"""The forward pass of Qwen2 decoders (arXiv 2407.10671) over packed texts, a shared prefix computed once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

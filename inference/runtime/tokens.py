@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
 from codequarry.inference.runtime.engine import Unsupported
 
 # transformers (read in 5.23) gives this pre-tokenizer to the tokenizer of every Qwen2 model.
 QWEN2_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
 )
 
 
@@ -98,4 +99,4 @@ def _added(settings: Mapping[str, Any]) -> list[str]:
     decoder = settings.get("added_tokens_decoder")
     found += list(decoder.values()) if isinstance(decoder, dict) else []
     contents = [token.get("content") if isinstance(token, dict) else token for token in found]
-    return [token.content if isinstance(token, AddedToken) else token for token in contents if token and token is not True]
+    return [token for token in contents if isinstance(token, str) and token]

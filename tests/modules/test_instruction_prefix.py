@@ -7,8 +7,8 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import InstructionPrefix
-from codequarry.modules.text_checks import MIN_TEXT_TOKENS
 from codequarry.modules.tasks import CODE
+from codequarry.modules.text_checks import MIN_TEXT_TOKENS
 
 LONG = "x = compute(y)\n" * 500
 

@@ -16,7 +16,22 @@ from codequarry.inference.runtime.attached import PackedRuntime
 from codequarry.modules.build import build_model
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 
-WORDS = ["def", "return", "größe", "漢字", "x", "(", ")", "\n", "    ", "\t", "== 1.5", "<|endoftext|>", "[SEP]", "import os"]
+WORDS = [
+    "def",
+    "return",
+    "größe",
+    "漢字",
+    "x",
+    "(",
+    ")",
+    "\n",
+    "    ",
+    "\t",
+    "== 1.5",
+    "<|endoftext|>",
+    "[SEP]",
+    "import os",
+]
 
 
 def random_texts(count: int, longest: int, seed: int) -> list[str]:
@@ -102,7 +117,9 @@ def test_a_text_that_merges_with_the_prompt_is_computed_whole(model: Any) -> Non
 
 
 def test_prompts_that_callers_put_in_front_themselves_are_shared_too(model: Any) -> None:
-    texts = [f"{model.prompts[name]}x = 1" for name in ("qa_query", "qa_document", "code2nl_query")] + ["x = 2"]
+    texts = [f"{model.prompts[name]}x = 1" for name in ("qa_query", "qa_document", "code2nl_query")] + [
+        "x = 2"
+    ]
     found = model.encode(texts, prompt="")
     assert np.abs(found - stock(model).encode(texts, prompt="")).max() < 2e-6
     if model.runtime._engines[torch.float32]._forward.causal:
@@ -126,7 +143,9 @@ def test_changed_weights_are_seen_at_the_next_call(model: Any, how: str) -> None
     assert changed.runtime is not model.runtime
     texts = random_texts(3, 10, 9)
     before = changed.encode_query(texts)
-    weight = next(one for name, one in changed.named_parameters() if name.endswith(("value.weight", "v_proj.weight")))
+    weight = next(
+        one for name, one in changed.named_parameters() if name.endswith(("value.weight", "v_proj.weight"))
+    )
     with torch.no_grad():
         if how == "in place":
             weight.mul_(2)
@@ -178,7 +197,7 @@ def test_stock_switches_it_off_and_other_names_are_refused() -> None:
 def test_batch_invariant_vectors_have_the_same_bits_in_any_company(model: Any, threads: int) -> None:
     invariant = copy.deepcopy(model)
     invariant.runtime = PackedRuntime(batch_invariant=True)
-    texts = random_texts(9, 60, 11) + ["x"]
+    texts = [*random_texts(9, 60, 11), "x"]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -186,7 +205,9 @@ def test_batch_invariant_vectors_have_the_same_bits_in_any_company(model: Any, t
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
                 together = invariant.encode_document(texts)
                 alone = np.stack([invariant.encode_document([text])[0] for text in texts])
-                pairs = np.concatenate([invariant.encode_document(texts[at : at + 2]) for at in range(0, 10, 2)])
+                pairs = np.concatenate(
+                    [invariant.encode_document(texts[at : at + 2]) for at in range(0, 10, 2)]
+                )
             assert np.array_equal(together, alone)
             assert np.array_equal(together, pairs)
     finally:

@@ -1,0 +1,409 @@
+"""How fast a model embeds on this processor, against stock sentence-transformers and other runtimes.
+
+    python -m codequarry.benchmarks.inference_speed --documents 512 --queries 100
+
+All of them take turns in one process, round by round, over the same texts: chunks of a source tree, and first
+lines of its docstrings as queries, one at a time. Seconds are the processor's, with one thread, so that other
+work on the machine changes ratios little. The graphs of the peers are exported from the model folder.
+What the results file of this processor holds of other models is kept.
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from codequarry.common.environment import fast_autocast, has_fast_bf16, origin, processor, written_command
+from codequarry.common.errors import UserError, run_program
+from codequarry.common.files import read_json, write_json
+from codequarry.common.tables import markdown_table
+from codequarry.data.parsing.parse import read_source
+from codequarry.data.parsing.source_files import list_sources
+from codequarry.data.parsing.source_report import SourceReport
+from codequarry.inference.encoder import Vectors
+from codequarry.inference.load import load
+from codequarry.inference.runtime.linear import Linear
+from codequarry.modules.backbone import MINI, MINI_FOLDER
+from codequarry.modules.embedder import CodeEmbedder
+from codequarry.search.refresh import chunk_file
+
+RESULTS = Path("benchmarks/results/speed")
+STOCK, FP32, BF16, SAME = (
+    "sentence-transformers",
+    "codequarry",
+    "codequarry, bf16",
+    "codequarry, batch-invariant",
+)
+STOCK_BF16 = "sentence-transformers, bf16"
+TASK = "nl2code"
+
+_PEER_BATCH = (
+    8  # texts: what ONNX Runtime and OpenVINO were fastest with on documents (facts of three machines)
+)
+_ROOF_ROWS = (256, 512, 1024, 2048)
+Embed = Callable[[Sequence[str], str], Vectors]  # texts and their prompt
+
+
+@dataclass
+class Contender:
+    """A way to embed, and what it did. documents, query: CPU seconds of each round."""
+
+    name: str
+    embed: Embed
+    documents: list[float] = field(default_factory=list)
+    query: list[float] = field(default_factory=list)
+    cosine: float = 0.0  # the worst to stock in float32
+
+
+def texts_of(folder: Path) -> tuple[list[str], list[str]]:
+    """The chunks of code in a source tree, and the first lines of its docstrings and comments, each once."""
+    documents: dict[str, None] = {}
+    queries: dict[str, None] = {}
+    report = SourceReport()
+    for path in list_sources(folder, report):
+        source = read_source(folder, path, report)
+        for chunk in chunk_file(source) if source else ():
+            if chunk.kind == "code":
+                documents[chunk.text] = None
+            elif chunk.kind == "comment" and len(line := chunk.text.strip().split("\n")[0]) > 15:
+                queries[line] = None
+    if not (documents and queries):
+        raise UserError(f"{folder} holds no documented code to embed: pass --texts with a source tree.")
+    return list(documents), list(queries)
+
+
+def sample(texts: Sequence[str], count: int) -> list[str]:
+    """`count` of the texts, the same at each call; all where there are fewer."""
+    order = np.random.default_rng(0).permutation(len(texts))[:count]
+    return [texts[place] for place in order]
+
+
+def contenders(name: str, work: Path) -> tuple[list[Contender], CodeEmbedder]:
+    """Every way to embed with a model on this machine, and the model; `work` gets its exported graphs."""
+    plain = load(name, device="cpu", runtime="stock")
+    fast = load(name, device="cpu")
+    same = load(name, device="cpu", batch_invariant=True)
+    found = [
+        Contender(STOCK, partial(_encode, plain, False)),
+        Contender(FP32, partial(_encode, fast, False)),
+        Contender(SAME, partial(_encode, same, False)),
+    ]
+    if has_fast_bf16("cpu"):
+        found.insert(1, Contender(STOCK_BF16, partial(_encode, plain, True)))
+        found.append(Contender(BF16, partial(_encode, fast, True)))
+    fast.encode(["x"], prompt="")
+    runtime: Any = fast.runtime
+    if runtime.reason:
+        raise UserError(f"the packed runtime does not compute {name}: {runtime.reason}.")
+    return [*found, *_peers(plain, work)], plain
+
+
+def _encode(model: CodeEmbedder, bf16: bool, texts: Sequence[str], prompt: str) -> Vectors:
+    with fast_autocast("cpu") if bf16 else nullcontext():
+        found: Vectors = model.encode(
+            list(texts), prompt=prompt, normalize_embeddings=True, show_progress_bar=False
+        )
+    return found
+
+
+def _peers(model: CodeEmbedder, work: Path) -> Iterator[Contender]:
+    """ONNX Runtime and OpenVINO, where they are installed, over graphs of the same model."""
+    if find_spec("onnxruntime") is None or find_spec("onnxscript") is None:
+        print("ONNX Runtime is not measured: pip install 'codequarry[onnx]'", file=sys.stderr)
+        return
+    from codequarry.release.onnx import FILES, FOLDER, export_onnx
+
+    folder = work / "graphs"
+    model.save(str(folder))
+    export_onnx(folder, ["fp32", "int8"])
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = torch.get_num_threads()
+    for label, precision in (("ONNX Runtime", "fp32"), ("ONNX Runtime, int8", "int8")):
+        path = folder / FOLDER / FILES[precision]  # type: ignore[index]
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+        def embed(inputs: dict[str, Any], session: Any = session) -> Any:
+            return session.run(["sentence_embedding"], inputs)[0]
+
+        yield Contender(label, partial(_padded, model.tokenizer, embed))
+    if find_spec("openvino") is None:
+        print("OpenVINO is not measured: pip install 'codequarry[openvino]'", file=sys.stderr)
+        return
+    import openvino
+
+    graph = folder / FOLDER / FILES["fp32"]
+    for label, hint in (("OpenVINO", "f32"), ("OpenVINO, bf16", "bf16")):
+        if hint == "bf16" and not has_fast_bf16("cpu"):
+            continue
+        settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        compiled = openvino.Core().compile_model(graph, "CPU", settings)
+
+        def run(inputs: dict[str, Any], compiled: Any = compiled) -> Any:
+            return np.array(compiled(inputs)["sentence_embedding"])
+
+        yield Contender(label, partial(_padded, model.tokenizer, run))
+
+
+def _padded(
+    tokenizer: Any, embed: Callable[[dict[str, Any]], Any], texts: Sequence[str], prompt: str
+) -> Vectors:
+    """Batches of 8 texts, sorted by their true length, padded to the longest."""
+    ids = tokenizer([prompt + text for text in texts], truncation=True, verbose=False)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+    found = None
+    for start in range(0, len(order), _PEER_BATCH):
+        batch = order[start : start + _PEER_BATCH]
+        longest = len(ids[batch[-1]])
+        inputs = {
+            "input_ids": np.zeros((len(batch), longest), np.int64),
+            "attention_mask": np.zeros((len(batch), longest), np.int64),
+        }
+        for row, place in enumerate(batch):
+            inputs["input_ids"][row, : len(ids[place])] = ids[place]
+            inputs["attention_mask"][row, : len(ids[place])] = 1
+        vectors = embed(inputs)
+        if found is None:
+            found = np.empty((len(ids), vectors.shape[1]), np.float32)
+        found[batch] = vectors
+    assert found is not None
+    return found
+
+
+def measure(
+    ways: Sequence[Contender],
+    documents: Sequence[str],
+    queries: Sequence[str],
+    prompts: tuple[str, str],
+    rounds: int,
+) -> None:
+    """Let each embed all documents, and the queries one at a time, in turn, `rounds` times.
+
+    Arguments: `prompts`, of documents and of queries. A first pass, which is not timed, compares vectors.
+    """
+    expected = ways[0].embed(documents, prompts[0])
+    for way in ways:
+        way.cosine = float((way.embed(documents, prompts[0]) * expected).sum(axis=1).min())
+        way.embed(queries[:1], prompts[1])
+    for turn in range(rounds):
+        first = turn % len(ways)  # so that none always comes after the same one
+        for way in (*ways[first:], *ways[:first]):
+            started = time.process_time()
+            way.embed(documents, prompts[0])
+            middle = time.process_time()
+            for query in queries:
+                way.embed([query], prompts[1])
+            way.documents.append(middle - started)
+            way.query.append((time.process_time() - middle) / len(queries))
+        print(f"round {turn + 1} of {rounds}", file=sys.stderr, flush=True)
+
+
+def roofs(config: Any) -> dict[str, float]:
+    """The fastest matrix product of the model's widest layer, FLOP per CPU second, by number format."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        if name == "bf16" and not has_fast_bf16("cpu"):
+            continue
+        with torch.inference_mode():
+            layer = Linear([torch.randn(inner, hidden)], None, dtype)
+            rates = []
+            for rows in _ROOF_ROWS:
+                x = torch.randn(rows, hidden, dtype=dtype)
+                work = 2 * rows * hidden * inner
+                repeats = max(1, int(2e10 / work))
+                layer(x)
+                started = time.process_time()
+                for _ in range(repeats):
+                    layer(x)
+                rates.append(work * repeats / (time.process_time() - started))
+        found[name] = max(rates)
+    return found
+
+
+def flops(config: Any, lengths: Sequence[int]) -> float:
+    """Of the matrix products and the attention of texts of so many tokens, without padding."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    heads = config.num_attention_heads
+    keys = getattr(config, "num_key_value_heads", None) or heads
+    gated = 3 if config.model_type == "qwen2" else 2
+    weights = hidden * hidden * (2 + 2 * keys / heads) + gated * hidden * inner
+    layers = config.num_hidden_layers
+    return float(sum(layers * (2 * length * weights + 4 * length**2 * hidden) for length in lengths))
+
+
+# A new process, from its start to its first vector: prints CPU seconds and peak bytes.
+_COLD = """
+import time
+import sys
+name, prompt, text = sys.argv[1:4]
+{body}
+from codequarry.common.environment import peak_memory
+print(time.process_time(), peak_memory())
+"""
+_STARTS = {
+    STOCK: "from sentence_transformers import SentenceTransformer\n"
+    "SentenceTransformer(name, device='cpu', local_files_only=True).encode([text], prompt=prompt)",
+    FP32: "from codequarry.inference.open import open_model\n"
+    "from codequarry.inference.encoder import Encoder\n"
+    "Encoder(open_model(name)).encode([text], prompt)",
+}
+
+
+def cold_starts(folder: Path, prompt: str, text: str, rounds: int) -> dict[str, dict[str, float]]:
+    """CPU seconds and peak bytes of a process that embeds one query: stock, and as `search` does."""
+    seen: dict[str, list[list[float]]] = {name: [] for name in _STARTS}
+    for _ in range(rounds):
+        for name, body in _STARTS.items():
+            words = [sys.executable, "-c", _COLD.format(body=body), str(folder), prompt, text]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            seen[name].append([float(part) for part in done.stdout.split()[-2:]])
+    return {
+        name: {
+            "seconds": round(statistics.median(row[0] for row in rows), 3),
+            "peak_bytes": int(statistics.median(row[1] for row in rows)),
+        }
+        for name, rows in seen.items()
+    }
+
+
+def record(
+    name: str,
+    ways: Sequence[Contender],
+    lengths: Sequence[int],
+    model: CodeEmbedder,
+    rounds: int,
+    queries: int,
+) -> dict[str, Any]:
+    """What a results file says of a model; ratios are medians over rounds of stock's seconds to its own."""
+    config: Any = model.config
+    work, limits = flops(config, lengths), roofs(config)
+    rows = []
+    for way in ways:
+        limit = limits.get("bf16" if "bf16" in way.name else "fp32")
+        seconds = statistics.median(way.documents)
+        row = {
+            "name": way.name,
+            "documents_seconds": round(seconds, 3),
+            "documents_per_second": round(len(lengths) / seconds, 1),
+            "documents_ratio": _ratio(ways[0].documents, way.documents),
+            "query_milliseconds": round(1000 * statistics.median(way.query), 2),
+            "query_ratio": _ratio(ways[0].query, way.query),
+            "worst_cosine": round(way.cosine, 6),
+        }
+        if limit is not None and "int8" not in way.name:
+            row["percent_of_roof"] = round(100 * work / seconds / limit, 1)
+        rows.append(row)
+    return {
+        "model": name,
+        "documents": len(lengths),
+        "tokens": int(sum(lengths)),
+        "queries": queries,
+        "rounds": rounds,
+        "flops": work,
+        "roofs": {name: round(rate) for name, rate in limits.items()},
+        "rows": rows,
+    }
+
+
+def _ratio(stock: Sequence[float], own: Sequence[float]) -> float:
+    return round(statistics.median(one / two for one, two in zip(stock, own, strict=True)), 2)
+
+
+def speed_table(results: dict[str, Any]) -> str:
+    """The table of one results file, as `docs/benchmarks.md` shows it."""
+    lines = []
+    for model in results["models"]:
+        for row in model["rows"]:
+            share = row.get("percent_of_roof")
+            lines.append(
+                [
+                    model["model"],
+                    row["name"],
+                    f"{row['documents_per_second']:,.1f}",
+                    f"{row['documents_ratio']:.2f}",
+                    "" if share is None else f"{share:.0f}%",
+                    f"{row['query_milliseconds']:.1f}",
+                    f"{row['query_ratio']:.2f}",
+                    f"{row['worst_cosine']:.4f}",
+                ]
+            )
+    head = [
+        "model", "runtime", "documents per second", "ratio", "of the roof", "one query, ms", "ratio to stock",
+        "worst cosine",
+    ]  # fmt: skip
+    return markdown_table(head, lines, ("model", "runtime"))
+
+
+def results_file(folder: Path) -> Path:
+    """Where this processor's results are."""
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', processor().lower()).strip('-')}.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this program."""
+    add = parser.add_argument
+    add("--models", nargs="+", default=[MINI], help="names or folders (default: mini)")
+    add("--texts", type=Path, help="a source tree (default: the installed sentence-transformers)")
+    add("--documents", type=int, default=512, help="chunks that are embedded (default: %(default)s)")
+    add("--queries", type=int, default=100, help="queries, one at a time (default: %(default)s)")
+    add("--rounds", type=int, default=5, help="turns of each (default: %(default)s)")
+    add("--threads", type=int, default=1, help="of each runtime (default: %(default)s)")
+    add("--out", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure as the command line says, write the results file and print its table."""
+    torch.set_num_threads(arguments.threads)
+    spec = find_spec("sentence_transformers")
+    documents, queries = texts_of(arguments.texts or Path(str(spec and spec.origin)).parent)
+    documents, queries = sample(documents, arguments.documents), sample(queries, arguments.queries)
+    path = results_file(arguments.out)
+    kept = {row["model"]: row for row in read_json(path)["models"]} if path.is_file() else {}
+    for name in arguments.models:
+        found = measured(name, documents, queries, arguments.rounds)
+        kept[found["model"]] = found
+        write_json(
+            path,
+            {
+                "benchmark": "speed of inference",
+                **origin(written_command("python -m codequarry.benchmarks.inference_speed")),
+                "peers": {
+                    one: version(one) for one in ("onnxruntime", "openvino") if find_spec(one) is not None
+                },
+                "models": list(kept.values()),
+            },
+        )
+    print(speed_table(read_json(path)))
+
+
+def measured(name: str, documents: Sequence[str], queries: Sequence[str], rounds: int) -> dict[str, Any]:
+    """What a results file says of one model: see `record`; `cold` has what `cold_starts` gives."""
+    with tempfile.TemporaryDirectory() as work:
+        ways, model = contenders(name, Path(work))
+        family = model.prompt_family
+        prompts = family.prefix(TASK, "document"), family.prefix(TASK, "query")
+        ids = model.tokenizer([prompts[0] + text for text in documents], truncation=True)["input_ids"]
+        measure(ways, documents, queries, prompts, rounds)
+    found = record(Path(name).name, ways, [len(row) for row in ids], model, rounds, len(queries))
+    folder = MINI_FOLDER if name == MINI else Path(name)
+    return found | {"cold": cold_starts(folder, prompts[1], queries[0], min(3, rounds))}
+
+
+if __name__ == "__main__":
+    run_program(__doc__, add_arguments, run)
