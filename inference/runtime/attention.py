@@ -81,7 +81,7 @@ def _attend(
     qkv: Tensor, group: Group, heads: Heads, causal: bool, prefix: Prefix | None, fused: bool
 ) -> Tensor:
     states = qkv.view(group.texts, group.length, heads.queries + 2 * heads.keys, heads.size).transpose(1, 2)
-    query, key, value = states.split([heads.queries, heads.keys, heads.keys], dim=1)
+    query, key, value = torch.split(states, [heads.queries, heads.keys, heads.keys], dim=1)
     before = 0
     if prefix is not None:
         before = prefix.keys.shape[1]
@@ -130,7 +130,7 @@ def attend_last(
         states = keys_values[group.start : group.end].view(
             group.texts, group.length, 2 * heads.keys, heads.size
         )
-        key, value = states.transpose(1, 2).split([heads.keys, heads.keys], dim=1)
+        key, value = torch.split(states.transpose(1, 2), heads.keys, dim=1)
         if prefix is not None:
             key, value = _behind(prefix.keys, key), _behind(prefix.values, value)
         grouped = heads.keys != heads.queries

@@ -75,7 +75,7 @@ class Bert:
         kinds = weight("embeddings.token_type_embeddings.weight").float()
         self.positions = weight("embeddings.position_embeddings.weight").float() + kinds[0]
         names = ("weight", "bias")
-        self.norm = tuple(weight(f"embeddings.LayerNorm.{name}").float() for name in names)
+        self.scale, self.shift = (weight(f"embeddings.LayerNorm.{name}").float() for name in names)
         self.layers = [
             _Layer(weight, f"encoder.layer.{number}", dtype, options)
             for number in range(config["num_hidden_layers"])
@@ -91,7 +91,9 @@ class Bert:
         whole = functional.embedding(ids, self.words).float() + functional.embedding(
             positions, self.positions
         )
-        x = functional.layer_norm(whole, (self.hidden_size,), *self.norm, self.epsilon).to(self.dtype)
+        x = functional.layer_norm(whole, (self.hidden_size,), self.scale, self.shift, self.epsilon).to(
+            self.dtype
+        )
         for layer in self.layers:
             qkv = layer.qkv(x)
             if rows is not None and layer is self.layers[-1]:
@@ -104,4 +106,5 @@ class Bert:
         return x
 
     def _normed(self, x: Tensor, added: Tensor, norm: tuple[Tensor, Tensor]) -> Tensor:
-        return functional.layer_norm(added.add_(x), (self.hidden_size,), *norm, self.epsilon)
+        weight, bias = norm
+        return functional.layer_norm(added.add_(x), (self.hidden_size,), weight, bias, self.epsilon)

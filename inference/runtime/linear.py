@@ -89,9 +89,10 @@ def _onednn(x: Tensor, packed: Tensor, bias: Tensor | None, activation: Activati
 
 def _reordered(weight: Tensor) -> Tensor | None:
     """The weights in oneDNN's order; None where this torch has no such operation, or refuses these."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return None
     operations: Any = torch.ops.mkldnn
+    onednn: Any = torch.backends.mkldnn
+    if weight.device.type != "cpu" or not onednn.is_available():
+        return None
     try:
         packed: Tensor = operations._reorder_linear_weight(weight.contiguous(), None)
         _onednn(weight.new_zeros(1, weight.shape[1]), packed, None, "gelu")

@@ -130,7 +130,7 @@ class Qwen2:
             else:
                 keys_values = self._rotated(layer.kv(x), heads.keys, turned)
             states = keys_values.view(len(ids), 2 * heads.keys, heads.size).transpose(0, 1)
-            found.append(Prefix(*states.contiguous().split([heads.keys, heads.keys])))
+            found.append(Prefix(*torch.split(states.contiguous(), heads.keys)))
             if layer.kv is None:
                 residual = residual + layer.out(attend(qkv, groups, heads, causal=True))
                 residual = residual + self._mlp(layer, self._normed(residual, layer.mlp_norm))
