@@ -7,7 +7,7 @@ from typing import Any
 
 import codequarry
 from codequarry import train
-from codequarry.cli import benchmark, data, mine, release, search, serve
+from codequarry.cli import benchmark, data, embed, mine, release, search, serve
 from codequarry.common.errors import exit_on_user_error, torch_as_extra
 
 
@@ -41,6 +41,14 @@ VERBS = (
         search.add_arguments,
         search.run,
         search.MORE,
+    ),
+    Verb(
+        "embed",
+        "turn many texts, or a folder of code, into files of vectors; the same command resumes",
+        embed.EXAMPLE,
+        embed.add_arguments,
+        embed.run,
+        embed.MORE,
     ),
     Verb(
         "mine",

@@ -10,6 +10,7 @@ What the results file of this processor holds of other models is kept.
 
 import argparse
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -109,7 +110,11 @@ def contenders(name: str, work: Path) -> tuple[list[Contender], CodeEmbedder]:
     runtime: Any = fast.runtime
     if runtime.reason:
         raise UserError(f"the packed runtime does not compute {name}: {runtime.reason}.")
-    return [*found, *_peers(plain, work)], plain
+    return [*found, *_peers(_folder(name), plain, work)], plain
+
+
+def _folder(name: str) -> Path:
+    return MINI_FOLDER if name == MINI else Path(name)
 
 
 def _encode(model: CodeEmbedder, bf16: bool, texts: Sequence[str], prompt: str) -> Vectors:
@@ -120,15 +125,20 @@ def _encode(model: CodeEmbedder, bf16: bool, texts: Sequence[str], prompt: str) 
     return found
 
 
-def _peers(model: CodeEmbedder, work: Path) -> Iterator[Contender]:
+def _peers(release: Path, model: CodeEmbedder, work: Path) -> Iterator[Contender]:
     """ONNX Runtime and OpenVINO, where they are installed, over graphs of the same model."""
     if find_spec("onnxruntime") is None or find_spec("onnxscript") is None:
         print("ONNX Runtime is not measured: pip install 'codequarry[onnx]'", file=sys.stderr)
         return
+    if not (release / "manifest.json").is_file():
+        print(
+            "ONNX Runtime and OpenVINO are measured on a release: codequarry release build", file=sys.stderr
+        )
+        return
     from codequarry.release.onnx import FILES, FOLDER, export_onnx
 
     folder = work / "graphs"
-    model.save(str(folder))
+    shutil.copytree(release, folder)
     export_onnx(folder, ["fp32", "int8"])
     import onnxruntime
 
@@ -401,8 +411,7 @@ def measured(name: str, documents: Sequence[str], queries: Sequence[str], rounds
         ids = model.tokenizer([prompts[0] + text for text in documents], truncation=True)["input_ids"]
         measure(ways, documents, queries, prompts, rounds)
     found = record(Path(name).name, ways, [len(row) for row in ids], model, rounds, len(queries))
-    folder = MINI_FOLDER if name == MINI else Path(name)
-    return found | {"cold": cold_starts(folder, prompts[1], queries[0], min(3, rounds))}
+    return found | {"cold": cold_starts(_folder(name), prompts[1], queries[0], min(3, rounds))}
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from codequarry.modules.embedder import CodeEmbedder
 
 
-def open_model(name: str = MINI, *, dims: int | None = None) -> "FolderModel | CodeEmbedder":
+def open_model(
+    name: str = MINI, *, dims: int | None = None, bars: bool = True
+) -> "FolderModel | CodeEmbedder":
     """The same vectors and fingerprint as those of `load(name, dims=dims)`, sooner where that is possible.
 
     It is for the models that `inference/runtime/folder.py` reads, on a machine without an accelerator: then
     neither sentence-transformers nor transformers is imported. Every other one is loaded, and a damaged one
     is refused, by `load`.
 
-    Arguments and errors are those of `load`.
+    Arguments and errors are those of `load`; `bars`, whether transformers shows those of the files it reads.
 
     >>> open_model("mini").fingerprint == codequarry.load("mini").fingerprint
     True
@@ -27,6 +29,10 @@ def open_model(name: str = MINI, *, dims: int | None = None) -> "FolderModel | C
     if (found := _from_folder(name)) is None:
         from codequarry.inference.load import load
 
+        if not bars:
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()
         return load(name, dims=dims)
     if dims is not None:
         found.check_dims(dims)
