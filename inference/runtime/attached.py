@@ -87,14 +87,13 @@ class PackedRuntime:
         shared = _prompts(model, prompt, inputs) if engine.causal else ()
         prefixes = {self._prefix(transformer, one) for one in shared}
         tokenize = partial(_tokenize, transformer.tokenizer)
-        found = []
+        size = engine.size if truncate_dim is None else min(truncate_dim, engine.size)
+        found = torch.empty(len(inputs), size)
         with tqdm(total=len(inputs), desc="Texts", disable=not show_progress_bar) as bar:
-            for ids in ahead(tokenize, [(prompt or "") + text for text in inputs]):
-                found.append(engine.vectors(ids, prefixes=prefixes, advance=bar.update))
-        vectors = torch.cat(found)
-        if truncate_dim is not None:
-            vectors = vectors[:, :truncate_dim]
-        return functional.normalize(vectors, dim=-1) if normalize_embeddings else vectors
+            for window, ids in ahead(tokenize, inputs, prompt or ""):
+                vectors = engine.vectors(ids, prefixes=prefixes, advance=bar.update)[:, :size]
+                found[window] = functional.normalize(vectors, dim=-1) if normalize_embeddings else vectors
+        return found
 
     def _prefix(self, transformer: InstructionPrefix, prompt: str) -> tuple[int, ...]:
         """The ids that texts behind `prompt` begin with; the engine compares them with each text's."""

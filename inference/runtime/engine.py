@@ -102,6 +102,11 @@ class Engine:
         """Whether a prefix can be computed once for many texts."""
         return bool(self._forward.causal)
 
+    @property
+    def size(self) -> int:
+        """Dimensions of a vector."""
+        return int(self._forward.hidden_size)
+
     @torch.inference_mode()
     def vectors(
         self,

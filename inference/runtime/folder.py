@@ -134,15 +134,13 @@ class FolderModel:
             torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self._dtype
         )
         shared = [self._prefix(prompt)] if prompt and engine.causal else []
+        units = normalize_embeddings or dims is not None
+        found = np.empty((len(texts), dims or engine.size), dtype=np.float32)
         with tqdm(total=len(texts), desc="Texts", disable=not show_progress_bar) as bar:
-            found = [
-                engine.vectors(ids, prefixes=shared, advance=bar.update)
-                for ids in ahead(self.tokenizer.ids, [prompt + text for text in texts])
-            ]
-        vectors = torch.cat(found)[:, :dims]
-        if normalize_embeddings or dims is not None:
-            vectors = normalize(vectors, dim=-1)
-        return vectors.numpy()
+            for window, ids in ahead(self.tokenizer.ids, texts, prompt):
+                vectors = engine.vectors(ids, prefixes=shared, advance=bar.update)[:, :dims]
+                found[window] = (normalize(vectors, dim=-1) if units else vectors).numpy()
+        return found
 
     def _prefix(self, prompt: str) -> tuple[int, ...]:
         if prompt not in self._prefixes:

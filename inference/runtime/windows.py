@@ -8,26 +8,31 @@ WINDOW = 4096  # texts that are tokenised and sorted together: what is in memory
 Ids = list[list[int]]
 
 
-def ahead(tokenize: Callable[[list[str]], Ids], texts: Sequence[str]) -> Iterator[Ids]:
-    """The ids of each window of `texts`; a thread makes those of the next one.
+def ahead(
+    tokenize: Callable[[list[str]], Ids], texts: Sequence[str], prompt: str = ""
+) -> Iterator[tuple[slice, Ids]]:
+    """Where each window of `texts` is, and the ids of its texts behind `prompt`.
+
+    A thread makes those of the next window while the caller is at work on one.
 
     >>> list(ahead(tokenize, ["x"]))
-    [[[101, 1060, 102]]]
+    [(slice(0, 4096, None), [[101, 1060, 102]])]
     """
     starts = range(0, len(texts), WINDOW)
 
     def ids(start: int) -> Ids:
-        return tokenize(list(texts[start : start + WINDOW]))
+        return tokenize([prompt + text for text in texts[start : start + WINDOW]])
 
     if len(starts) == 1:
-        yield ids(0)
+        yield slice(0, WINDOW), ids(0)
         return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer") as pool:
         coming = pool.submit(ids, 0)
-        for start in starts[1:]:
-            window, coming = coming, pool.submit(ids, start)
-            yield window.result()
-        yield coming.result()
+        for start in starts:
+            window = coming.result()
+            if start + WINDOW < len(texts):
+                coming = pool.submit(ids, start + WINDOW)
+            yield slice(start, start + WINDOW), window
 
 
 def common_start(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
