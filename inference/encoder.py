@@ -178,7 +178,7 @@ class Encoder:
     def encode_query(self, text: str, task: str, space: Space) -> Vectors:
         """The unit vector `(dims,)` of a query. Raises as `encode_documents` does."""
         prompt = self.model.prompt_family.prefix(task, "query")
-        unit: Vectors = _checked_unit(self.encode([text], prompt, side="query"), space.dims)[0]
+        unit: Vectors = _checked_unit(self.encode([text], prompt, side="query", bf16=True), space.dims)[0]
         return unit
 
 

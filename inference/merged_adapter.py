@@ -19,8 +19,7 @@ from codequarry.common.files import (
     write_json,
 )
 from codequarry.inference.model_checks import check_vectors
-from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, load_adapter_folder
-from codequarry.modules.saved_folder import CARD, GOLDEN
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, CARD, GOLDEN
 
 RECORD = "merged.json"
 TRAINING = "training.json"  # with it the folder is that of a finished run, which can be released
@@ -49,6 +48,8 @@ def merged_folder(name: str, adapter: Path) -> Path:
 
 
 def _merge(adapter: Path, folder: Path, key: str) -> None:
+    from codequarry.modules.adapter_folder import load_adapter_folder  # imports sentence-transformers
+
     model = load_adapter_folder(adapter, device="cpu")
     check_vectors(adapter, model)  # here once, and not at every load
     try:

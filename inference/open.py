@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codequarry.common.errors import UserError
+from codequarry.inference.merged_adapter import merged_folder
 from codequarry.inference.runtime.engine import Unsupported
-from codequarry.modules.backbone import MINI, resolve_backbone
+from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
 
 if TYPE_CHECKING:
     from codequarry.inference.runtime.folder import FolderModel
@@ -48,6 +49,8 @@ def _from_folder(name: str) -> "FolderModel | None":
     from codequarry.inference.runtime.folder import FolderModel
 
     try:
+        if name in ADAPTERS:  # whose vectors were checked when it was merged
+            return FolderModel(merged_folder(name, ADAPTERS[name]), check=False)
         folder = resolve_backbone(MINI) if name == MINI else Path(name)
         return FolderModel(folder) if (folder / "modules.json").is_file() else None
     except (Unsupported, UserError):

@@ -21,10 +21,9 @@ from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.build import PoolingName, build_model
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.gguf_backbone import source_sha256
-from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE
 from codequarry.modules.tasks import DEFAULT_FAMILY, get_family
 
-BASE = "base.json"
 _LAYER = re.compile(r"base_model\.model\.([\w.]+)\.lora_([AB])\.weight")
 _LARGEST = 1 << 20  # bytes of a JSON file here
 

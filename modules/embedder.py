@@ -50,8 +50,9 @@ class Runtime(Protocol):
     def reason(self) -> str | None:
         """Why the last call went the stock way, as the end of a sentence; None where it did not."""
 
-    def infer(self, model: "CodeEmbedder", inputs: Any, **arguments: Any) -> torch.Tensor | None:
-        """Vectors `(texts, dims)`; None for what the stock way has to compute."""
+    @property
+    def infer(self) -> Callable[..., torch.Tensor | None]:
+        """Takes a model and the arguments of `_inference`; None for what the stock way has to compute."""
 
 
 def binds_to(parent: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

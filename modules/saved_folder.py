@@ -20,6 +20,7 @@ GOLDEN = "golden_vectors.json"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 CARD = "README.md"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+BASE = "base.json"  # of an adapter's folder: see `modules/adapter_folder.py`
 
 # The longest prompt with code below it; letters outside ASCII, in both cases; names of special tokens.
 _TEXTS = (

@@ -11,14 +11,9 @@ from pathlib import Path
 from codequarry.common.errors import UserError
 from codequarry.common.files import in_one_step, read_json, write_json, write_text
 from codequarry.model_card.render import render, render_adapter
-from codequarry.modules.adapter_folder import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    BASE,
-    load_adapter_folder,
-    read_base,
-)
+from codequarry.modules.adapter_folder import load_adapter_folder, read_base
 from codequarry.modules.backbone import gguf_backbone
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE
 from codequarry.release.card import CARD, card_of, write_card
 from codequarry.release.golden import write_golden, write_golden_vectors
 from codequarry.release.layout import HANDLER, handler_source, licence_file, write_layout, write_modules

@@ -16,9 +16,10 @@ from torch import nn
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json, write_json
-from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, file_of, read_base
+from codequarry.modules.adapter_folder import file_of, read_base
 from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.recipes.schema import ALL_LINEAR
 
 # BERT's pooler is loaded and never used: what is trained there gets no gradient, and DDP waits for one.

@@ -106,6 +106,8 @@ class PackedRuntime:
 
     def _engine(self, model: CodeEmbedder) -> Engine:
         backbone: Any = model.transformers_model
+        if backbone is None:
+            raise Unsupported("it has no transformer")
         with self._building:
             seen = _state(model)
             if seen != self._seen:
@@ -144,7 +146,8 @@ def _check_call(
 
 
 def _plan(model: CodeEmbedder) -> Plan:
-    first, *rest = model.children()
+    modules: list[Any] = list(model.children())
+    first, *rest = modules
     backbone: Any = model.transformers_model
     if type(first) is not InstructionPrefix or "message" in first.modality_config:
         raise Unsupported("its first module is not a plain Transformer")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
+from codequarry.common.environment import has_fast_bf16
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.inference.encoder import Vectors
@@ -38,7 +39,9 @@ class FolderModel:
     Vectors, fingerprint and refusals are those of `codequarry.load` of the same folder. Weights stay in the
     file, mapped into memory, until the engine copies them.
 
-    Arguments: `folder`, one that `release build` or `save` wrote.
+    Arguments:
+        folder: one that `release build` or `save` wrote.
+        check: whether its golden vectors are computed and compared, as `load` does.
 
     Raises Unsupported for a folder that this does not read as sentence-transformers would, or that has no
     golden vectors to show that it does; UserError for one that is damaged.
@@ -47,9 +50,9 @@ class FolderModel:
     (1, 384)
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, check: bool = True) -> None:
         check_files(folder)
-        if not (folder / GOLDEN).is_file():
+        if check and not (folder / GOLDEN).is_file():
             raise Unsupported("it has no golden vectors")
         self.folder = folder
         self._config = read_object(folder / "config.json")
@@ -67,10 +70,12 @@ class FolderModel:
         self._dtype = self._weights.dtype
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
-        self._engine(self._dtype)
+        fast = torch.bfloat16 if has_fast_bf16("cpu") else torch.float32
+        self._engine(self._dtype if check else fast)
         if unread := self._weights.unread():
             raise Unsupported(f"its weights have {unread}, which is not known here")
-        check_vectors(folder, self)
+        if check:
+            check_vectors(folder, self)
 
     @property
     def prompt_family(self) -> PromptFamily:
@@ -149,7 +154,7 @@ class FolderModel:
 
     def _engine(self, dtype: torch.dtype) -> Engine:
         if dtype not in self._engines:
-            self._engines[dtype] = Engine(self._plan, self._weights, dtype, copied=True)
+            self._engines[dtype] = Engine(self._plan, self._weights, dtype)
         return self._engines[dtype]
 
 

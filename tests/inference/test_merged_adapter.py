@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import codequarry
-from codequarry.inference import load, merged_adapter
+from codequarry.inference import load
 from codequarry.inference.merged_adapter import RECORD, merged_folder
+from codequarry.inference.open import open_model
+from codequarry.inference.runtime.folder import FolderModel
+from codequarry.modules import adapter_folder
 from codequarry.modules.adapter_folder import (
-    ADAPTER_WEIGHTS,
     BASE,
     AdapterBase,
     file_of,
@@ -21,6 +23,7 @@ from codequarry.modules.adapter_folder import (
     write_base,
 )
 from codequarry.modules.build import build_model
+from codequarry.modules.saved_folder import ADAPTER_WEIGHTS
 from codequarry.modules.tasks import CODE
 from codequarry.release.golden import write_golden_vectors
 from codequarry.training.lora import add_adapter, save_adapter
@@ -52,8 +55,13 @@ def adapter(small_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_merged_model_gives_the_vectors_of_backbone_and_adapter(adapter: Path) -> None:
     expected = load_adapter_folder(adapter, device="cpu").encode_document(TEXTS, task="qa")
     for _ in range(2):  # merged now, then read from the cache
-        found = codequarry.load("0.5b", device="cpu").encode_document(TEXTS, task="qa")
+        found = codequarry.load("0.5b", device="cpu", runtime="stock").encode_document(TEXTS, task="qa")
         np.testing.assert_array_equal(found, expected)
+    opened = open_model("0.5b")
+    assert isinstance(opened, FolderModel)
+    prompt = opened.prompt_family.prefix("qa", "document")
+    np.testing.assert_allclose(opened.encode(TEXTS, prompt=prompt), expected, atol=2e-6)
+    assert opened.fingerprint == codequarry.load("0.5b", device="cpu").fingerprint
 
 
 def test_the_second_load_needs_no_backbone_and_merges_nothing(
@@ -61,7 +69,7 @@ def test_the_second_load_needs_no_backbone_and_merges_nothing(
 ) -> None:
     codequarry.load("0.5b", device="cpu")
     shutil.rmtree(read_base(adapter).backbone)
-    monkeypatch.setattr(merged_adapter, "load_adapter_folder", None)
+    monkeypatch.setattr(adapter_folder, "load_adapter_folder", None)
     model = codequarry.load("0.5b", dims=32, device="cpu")
     assert model.encode_query(TEXTS, task="qa").shape == (2, 32)
 
