@@ -311,11 +311,8 @@ def check_vectors(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
             f"{folder} was saved for the dimensions {golden.get('dims')} ({GOLDEN}), and its config.json "
             f"now says {dims}. {_AGAIN}; or, if you changed it on purpose, remove {GOLDEN}."
         )
-    exact = (
-        is_exact(cast(Any, model))
-        and golden.get("exact", True)
-        and not _is_rounded(folder, golden.get("dtype"))
-    )
+    rounded = _is_rounded(folder, golden.get("dtype"))
+    exact = is_exact(cast(Any, model)) and golden.get("exact", True) and not rounded
     far, near = abs(expected - vectors).max(), (expected * vectors).sum(axis=1).min()
     if far > 1e-4 if exact else near < 0.99:
         raise UserError(

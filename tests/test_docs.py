@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from codequarry.__main__ import _parser
+from codequarry.benchmarks import inference_speed
 from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.search_speed import large_table
@@ -177,9 +178,15 @@ TABLES = {
 }
 
 
+def speed_results() -> list[dict[str, Any]]:
+    """The speed of inference, a results file a processor."""
+    return [read(f"speed/{path.stem}") for path in sorted((ROOT / "benchmarks/results/speed").glob("*.json"))]
+
+
 def expected_tables(page: str) -> list[str]:
     if page == "docs/benchmarks.md":
-        return [score_table(one).split("\n\n")[0] for one in benchmarks()]
+        speeds = [inference_speed.speed_table(one) for one in speed_results()]
+        return [score_table(one).split("\n\n")[0] for one in benchmarks()] + speeds
     return [rendered() for rendered in TABLES.get(page, [])]
 
 
@@ -254,6 +261,21 @@ def test_the_sentences_on_training_runs_have_the_figures_of_their_results() -> N
     assert f"{len(kills['kills'])} kills at random moments, all equal" in training
 
 
+def test_the_pages_say_what_embedding_costs_as_it_was_measured() -> None:
+    benchmarks_page, readme, serving = (
+        " ".join(PAGES[page].split()) for page in ("docs/benchmarks.md", "README.md", "docs/serving.md")
+    )
+    assert speed_results()
+    for results in speed_results():
+        sentences = inference_speed.sentences(results)
+        assert sentences["cold"] in benchmarks_page
+        assert results["hardware"]["processor"] in benchmarks_page
+    first = inference_speed.sentences(read("speed/amd-epyc"))
+    assert first["readme"] in readme
+    assert first["billion"] in serving
+    assert first["invariant"] in serving
+
+
 def test_what_the_readme_says_of_the_winners_is_in_the_results() -> None:
     evaluation = benchmark("evaluation sets")
     sets = [name for name in evaluation.sets if counts_in_mean(name)]
@@ -288,7 +310,7 @@ def test_every_task_is_in_the_table_with_both_prompt_names() -> None:
 
 def commands(text: str) -> list[str]:
     """What a page calls `codequarry` with, without comments."""
-    verbs = "search|mine|data|train|benchmark|release|card|serve"
+    verbs = "search|embed|mine|data|train|benchmark|release|card|serve"
     return re.findall(rf"^(?:\$ )?codequarry ((?:{verbs}) .+?)(?: +#.*)?$", text, re.M)
 
 
@@ -302,7 +324,7 @@ def test_every_command_of_a_page_parses(page: str) -> None:
 def test_the_pages_show_commands_of_every_verb() -> None:
     shown = [command for text in PAGES.values() for command in commands(text)]
     assert len(shown) >= 20
-    verbs = {"search", "mine", "data", "train", "benchmark", "release", "card", "serve"}
+    verbs = {"search", "embed", "mine", "data", "train", "benchmark", "release", "card", "serve"}
     assert {command.split()[0] for command in shown} == verbs
 
 
