@@ -1,5 +1,6 @@
 """Token ids into vectors: batches, the shared prefix, pooling and normalisation around a forward pass."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class Engine:
         except KeyError as error:
             raise Unsupported(f"its weights have no {error.args[0]}") from error
         self._prefixes: OrderedDict[tuple[int, ...], list[Prefix]] = OrderedDict()
+        self._computing = threading.Lock()
 
     @property
     def causal(self) -> bool:
@@ -178,12 +180,13 @@ class Engine:
         return functional.normalize(hidden, dim=-1) if self.plan.normalize else hidden
 
     def _prefix(self, ids: tuple[int, ...]) -> list[Prefix]:
-        if ids not in self._prefixes:
-            self._prefixes[ids] = self._forward.prefix_of(torch.tensor(ids))
-            if len(self._prefixes) > _PREFIXES:
-                self._prefixes.popitem(last=False)
-        self._prefixes.move_to_end(ids)
-        return self._prefixes[ids]
+        with self._computing:
+            if ids not in self._prefixes:
+                self._prefixes[ids] = self._forward.prefix_of(torch.tensor(ids))
+                if len(self._prefixes) > _PREFIXES:
+                    self._prefixes.popitem(last=False)
+            self._prefixes.move_to_end(ids)
+            return self._prefixes[ids]
 
 
 def _linear_weights(config: Mapping[str, Any]) -> int:

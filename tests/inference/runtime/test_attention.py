@@ -47,6 +47,7 @@ def test_a_text_attends_to_itself_alone(heads: Heads, causal: bool) -> None:
 @pytest.mark.parametrize("at_once", [1, 1 << 21])
 def test_two_products_in_bfloat16_are_attention(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(attention, "_ROWS_OF_TWO_PRODUCTS", 1)
     heads = Heads(4, 4, 8)
     qkv = states(heads, torch.bfloat16)
     found = attend(qkv, groups_of(LENGTHS), heads, causal=False).float()
