@@ -46,7 +46,7 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import write_text
 from codequarry.data.eval_set import EvalSet
 from codequarry.inference.encoder import Vectors
-from codequarry.inference.light_load import load_static
+from codequarry.inference.open import open_static
 from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import benchmark_task, counts_in_mean
@@ -119,7 +119,7 @@ def measure(
     }
     measured = Measured()
     for chosen in _loaded(sets, "scoring", progress):
-        rows = _rows_of(chosen, models, stored, out, passages, load_static() if cascade else None)
+        rows = _rows_of(chosen, models, stored, out, passages, open_static() if cascade else None)
         measured.rows += rows
         measured.languages += [line for row in rows for line in by_language(row, chosen.languages)]
     measured.speeds = {label: vectors.record() for label, vectors in stored.items()}

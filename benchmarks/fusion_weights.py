@@ -24,7 +24,7 @@ from codequarry.data.mixture import select
 from codequarry.data.pair_files import read_pair_folders
 from codequarry.data.validation_split import split
 from codequarry.inference.encoder import Encoder
-from codequarry.inference.light_load import load_light, load_static
+from codequarry.inference.open import open_light, open_static
 from codequarry.search.fusion import fuse
 from codequarry.search.lexical import LexicalIndex, bag
 from codequarry.search.rerank import CANDIDATES
@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Sweep both weights of each task, print two lines a task, and write the results file."""
-    static = load_static(arguments.model)
+    static = open_static(arguments.model)
     if static is None:
         raise UserError(f"{arguments.model} is no static model: pass pico, or a folder that its recipe made.")
     pairs, _ = select(
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         progress=False,
     )
-    strong = load_light(arguments.strong)
+    strong = open_light(arguments.strong)
     rows: list[dict[str, Any]] = []
     for name, texts in held_out.by_task.items():
         task = Task(name, texts, static, arguments.queries)

@@ -1,16 +1,51 @@
-"""The model of a command: on the engine alone where that reads it, else as `codequarry.load` does."""
+"""A model of a command by name or folder, opened by the cheapest reader that gives the vectors of `load`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codequarry.common.errors import UserError
-from codequarry.inference.merged_adapter import merged_folder
-from codequarry.inference.runtime.engine import Unsupported
-from codequarry.modules.backbone import ADAPTERS, MINI, resolve_backbone
+from codequarry.common.errors import UserError, torch_as_extra
+from codequarry.inference.encoder import TaskModel
+from codequarry.inference.numpy_bert import numpy_bert
+from codequarry.inference.static_encoder import StaticEncoder
+from codequarry.modules.backbone import ADAPTERS, MINI, PICO, SHIPPED, resolve_backbone
+from codequarry.modules.static_files import is_static
 
 if TYPE_CHECKING:
     from codequarry.inference.runtime.folder import FolderModel
     from codequarry.modules.embedder import CodeEmbedder
+
+
+def open_static(name: str = PICO, *, dims: int | None = None) -> StaticEncoder | None:
+    """The static model called `name`, `pico` or a folder, without torch; None for another kind of model.
+
+    Raises UserError for a static model that is damaged, and a dimension that it was not trained for.
+
+    >>> open_static("mini") is None
+    True
+    """
+    folder = _folder(name)
+    return StaticEncoder(folder, dims=dims) if is_static(folder) else None
+
+
+def open_light(name: str = MINI, *, dims: int | None = None) -> TaskModel:
+    """The same vectors and fingerprint as those of `load(name, dims=dims)`, for some dozens of texts.
+
+    A BERT with mean pooling, such as `mini` and what was trained on it, runs in numpy, which takes less time
+    than to import torch; every other model is opened by `open_model`.
+
+    Raises UserError where `load` does; MissingPackageError for a model that needs torch where it is missing.
+    """
+    folder = _folder(name)
+    if folder.is_dir() and (model := numpy_bert(folder)) is not None:
+        if dims is not None and dims not in model.matryoshka_dims:
+            raise UserError(
+                f"embedding dim {dims} is not among the trained dims {model.matryoshka_dims}: pass one of "
+                "these."
+            )
+        model.truncate_dim = dims
+        return model
+    with torch_as_extra(f"the model {name}"):
+        return open_model(name, dims=dims, bars=False)
 
 
 def open_model(
@@ -41,17 +76,23 @@ def open_model(
     return found
 
 
+def _folder(name: str) -> Path:
+    return resolve_backbone(name) if name in SHIPPED else Path(name)
+
+
 def _from_folder(name: str) -> "FolderModel | None":
     import torch
 
     if torch.accelerator.is_available():
         return None
+    from codequarry.inference.merged_adapter import merged_folder
+    from codequarry.inference.runtime.engine import Unsupported
     from codequarry.inference.runtime.folder import FolderModel
 
     try:
         if name in ADAPTERS:  # whose vectors were checked when it was merged
             return FolderModel(merged_folder(name, ADAPTERS[name]), check=False)
-        folder = resolve_backbone(MINI) if name == MINI else Path(name)
-        return FolderModel(folder) if (folder / "modules.json").is_file() else None
+        folder = _folder(name)
+        return FolderModel(folder) if (folder / "modules.json").is_file() and not is_static(folder) else None
     except (Unsupported, UserError):
         return None  # `load` has the whole sentence

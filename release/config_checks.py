@@ -10,8 +10,8 @@ from typing import Any
 from codequarry.common.errors import UserError, some
 from codequarry.common.files import read_json
 from codequarry.modules.attention import Attention
-from codequarry.modules.static_files import is_static
 from codequarry.modules.saved_weights import Shape, broken_tensors, wrong_tensors
+from codequarry.modules.static_files import is_static
 from codequarry.release.layout import (
     HANDLER,
     NORMALIZE,
@@ -24,16 +24,16 @@ from codequarry.release.module_list import (
     ACTIVATIONS,
     DENSE_WEIGHTS,
     PLAIN,
-    STATIC_PLAIN,
     POOLING_FLAGS,
+    STATIC_PLAIN,
     dense_layers,
     is_releasable,
     module_rows,
     places,
     pooling_modes,
 )
-from codequarry.release.static import check_static_files
 from codequarry.release.server_requirements import TEI, VLLM, is_whole, shown, unmet_needs
+from codequarry.release.static import check_static_files
 from codequarry.release.tokenizer import is_known_field
 from codequarry.release.trained_run import family_trained_with
 from codequarry.release.weights import check_weight_files

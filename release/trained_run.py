@@ -11,8 +11,8 @@ from typing import Any
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
-from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 from codequarry.modules.static_files import is_static
+from codequarry.modules.tasks import DEFAULT_FAMILY, PromptFamily, get_family
 from codequarry.release.module_list import (
     IN_WORDS,
     DenseLayer,

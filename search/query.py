@@ -15,9 +15,8 @@ from codequarry.common.errors import UserError, some
 from codequarry.common.tables import shown
 from codequarry.data.parsing.source_report import Choice, LeftOut, SourceReport
 from codequarry.inference.encoder import Encoder, TaskModel
-from codequarry.inference.light_load import load_light, load_static
+from codequarry.inference.open import MINI, open_light, open_static
 from codequarry.inference.static_encoder import StaticEncoder
-from codequarry.modules.backbone import MINI
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
 from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Kind
 from codequarry.search.database import database_path, open_database
@@ -102,14 +101,14 @@ class Searcher:
         self._choice = Choice(tuple(include), tuple(exclude))
         self._given_first = first
         self._model: TaskModel | Future[TaskModel] | None
-        static = load_static(model, dims=dims) if isinstance(model, str) else model
+        static = open_static(model, dims=dims) if isinstance(model, str) else model
         if isinstance(static, StaticEncoder):
             if exhaustive:
                 raise UserError("a static model ranks every chunk already: exhaustive is for other models.")
             self._given_first, self._model = static, None
         elif isinstance(model, str):
             thread = ThreadPoolExecutor(1, "load-model")
-            self._model = thread.submit(load_light, model, dims=dims)
+            self._model = thread.submit(open_light, model, dims=dims)
             thread.shutdown(wait=False)
         else:
             self._model = model
@@ -154,7 +153,7 @@ class Searcher:
     def first(self) -> StaticEncoder:
         """The model of the first stage."""
         if self._given_first is None:
-            self._given_first = load_static()
+            self._given_first = open_static()
             assert self._given_first is not None, "pico is a static model"
         return self._given_first
 

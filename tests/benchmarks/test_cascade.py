@@ -9,7 +9,7 @@ from codequarry.benchmarks.cascade import CASCADE, SECOND_STAGE, CascadeSearch
 from codequarry.benchmarks.evaluate import measure
 from codequarry.benchmarks.models import BenchmarkModel
 from codequarry.data.eval_set import EvalSet
-from codequarry.inference.light_load import load_static
+from codequarry.inference.open import open_static
 from codequarry.search.fusion import WEIGHTS
 
 
@@ -26,7 +26,7 @@ def test_the_second_stage_and_each_model_s_cascade_have_a_row(
 
 
 def test_without_the_model_s_candidates_the_second_stage_s_order_stays(functions: EvalSet) -> None:
-    pico = load_static()
+    pico = open_static()
     assert pico is not None
     search = CascadeSearch(pico, "nl2code")
     corpus = [{"id": str(n), "text": text} for n, text in enumerate(["open a file", "close a socket", "x"])]
@@ -38,7 +38,7 @@ def test_without_the_model_s_candidates_the_second_stage_s_order_stays(functions
 
 
 def test_the_model_ranks_the_candidates_and_the_others_follow(minilm_model: BenchmarkModel) -> None:
-    pico = load_static()
+    pico = open_static()
     assert pico is not None
     texts = ["open a file", "close a socket", "close a file", "parse a date", "send a key"]
     corpus = [{"id": str(n), "text": text} for n, text in enumerate(texts)]

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from codequarry.modules.static_tokenizer import train_static_tokenizer
-from codequarry.modules.tasks import CODE, PromptFamily, TASKS
+from codequarry.modules.tasks import CODE, TASKS, PromptFamily
 
 TEXTS = ["def parse_http_request(self): return json.loads(text)", "class DateParser extends Parser {}"] * 9
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from codequarry.inference.encoder import Encoder
-from codequarry.inference.light_load import load_static
+from codequarry.inference.open import open_static
 from codequarry.search.database import database_path, open_database
 from codequarry.search.first_stage import FirstStage
 from codequarry.search.fusion import WEIGHTS, fuse
@@ -122,7 +122,7 @@ def test_the_second_stage_is_cosine_and_bm25_each_standardised_per_query(
     ask: Any, many: Path, cache: Path
 ) -> None:
     ask("pico")
-    pico = load_static()
+    pico = open_static()
     assert pico is not None
     query = "send a token to the queue"
     with open_database(database_path(many, cache), many) as connection:

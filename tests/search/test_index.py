@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from codequarry.inference.encoder import Encoder
-from codequarry.inference.light_load import load_static
+from codequarry.inference.open import open_static
 from codequarry.search.database import database_path, open_database
 from codequarry.search.index import add_features, read_features
 from codequarry.search.refresh import read_changes
@@ -42,7 +42,7 @@ def test_what_another_process_has_embedded_meanwhile_is_not_embedded_again(
 
 
 def test_the_features_of_a_text_are_its_vector_and_its_tokens(checkout: Path, cache: Path) -> None:
-    pico = load_static()
+    pico = open_static()
     assert pico is not None
     with open_database(database_path(checkout, cache), checkout) as connection:
         read_changes(connection, checkout, progress=False)
