@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "integrations": {"common", "modules", "inference", "search"},
     "benchmarks": ROOMS,
     "cli": ROOMS,
-    "__init__.py": {"modules", "inference"},
+    "__init__.py": {"common", "modules", "inference"},
     "__main__.py": ROOMS,
 }
 
