@@ -18,13 +18,13 @@ from codequarry.inference.encoder import Encoder, TaskModel
 from codequarry.inference.open import MINI, open_light, open_static
 from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
-from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Kind
+from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
 from codequarry.search.database import database_path, open_database
 from codequarry.search.first_stage import FirstStage, best_first
 from codequarry.search.hits import Answers, Hit, Refresh, Stage, best_of_each_unit
 from codequarry.search.index import add_features, changes, count, read_chunk, read_features
 from codequarry.search.refresh import read_changes
-from codequarry.search.rerank import CANDIDATES, Reranked, embed_everything, rerank, score_everything
+from codequarry.search.rerank import CANDIDATES, embed_everything, rerank, score_everything
 from codequarry.search.sqlite_file import DamagedIndex, reading, set_aside
 from codequarry.search.vector_store import open_store
 
@@ -192,33 +192,37 @@ class Searcher:
             stage = self._first_stage(connection, version, kind, task)
             clock.stage("load")
             scores_C = stage.scores(query, task)
-            order = best_first(scores_C)
-            chosen = order[: self._candidates]
-            found = {int(row): read_chunk(connection, stage.features.ids[row]) for row in chosen}
+            order = [int(row) for row in best_first(scores_C)]
+            found: dict[int, Chunk] = {}
+
+            def chunk(row: int) -> Chunk:
+                if row not in found:
+                    found[row] = read_chunk(connection, stage.features.ids[row])
+                return found[row]
+
+            second: Stage = "candidates"
+            hits = tuple(
+                best_of_each_unit(((chunk(row), float(scores_C[row]), second) for row in order), top)
+            )
+            candidates = {} if self._model is None else {row: chunk(row) for row in order[: self._candidates]}
             clock.stage("rank")
         model = self._ready()
         clock.stage("model")
         if model is None:
-            best, embedded, reused = Reranked(), new, texts - new
-        else:
-            Encoder(model).check_query(query, task)
-            with open_store(self._path.parent, Encoder(model).space(task)) as store:
-                best = rerank(query, task, model, store, stage.features.hashes, scores_C, found)
-            embedded, reused = best.embedded, best.reused
-            clock.stage("rerank")
+            return hits, new, texts - new
+        Encoder(model).check_query(query, task)
+        with open_store(self._path.parent, Encoder(model).space(task)) as store:
+            best = rerank(query, task, model, store, stage.features.hashes, scores_C, candidates)
         with reading(connection):
             # Another process may have changed the index meanwhile: then only what was read before is known.
             whole = changes(connection) == version
             rows: list[tuple[int, float, Stage]] = [(row, score, "rerank") for row, score in best.ranked]
             seen = {row for row, _ in best.ranked}
-            rows += [(int(row), float(scores_C[row]), "candidates") for row in order if int(row) not in seen]
-            ranked = (
-                (found.get(row) or read_chunk(connection, stage.features.ids[row]), score, name)
-                for row, score, name in rows
-                if row in found or whole
-            )
+            rows += [(row, float(scores_C[row]), second) for row in order if row not in seen]
+            ranked = ((chunk(row), score, name) for row, score, name in rows if whole or row in found)
             hits = tuple(best_of_each_unit(ranked, top))
-        return hits, embedded, reused
+        clock.stage("rerank")
+        return hits, best.embedded, best.reused
 
     def _first_stage(self, connection: sqlite3.Connection, version: int, kind: Kind, task: str) -> FirstStage:
         space = self.first.space(task)
