@@ -30,19 +30,20 @@ if TYPE_CHECKING:
 class Base:
     """A model that the demo trains further.
 
-    settings: what its training has otherwise than the recipe `own`.
+    recipe: by which. settings: what differs from that here.
     """
 
     name: str
+    recipe: str
     settings: tuple[str, ...]
 
 
 BASES = {
     base.name: base
     for base in (
-        Base("pico", ("base=pico",)),
+        Base("pico", "own-pico", ()),
         # Of 200 steps: four to five minutes on two cores.
-        Base("mini", ("max_steps=20", "save_steps=10", "logging_steps=5")),
+        Base("mini", "own", ("max_steps=20", "save_steps=10", "logging_steps=5")),
     )
 }
 _FIRST_QUERY = "truncate embeddings to fewer dimensions"
@@ -94,9 +95,9 @@ def demo(
     write_mined(work / "pairs", mined)
     print(summary_table(mined))
 
-    say(f"Fine-tuning {base.name} on them: recipe own")
+    say(f"Fine-tuning {base.name} on them: recipe {base.recipe}")
     settings = [f"data={work / 'pairs/train'}", *base.settings]
-    train(recipe_path("own"), work / "run", settings=settings, fresh=True)
+    train(recipe_path(base.recipe), work / "run", settings=settings, fresh=True)
 
     say("Scores on the held-out files")
     sets = pair_sets(read_pairs(work / "pairs/heldout").pairs)

@@ -42,10 +42,9 @@ def test_the_model_ranks_the_candidates_and_the_others_follow(minilm_model: Benc
     assert pico is not None
     texts = ["open a file", "close a socket", "close a file", "parse a date", "send a key"]
     corpus = [{"id": str(n), "text": text} for n, text in enumerate(texts)]
-    second, whole = (
-        CascadeSearch(pico, "nl2code", *with_model, candidates=2)
-        for with_model in ((), (minilm_model, minilm_model.stored_vectors(None, compute="fp32", progress=False)))
-    )
+    vectors = minilm_model.stored_vectors(None, compute="fp32", progress=False)
+    second = CascadeSearch(pico, "nl2code", candidates=2)
+    whole = CascadeSearch(pico, "nl2code", minilm_model, vectors, candidates=2)
     for search in (second, whole):
         search.index(corpus)
     query = [{"id": "q", "text": "close the file"}]
