@@ -2,8 +2,8 @@
 
 BM25 (Robertson and Zaragoza, 2009) in Lucene's form, k1 1.5 and b 0.75. The index on disk is a bag of tokens
 for each text, next to its vector: it can never disagree with the text. Lists by token are made in memory when
-they are needed, by one sort. SQLite's own FTS5 was measured against it, see `benchmarks/LOG.md`: slower to
-write, and 50 to 100 times slower to ask, since it reads the lists of every common token from disk.
+they are needed, by one sort. SQLite's own FTS5 was measured against it (`benchmarks/LOG.md`): half as fast to
+write, and some 40 to 90 times slower to ask, since it reads the lists of every common token from disk.
 """
 
 from collections.abc import Sequence
