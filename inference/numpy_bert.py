@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from codequarry.common.files import read_json, read_regular
+from codequarry.common.files import file_sha256, read_json, read_regular
 from codequarry.modules.tasks import PromptFamily, family_of
 
 Array = NDArray[np.float32]
@@ -26,7 +26,7 @@ Array = NDArray[np.float32]
 _GROUP = 512  # tokens that go through the layers together: their widest activations, 3 MB, stay in the cache
 _BLOCK = 16_384  # numbers of a GELU at a time, for the same reason
 _LARGEST = 1 << 30  # bytes of weights
-_GOLDEN = "golden_vectors.json"
+_GOLDEN, _WEIGHTS = "golden_vectors.json", "model.safetensors"
 _TOLERANCE = 1e-4  # of each number of a golden vector, as in `load`
 _TYPES = {"F32": np.float32, "F16": np.float16}
 
@@ -62,7 +62,7 @@ class NumpyBert:
         )
         self._tokenizer.encode_special_tokens = self._plain_special_tokens
         self._heads, self._epsilon = config["num_attention_heads"], np.float32(config["layer_norm_eps"])
-        self._tensors = read_tensors(folder / "model.safetensors")
+        self._tensors = read_tensors(folder / _WEIGHTS)
         self._read_layers(config)
 
     def get_embedding_dimension(self) -> int:
@@ -194,16 +194,33 @@ def numpy_bert(folder: Path) -> NumpyBert | None:
     """
     try:
         model = NumpyBert(folder)
-        return model if _gives_golden_vectors(folder, model) else None
+        is_whole = _is_as_listed(folder) and _gives_golden_vectors(folder, model)
+        return model if is_whole else None
     except Exception:  # whatever is wrong with the files, `load` says it
         return None
+
+
+def _is_as_listed(folder: Path) -> bool:
+    """Whether weights and tokenizer have the sha256 that the folder's own records name."""
+    listed: dict[str, Any] = {}
+    for record, field in ((_GOLDEN, "sha256"), ("manifest.json", "files")):
+        if (folder / record).is_file():
+            listed |= read_json(folder / record).get(field, {})
+    return all(
+        (entry["sha256"] if isinstance(entry, dict) else entry) == file_sha256(folder / name)
+        for name, entry in listed.items()
+        if name in (_WEIGHTS, "tokenizer.json", "tokenizer_config.json")
+    )
 
 
 def _gives_golden_vectors(folder: Path, model: NumpyBert) -> bool:
     golden = read_json(folder / _GOLDEN)
     if list(model.matryoshka_dims) != list(golden["dims"]) or golden["prompts"] != dict(model.prompts):
         return False
-    if golden.get("max_length", model.max_seq_length) != model.max_seq_length:
+    lengths = [golden.get("max_length")]
+    if (folder / "training.json").is_file():
+        lengths.append(read_json(folder / "training.json")["recipe"].get("max_length"))
+    if any(length not in (None, model.max_seq_length) for length in lengths):
         return False
     rows = sorted(golden["rows"], key=lambda row: len(row["text"]))
     rows = [

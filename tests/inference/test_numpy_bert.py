@@ -11,7 +11,7 @@ import pytest
 
 import codequarry
 from codequarry.inference.encoder import Encoder
-from codequarry.inference.light_load import load_light, load_static
+from codequarry.inference.open import open_light, open_static
 from codequarry.inference.numpy_bert import NumpyBert, numpy_bert
 from codequarry.modules.backbone import MINI_FOLDER
 from codequarry.modules.tasks import SIDES, TASKS
@@ -75,11 +75,11 @@ def test_the_encoder_of_search_takes_it_as_it_takes_the_model(mini: Any, numpy_m
 
 
 def test_dimensions_are_cut_and_others_refused(numpy_mini: NumpyBert) -> None:
-    cut = load_light("mini", dims=128)
+    cut = open_light("mini", dims=128)
     assert cut.get_embedding_dimension() == 128
     np.testing.assert_allclose(cut.encode(TEXTS), numpy_mini.encode(TEXTS)[:, :128], atol=1e-6)
     with pytest.raises(ValueError, match="embedding dim 100 is not among the trained dims"):
-        load_light("mini", dims=100)
+        open_light("mini", dims=100)
 
 
 def test_threads_that_encode_at_once_do_not_disturb_each_other(numpy_mini: NumpyBert) -> None:
@@ -129,5 +129,5 @@ def test_a_folder_that_it_does_not_reproduce_is_left_to_load(what: str, tmp_path
 
 
 def test_a_static_model_is_known_by_its_folder() -> None:
-    assert load_static("mini") is None
-    assert load_static("pico") is not None
+    assert open_static("mini") is None
+    assert open_static("pico") is not None
