@@ -7,7 +7,8 @@ from codequarry.common.errors import UserError, torch_as_extra
 from codequarry.inference.encoder import TaskModel
 from codequarry.inference.numpy_bert import numpy_bert
 from codequarry.inference.static_encoder import StaticEncoder
-from codequarry.modules.backbone import ADAPTERS, MINI, PICO, SHIPPED, resolve_backbone
+from codequarry.modules.backbone import ADAPTERS, PICO, SHIPPED, resolve_backbone
+from codequarry.modules.backbone import MINI as MINI
 from codequarry.modules.static_files import is_static
 
 if TYPE_CHECKING:

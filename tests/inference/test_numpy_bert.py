@@ -11,8 +11,8 @@ import pytest
 
 import codequarry
 from codequarry.inference.encoder import Encoder
-from codequarry.inference.open import open_light, open_static
 from codequarry.inference.numpy_bert import NumpyBert, numpy_bert
+from codequarry.inference.open import open_light, open_static
 from codequarry.modules.backbone import MINI_FOLDER
 from codequarry.modules.tasks import SIDES, TASKS
 
