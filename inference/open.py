@@ -1,5 +1,6 @@
 """A model of a command by name or folder, opened by the cheapest reader that gives the vectors of `load`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,20 @@ def open_static(name: str = PICO, *, dims: int | None = None) -> StaticEncoder |
     return StaticEncoder(folder, dims=dims) if is_static(folder) else None
 
 
-def open_light(name: str = MINI, *, dims: int | None = None) -> TaskModel:
+def open_light(name: str = MINI, *, dims: int | None = None, many: bool = False) -> TaskModel:
     """The same vectors and fingerprint as those of `load(name, dims=dims)`, for some dozens of texts.
 
     A BERT with mean pooling, such as `mini` and what was trained on it, runs in numpy, which takes less time
     than to import torch; every other model is opened by `open_model`.
 
+    Arguments: `many`, that thousands of texts are to be embedded: then an accelerator is used where torch
+    finds one.
+
     Raises UserError where `load` does; MissingPackageError for a model that needs torch where it is missing.
     """
     folder = _folder(name)
-    if folder.is_dir() and (model := numpy_bert(folder)) is not None:
+    in_numpy = folder.is_dir() and not (many and _has_accelerator())
+    if in_numpy and (model := numpy_bert(folder)) is not None:
         if dims is not None and dims not in model.matryoshka_dims:
             raise UserError(
                 f"embedding dim {dims} is not among the trained dims {model.matryoshka_dims}: pass one of "
@@ -75,6 +80,14 @@ def open_model(
         found.check_dims(dims)
         found.truncate_dim = dims
     return found
+
+
+def _has_accelerator() -> bool:
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.accelerator.is_available()
 
 
 def _folder(name: str) -> Path:

@@ -108,7 +108,7 @@ class Searcher:
             self._given_first, self._model = static, None
         elif isinstance(model, str):
             thread = ThreadPoolExecutor(1, "load-model")
-            self._model = thread.submit(open_light, model, dims=dims)
+            self._model = thread.submit(open_light, model, dims=dims, many=exhaustive)
             thread.shutdown(wait=False)
         else:
             self._model = model
