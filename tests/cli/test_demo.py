@@ -73,3 +73,14 @@ def test_a_work_folder_that_is_a_file_is_a_sentence(tmp_path: Path) -> None:
 def test_a_release_that_stock_sentence_transformers_cannot_load_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sentence-transformers alone could not load"):
         module._load_with_stock(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("base", module.BASES.values(), ids=lambda base: base.name)
+def test_each_base_is_a_shipped_model_that_its_recipe_trains(base: module.Base) -> None:
+    from codequarry.modules.backbone import SHIPPED
+    from codequarry.recipes.read import read_recipe, recipe_path
+
+    assert base.name in SHIPPED
+    assert read_recipe(recipe_path(base.recipe)).backbone.name == base.name
+    target = base.command.removeprefix("make ")
+    assert target in (Path(module.__file__).parents[1] / "Makefile").read_text("utf-8")
