@@ -12,6 +12,7 @@ import pytest
 
 from codequarry.__main__ import _parser
 from codequarry.benchmarks import inference_speed
+from codequarry.benchmarks.installation import installation_table
 from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.search_speed import large_table
@@ -173,6 +174,7 @@ TABLES = {
     "docs/search.md": [
         lambda: search_speed_table(read("search_speed")),
         lambda: large_table(read("search_speed")),
+        lambda: installation_table(read("installation")),
     ],
     "docs/serving.md": [lambda: serving_table(read("serve"))],
 }
@@ -274,6 +276,13 @@ def test_the_pages_say_what_embedding_costs_as_it_was_measured() -> None:
     assert first["readme"] in readme
     assert first["billion"] in serving
     assert first["invariant"] in serving
+
+
+def test_the_readme_says_what_each_way_to_install_brings() -> None:
+    alone, whole = read("installation")["rows"]
+    said = " ".join(PAGES["README.md"].split())
+    assert f"{alone['megabytes']} MB in {alone['packages']} packages, {alone['seconds']} s" in said
+    assert f"{whole['megabytes'] / 1000:.1f} GB in {whole['packages']}, {whole['seconds']} s" in said
 
 
 def test_what_the_readme_says_of_the_winners_is_in_the_results() -> None:
