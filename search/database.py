@@ -7,6 +7,7 @@ to it (`vector_store.py`), which all checkouts share.
 import hashlib
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,7 +86,8 @@ def _make_tables(connection: sqlite3.Connection, path: Path, root: bytes) -> Non
             connection.execute(f'DROP TABLE "{name}"')
         for statement in _SCHEMA:
             connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES (?, 0)", (root,))
+        # No two indexes of a checkout count from the same number: one is never taken for the other.
+        connection.execute("INSERT INTO meta VALUES (?, ?)", (root, secrets.randbits(48)))
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -4,6 +4,9 @@ Both are exact: a matrix product over all vectors, and lists by token. For 100,0
 milliseconds; an approximate index (usearch, FAISS, LanceDB) would bring 130 to 446 MB of library.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from codequarry.search.fusion import WEIGHTS, Scores, fuse
@@ -18,9 +21,9 @@ class FirstStage:
     """
 
     def __init__(self, features: Features, model: FirstModel) -> None:
-        self.features = features
         self._model = model
         self._lexical = LexicalIndex(features.bags)
+        self.features = replace(features, bags=())  # sorted into lists now, and large
 
     def scores(self, query: str, task: str) -> Scores:
         """How well each chunk answers `(chunks,)`, on the scale of cosine similarity: see `fusion.fuse`."""
@@ -29,10 +32,21 @@ class FirstStage:
         return fuse(dense, words, WEIGHTS[task].lexical)
 
 
-def best_first(scores: Scores) -> np.ndarray:
-    """The places of the scores, best first.
+def best_first(scores: Scores, most: int | None = None) -> np.ndarray:
+    """The places of the scores, best first; with `most`, at least so many, without sorting the others.
 
     Equal texts have equal scores only up to the last bits of a matrix product: rounded, they keep the order
     of path and line.
     """
-    return np.argsort(-np.round(scores, 6), kind="stable")
+    falling = -np.round(scores, 6)
+    if most is None or most >= len(falling):
+        return np.argsort(falling, kind="stable")
+    among = np.flatnonzero(falling <= np.partition(falling, most)[most])
+    return among[np.argsort(falling[among], kind="stable")]
+
+
+def in_order(scores: Scores, likely: int) -> Iterator[int]:
+    """The places of the scores, best first, of which a caller will hardly take more than `likely`."""
+    head = best_first(scores, likely)
+    yield from head.tolist()
+    yield from best_first(scores)[len(head) :].tolist()

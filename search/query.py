@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
 
 from codequarry.common.errors import UserError, some
@@ -20,9 +21,9 @@ from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.modules.tasks import DEFAULT_TASK, get_task
 from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
 from codequarry.search.database import database_path, open_database
-from codequarry.search.first_stage import FirstStage, best_first
+from codequarry.search.first_stage import FirstStage, best_first, in_order
 from codequarry.search.hits import Answers, Hit, Refresh, Stage, best_of_each_unit
-from codequarry.search.index import add_features, changes, count, read_chunk, read_features
+from codequarry.search.index import add_features, changes, read_chunk, read_features
 from codequarry.search.refresh import read_changes
 from codequarry.search.rerank import CANDIDATES, embed_everything, rerank, score_everything
 from codequarry.search.sqlite_file import DamagedIndex, reading, set_aside
@@ -113,6 +114,7 @@ class Searcher:
         else:
             self._model = model
         self._report: SourceReport | None = None
+        self._counts: dict[Kind, tuple[int, tuple[int, int, int]]] = {}
         self._held: dict[tuple[Kind, str], tuple[int, FirstStage]] = {}
 
     def search(self, query: str, task: str = DEFAULT_TASK, *, top: int = 10, refresh: bool = True) -> Answers:
@@ -134,6 +136,7 @@ class Searcher:
         except DamagedIndex as damaged:
             set_aside(damaged.path)
             self._held.clear()
+            self._counts.clear()
             return self._search(query, task, top, refresh=True)
 
     def embed_rest(self, task: str = DEFAULT_TASK) -> int:
@@ -169,7 +172,7 @@ class Searcher:
         with open_database(self._path, self.root) as connection:
             if refresh or self._report is None:
                 self._report = read_changes(connection, self.root, self._progress, self._choice)
-            files, chunks, texts = count(connection, kind)
+            files, chunks, texts = self._count(connection, kind)
             _check_found(self.root, task, files, chunks, self._report)
             clock.stage("read")
             if self._exhaustive:
@@ -185,14 +188,16 @@ class Searcher:
         self, connection: sqlite3.Connection, clock: Clock, query: str, task: str, top: int, texts: int
     ) -> tuple[tuple[Hit, ...], int, int]:
         kind = KIND_OF_TASK[task]
-        new = add_features(connection, kind, self.first, task, self._progress)
+        new = 0
+        if not self._is_held(kind, task, changes(connection)):
+            new = add_features(connection, kind, self.first, task, self._progress)
         clock.stage("index")
         with reading(connection):
             version = changes(connection)
             stage = self._first_stage(connection, version, kind, task)
             clock.stage("load")
             scores_C = stage.scores(query, task)
-            order = [int(row) for row in best_first(scores_C)]
+            likely = 4 * (self._candidates + top)
             found: dict[int, Chunk] = {}
 
             def chunk(row: int) -> Chunk:
@@ -202,9 +207,12 @@ class Searcher:
 
             second: Stage = "candidates"
             hits = tuple(
-                best_of_each_unit(((chunk(row), float(scores_C[row]), second) for row in order), top)
+                best_of_each_unit(
+                    ((chunk(row), float(scores_C[row]), second) for row in in_order(scores_C, likely)), top
+                )
             )
-            candidates = {} if self._model is None else {row: chunk(row) for row in order[: self._candidates]}
+            chosen = [] if self._model is None else islice(in_order(scores_C, likely), self._candidates)
+            candidates = {row: chunk(row) for row in chosen}
             clock.stage("rank")
         model = self._ready()
         clock.stage("model")
@@ -216,9 +224,12 @@ class Searcher:
         with reading(connection):
             # Another process may have changed the index meanwhile: then only what was read before is known.
             whole = changes(connection) == version
-            rows: list[tuple[int, float, Stage]] = [(row, score, "rerank") for row, score in best.ranked]
+            by_model: list[tuple[int, float, Stage]] = [(row, score, "rerank") for row, score in best.ranked]
             seen = {row for row, _ in best.ranked}
-            rows += [(row, float(scores_C[row]), second) for row in order if row not in seen]
+            others = (
+                (row, float(scores_C[row]), second) for row in in_order(scores_C, likely) if row not in seen
+            )
+            rows = chain(by_model, others)
             ranked = ((chunk(row), score, name) for row, score, name in rows if whole or row in found)
             hits = tuple(best_of_each_unit(ranked, top))
         clock.stage("rerank")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from codequarry.modules.tasks import TASKS
+from codequarry.search.first_stage import in_order
 from codequarry.search.fusion import WEIGHTS, fuse
 
 MEASURED = {
@@ -40,3 +41,10 @@ def test_standardised_scores_are_added_on_the_scale_of_the_first() -> None:
     z = (dense - dense.mean()) / dense.std() + 0.4 * (other - other.mean()) / other.std()
     np.testing.assert_allclose((fused - dense.mean()) / dense.std(), z, atol=1e-5)
     assert fused.mean() == pytest.approx(dense.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("likely", [1, 5, 49, 50, 1000])
+def test_what_is_sorted_in_part_has_the_order_of_the_whole(likely: int) -> None:
+    scores = np.random.default_rng(1).integers(0, 9, 50).astype(np.float32)  # with many that are equal
+    assert list(in_order(scores, likely)) == np.argsort(-scores, kind="stable").tolist()
+    assert list(in_order(scores[:0], likely)) == []
