@@ -235,6 +235,17 @@ class Searcher:
         clock.stage("rerank")
         return hits, best.embedded, best.reused
 
+    def _count(self, connection: sqlite3.Connection, kind: Kind) -> tuple[int, int, int]:
+        """`index.count`, which takes a while in a large index, once for each of its versions."""
+        version = changes(connection)
+        if kind not in self._counts or self._counts[kind][0] != version:
+            self._counts[kind] = (version, count(connection, kind))
+        return self._counts[kind][1]
+
+    def _is_held(self, kind: Kind, task: str, version: int) -> bool:
+        held = self._held.get((kind, self.first.space(task).prefix))
+        return held is not None and held[0] == version
+
     def _first_stage(self, connection: sqlite3.Connection, version: int, kind: Kind, task: str) -> FirstStage:
         space = self.first.space(task)
         held = self._held.get((kind, space.prefix))
