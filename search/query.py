@@ -23,7 +23,7 @@ from codequarry.search.chunk import IN_WORDS, KIND_OF_TASK, Chunk, Kind
 from codequarry.search.database import database_path, open_database
 from codequarry.search.first_stage import FirstStage, best_first, in_order
 from codequarry.search.hits import Answers, Hit, Refresh, Stage, best_of_each_unit
-from codequarry.search.index import add_features, changes, read_chunk, read_features
+from codequarry.search.index import add_features, changes, count, read_chunk, read_features
 from codequarry.search.refresh import read_changes
 from codequarry.search.rerank import CANDIDATES, embed_everything, rerank, score_everything
 from codequarry.search.sqlite_file import DamagedIndex, reading, set_aside
