@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from codequarry.inference.runtime.engine import Engine, Plan, Unsupported
+from codequarry.inference.runtime.engine import Engine, Plan, PoolingMode, Unsupported
 from codequarry.inference.runtime.windows import Ids, ahead, common_start
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import InstructionPrefix
@@ -167,7 +167,7 @@ def _plan(model: CodeEmbedder) -> Plan:
     normalize = rest[1:]
     if [type(module) for module in normalize] not in ([], [Normalize]):
         raise Unsupported("it has modules behind Pooling other than Normalize")
-    return Plan(backbone.config.to_dict(), pooling.pooling_mode, bool(normalize))
+    return Plan(backbone.config.to_dict(), cast(PoolingMode, pooling.pooling_mode), bool(normalize))
 
 
 def _state(model: CodeEmbedder, samples: dict[int, Any]) -> Any:
