@@ -10,15 +10,13 @@ What the results file of this processor holds of other models is kept.
 
 import argparse
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from codequarry.benchmarks.other_runtimes import Contender, other_runtimes
 from codequarry.common.environment import fast_autocast, has_fast_bf16, origin, processor, written_command
 from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import read_json, write_json
@@ -56,18 +55,6 @@ _PEER_BATCH = (
     8  # texts: what ONNX Runtime and OpenVINO were fastest with on documents (facts of three machines)
 )
 _ROOF_ROWS = (256, 512, 1024, 2048)
-Embed = Callable[[Sequence[str], str], Vectors]  # texts and their prompt
-
-
-@dataclass
-class Contender:
-    """A way to embed, and what it did. documents, query: CPU seconds of each round."""
-
-    name: str
-    embed: Embed
-    documents: list[float] = field(default_factory=list)
-    query: list[float] = field(default_factory=list)
-    cosine: float = 0.0  # the worst to stock in float32
 
 
 def texts_of(folder: Path) -> tuple[list[str], list[str]]:
@@ -110,7 +97,7 @@ def contenders(name: str, work: Path) -> tuple[list[Contender], CodeEmbedder]:
     runtime: Any = fast.runtime
     if runtime.reason:
         raise UserError(f"the packed runtime does not compute {name}: {runtime.reason}.")
-    return [*found, *_peers(_folder(name), plain, work)], plain
+    return [*found, *other_runtimes(_folder(name), plain.tokenizer, work)], plain
 
 
 def _folder(name: str) -> Path:
@@ -122,76 +109,6 @@ def _encode(model: CodeEmbedder, bf16: bool, texts: Sequence[str], prompt: str) 
         found: Vectors = model.encode(
             list(texts), prompt=prompt, normalize_embeddings=True, show_progress_bar=False
         )
-    return found
-
-
-def _peers(release: Path, model: CodeEmbedder, work: Path) -> Iterator[Contender]:
-    """ONNX Runtime and OpenVINO, where they are installed, over graphs of the same model."""
-    if find_spec("onnxruntime") is None or find_spec("onnxscript") is None:
-        print("ONNX Runtime is not measured: pip install 'codequarry[onnx]'", file=sys.stderr)
-        return
-    if not (release / "manifest.json").is_file():
-        print(
-            "ONNX Runtime and OpenVINO are measured on a release: codequarry release build", file=sys.stderr
-        )
-        return
-    from codequarry.release.onnx import FILES, FOLDER, export_onnx
-
-    folder = work / "graphs"
-    shutil.copytree(release, folder)
-    export_onnx(folder, ["fp32", "int8"])
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = torch.get_num_threads()
-    for label, precision in (("ONNX Runtime", "fp32"), ("ONNX Runtime, int8", "int8")):
-        path = folder / FOLDER / FILES[precision]  # type: ignore[index]
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-        def embed(inputs: dict[str, Any], session: Any = session) -> Any:
-            return session.run(["sentence_embedding"], inputs)[0]
-
-        yield Contender(label, partial(_padded, model.tokenizer, embed))
-    if find_spec("openvino") is None:
-        print("OpenVINO is not measured: pip install 'codequarry[openvino]'", file=sys.stderr)
-        return
-    import openvino
-
-    graph = folder / FOLDER / FILES["fp32"]
-    for label, hint in (("OpenVINO", "f32"), ("OpenVINO, bf16", "bf16")):
-        if hint == "bf16" and not has_fast_bf16("cpu"):
-            continue
-        settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        compiled = openvino.Core().compile_model(graph, "CPU", settings)
-
-        def run(inputs: dict[str, Any], compiled: Any = compiled) -> Any:
-            return np.array(compiled(inputs)["sentence_embedding"])
-
-        yield Contender(label, partial(_padded, model.tokenizer, run))
-
-
-def _padded(
-    tokenizer: Any, embed: Callable[[dict[str, Any]], Any], texts: Sequence[str], prompt: str
-) -> Vectors:
-    """Batches of 8 texts, sorted by their true length, padded to the longest."""
-    ids = tokenizer([prompt + text for text in texts], truncation=True, verbose=False)["input_ids"]
-    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-    found = None
-    for start in range(0, len(order), _PEER_BATCH):
-        batch = order[start : start + _PEER_BATCH]
-        longest = len(ids[batch[-1]])
-        inputs = {
-            "input_ids": np.zeros((len(batch), longest), np.int64),
-            "attention_mask": np.zeros((len(batch), longest), np.int64),
-        }
-        for row, place in enumerate(batch):
-            inputs["input_ids"][row, : len(ids[place])] = ids[place]
-            inputs["attention_mask"][row, : len(ids[place])] = 1
-        vectors = embed(inputs)
-        if found is None:
-            found = np.empty((len(ids), vectors.shape[1]), np.float32)
-        found[batch] = vectors
-    assert found is not None
     return found
 
 
