@@ -330,7 +330,8 @@ def run(arguments: argparse.Namespace) -> None:
     documents, queries = texts_of(arguments.texts or Path(str(spec and spec.origin)).parent)
     documents, queries = sample(documents, arguments.documents), sample(queries, arguments.queries)
     path = results_file(arguments.out)
-    kept = {row["model"]: row for row in read_json(path)["models"]} if path.is_file() else {}
+    before = read_json(path) if path.is_file() else {"models": []}
+    kept = {row["model"]: row for row in before["models"]}
     for name in arguments.models:
         if arguments.cold_only and Path(name).name in kept:
             found = kept[Path(name).name] | {"cold": cold(name, queries[0], arguments.rounds)}
@@ -342,6 +343,7 @@ def run(arguments: argparse.Namespace) -> None:
             {
                 "benchmark": "speed of inference",
                 **origin(written_command("python -m codequarry.benchmarks.inference_speed")),
+                **({"command": before["command"]} if arguments.cold_only and kept else {}),
                 "peers": {
                     one: version(one) for one in ("onnxruntime", "openvino") if find_spec(one) is not None
                 },
