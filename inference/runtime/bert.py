@@ -69,7 +69,7 @@ class Bert:
         heads: int = config["num_attention_heads"]
         self.heads = Heads(heads, heads, self.hidden_size // heads)
         self.epsilon: float = config.get("layer_norm_eps", 1e-12)
-        self.max_tokens: int = config["max_position_embeddings"]
+        self.max_tokens: int | None = config["max_position_embeddings"]
         self.dtype, self.fused = dtype, fused
         self.words = weight("embeddings.word_embeddings.weight")
         kinds = weight("embeddings.token_type_embeddings.weight").float()

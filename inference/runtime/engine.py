@@ -127,11 +127,11 @@ class Engine:
 
         Raises UserError for a text that is longer than the model has positions for.
         """
-        lengths = [len(text) for text in texts]
-        if lengths and max(lengths) > self._forward.max_tokens:
+        lengths, limit = [len(text) for text in texts], self._forward.max_tokens
+        if limit is not None and max(lengths, default=0) > limit:
             raise UserError(
-                f"a text has {max(lengths)} tokens, and the model has positions for "
-                f"{self._forward.max_tokens}: lower max_seq_length."
+                f"a text has {max(lengths)} tokens, and the model has positions for {limit}: lower its "
+                "max_seq_length."
             )
         found = torch.empty(len(texts), self._forward.hidden_size)
         for front, chosen in self._by_prefix(texts, prefixes).items():

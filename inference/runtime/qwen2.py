@@ -21,6 +21,10 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
         return f"its hidden_act is {config['hidden_act']!r}"
     if kind != "default":
         return f"its rotary positions are of the kind {kind!r}"
+    if any(isinstance(value, Mapping) for value in rope.values()):
+        return "its layers have rotary positions of several kinds"
+    if {config.get("partial_rotary_factor", 1.0), rope.get("partial_rotary_factor", 1.0)} != {1.0}:
+        return "it turns a part of each head"
     if set(kinds) - {"full_attention"} or (config.get("use_sliding_window") and not kinds):
         return "some layers attend in a sliding window"
     if config.get("is_causal") is False or config.get("use_bidirectional_attention") is True:
@@ -71,7 +75,7 @@ class Qwen2:
         size = config.get("head_dim") or self.hidden_size // heads
         self.heads = Heads(heads, config.get("num_key_value_heads") or heads, size)
         self.epsilon: float = config.get("rms_norm_eps", 1e-6)
-        self.max_tokens: int = config["max_position_embeddings"]
+        self.max_tokens = None  # positions are angles, and go on
         self.dtype = dtype
         rope = config.get("rope_parameters") or {}
         theta = float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
