@@ -1,7 +1,7 @@
 """A model folder on the engine alone: the first vector without importing sentence-transformers, which takes
 five times as long as importing torch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from codequarry.inference.runtime.tokens import FolderTokenizer
 from codequarry.inference.runtime.windows import ahead, common_start
 from codequarry.modules.identity import check_dim, digest, tokenizer_state
 from codequarry.modules.saved_folder import GOLDEN
-from codequarry.modules.saved_weights import broken_tensors
+from codequarry.modules.saved_weights import broken_tensors, stored_shapes
 from codequarry.modules.tasks import PromptFamily, family_of, wrong_prompts
 from codequarry.modules.text_checks import check_room_for_text, empty_texts, refuse_empty
 
@@ -161,35 +161,40 @@ class FolderModel:
 class _Weights:
     """The tensors of a folder, mapped into memory, by their names in transformers' model.
 
+    A file is opened for each tensor, and closed with it: else the pages of all that was copied would count as
+    this process's memory.
+
     Raises Unsupported for types that would be rounded when they are loaded, and for NaN and infinity.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         kind = str(config["model_type"])
-        self._held: dict[str, tuple[Any, str]] = {}
+        self._held: dict[str, tuple[Path, str]] = {}
         self._used: set[str] = set()
-        self._files = [_opened(file) for file in weight_files(folder)]
-        for file in self._files:
-            for name in file.keys():  # noqa: SIM118
-                self._held[name.removeprefix(_PREFIXES[kind])] = (file, name)
-        wanted = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
-        self.dtype: torch.dtype = getattr(torch, wanted, torch.float16)
-        stored = {_TYPES.get(file.get_slice(name).get_dtype()) for file, name in self._held.values()}
-        if self.dtype not in _TYPES.values() or (stored != {self.dtype} and self.dtype != torch.float32):
-            raise Unsupported(f"its weights are {wanted} in memory and others in its files")
-        if None in stored:
-            raise Unsupported("its weights are neither float32 nor bfloat16")
         self._optional = _UNREAD[kind]
-        if sum(file.stat().st_size for file in weight_files(folder)) <= _CHECKED and broken_tensors(
-            dict(self._raw())
-        ):
+        types: set[str] = set()
+        files = weight_files(folder)
+        for path in files:
+            try:
+                stored = stored_shapes([path])
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+            self._held |= {name.removeprefix(_PREFIXES[kind]): (path, name) for name in stored}
+            types |= {dtype for _, dtype in stored.values()}
+        wanted = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
+        found = next((dtype for dtype in _TYPES.values() if str(dtype) == f"torch.{wanted}"), None)
+        if found is None or not types <= _TYPES.keys():
+            raise Unsupported(f"its weights are {', '.join(sorted(types))}, and {wanted} in memory")
+        self.dtype = found
+        if found != torch.float32 and {_TYPES[one] for one in types} != {found}:
+            raise Unsupported(f"its weights would be rounded to {wanted}")
+        if sum(path.stat().st_size for path in files) <= _CHECKED and broken_tensors(dict(self._raw())):
             raise Unsupported("its weights hold NaN or infinity")
 
     def __call__(self, name: str) -> Tensor:
-        file, held = self._held[name]
+        path, held = self._held[name]
         self._used.add(name)
-        tensor: Tensor = file.get_tensor(held)
-        return tensor
+        return _tensor(path, held)
 
     def unread(self) -> str:
         """A tensor that the engine did not ask for and nothing explains; "" for none."""
@@ -201,15 +206,13 @@ class _Weights:
             yield f"0.model.{name}", tensor.to(self.dtype)
 
     def _raw(self) -> Iterable[tuple[str, Tensor]]:
-        return ((name, self._held[name][0].get_tensor(self._held[name][1])) for name in sorted(self._held))
+        return ((name, _tensor(*self._held[name])) for name in sorted(self._held))
 
 
-def _opened(file: Path) -> Any:
-    try:
-        opened: Callable[..., Any] = safe_open
-        return opened(file, framework="pt").__enter__()
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} cannot be read ({type(error).__name__}: {error}).") from error
+def _tensor(path: Path, name: str) -> Tensor:
+    with safe_open(path, framework="pt") as weights:
+        tensor: Tensor = weights.get_tensor(name)
+    return tensor
 
 
 def _modules(folder: Path, config: Mapping[str, Any]) -> tuple[PoolingMode, bool]:
