@@ -275,8 +275,8 @@ def speed_table(results: dict[str, Any]) -> str:
                 ]
             )
     head = [
-        "model", "runtime", "documents per second", "ratio", "of the roof", "one query, ms", "ratio to stock",
-        "worst cosine",
+        "model", "runtime", "documents per second", "times stock", "of the roof", "one query, ms",
+        "query, times stock", "worst cosine",
     ]  # fmt: skip
     return markdown_table(head, lines, ("model", "runtime"))
 
