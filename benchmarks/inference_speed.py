@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -119,8 +119,8 @@ def measure(
     queries: Sequence[str],
     prompts: tuple[str, str],
     rounds: int,
-) -> None:
-    """Let each embed all documents, and the queries one at a time, in turn, `rounds` times.
+) -> Iterator[int]:
+    """Let each embed all documents, and the queries one at a time, in turn; yields the rounds that are done.
 
     Arguments: `prompts`, of documents and of queries. A first pass, which is not timed, compares vectors.
     """
@@ -139,6 +139,7 @@ def measure(
             way.documents.append(middle - started)
             way.query.append((time.process_time() - middle) / len(queries))
         print(f"round {turn + 1} of {rounds}", file=sys.stderr, flush=True)
+        yield turn + 1
 
 
 def roofs(config: Any) -> dict[str, float]:
@@ -217,13 +218,13 @@ def record(
     name: str,
     ways: Sequence[Contender],
     lengths: Sequence[int],
-    model: CodeEmbedder,
+    config: Any,
+    limits: dict[str, float],
     rounds: int,
     queries: int,
 ) -> dict[str, Any]:
     """What a results file says of a model; ratios are medians over rounds of stock's seconds to its own."""
-    config: Any = model.config
-    work, limits = flops(config, lengths), roofs(config)
+    work = flops(config, lengths)
     rows = []
     for way in ways:
         limit = limits.get("bf16" if "bf16" in way.name else "fp32")
@@ -324,45 +325,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure as the command line says, write the results file and print its table."""
+    """Measure as the command line says, write the results file after each round, and print its table."""
     torch.set_num_threads(arguments.threads)
     spec = find_spec("sentence_transformers")
     documents, queries = texts_of(arguments.texts or Path(str(spec and spec.origin)).parent)
     documents, queries = sample(documents, arguments.documents), sample(queries, arguments.queries)
     path = results_file(arguments.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
     before = read_json(path) if path.is_file() else {"models": []}
     kept = {row["model"]: row for row in before["models"]}
+    about = {
+        "benchmark": "speed of inference",
+        **origin(written_command("python -m codequarry.benchmarks.inference_speed")),
+        **({"command": before["command"]} if arguments.cold_only and kept else {}),
+        "peers": {one: version(one) for one in ("onnxruntime", "openvino") if find_spec(one) is not None},
+    }
     for name in arguments.models:
-        if arguments.cold_only and Path(name).name in kept:
-            found = kept[Path(name).name] | {"cold": cold(name, queries[0], arguments.rounds)}
-        else:
-            found = measured(name, documents, queries, arguments.rounds)
-        kept[found["model"]] = found
-        write_json(
-            path,
-            {
-                "benchmark": "speed of inference",
-                **origin(written_command("python -m codequarry.benchmarks.inference_speed")),
-                **({"command": before["command"]} if arguments.cold_only and kept else {}),
-                "peers": {
-                    one: version(one) for one in ("onnxruntime", "openvino") if find_spec(one) is not None
-                },
-                "models": list(kept.values()),
-            },
-        )
+        short = Path(name).name
+        if not arguments.cold_only:
+            for found in measured(name, documents, queries, arguments.rounds):
+                kept[short] = found
+                write_json(path, about | {"models": list(kept.values())})
+        if short in kept:
+            kept[short]["cold"] = cold(name, queries[0], arguments.rounds)
+            write_json(path, about | {"models": list(kept.values())})
     print(speed_table(read_json(path)))
 
 
-def measured(name: str, documents: Sequence[str], queries: Sequence[str], rounds: int) -> dict[str, Any]:
-    """What a results file says of one model: see `record`; `cold` has what `cold_starts` gives."""
+def measured(
+    name: str, documents: Sequence[str], queries: Sequence[str], rounds: int
+) -> Iterator[dict[str, Any]]:
+    """What a results file says of one model, after each round: see `record`."""
     with tempfile.TemporaryDirectory() as work:
         ways, model = contenders(name, Path(work))
         family = model.prompt_family
         prompts = family.prefix(TASK, "document"), family.prefix(TASK, "query")
         ids = model.tokenizer([prompts[0] + text for text in documents], truncation=True)["input_ids"]
-        measure(ways, documents, queries, prompts, rounds)
-    found = record(Path(name).name, ways, [len(row) for row in ids], model, rounds, len(queries))
-    return found | {"cold": cold(name, queries[0], rounds)}
+        lengths = [len(row) for row in ids]
+        limits = roofs(model.config)
+        for turn in measure(ways, documents, queries, prompts, rounds):
+            yield record(Path(name).name, ways, lengths, model.config, limits, turn, len(queries))
 
 
 def cold(name: str, query: str, rounds: int) -> dict[str, dict[str, float]]:

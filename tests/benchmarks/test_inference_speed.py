@@ -10,7 +10,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, Qwen2Config, Qwen2Model
 
-from codequarry.benchmarks import inference_speed
 from codequarry.benchmarks.inference_speed import (
     Contender,
     flops,
@@ -65,23 +64,20 @@ def test_contenders_take_turns_and_are_compared_with_the_first() -> None:
         for name in "abc"
     ]
     ways[2] = Contender("c", lambda texts, prompt: unit[::-1][: len(texts)])
-    measure(ways, ["x", "y"], ["z"], ("d: ", "q: "), rounds=3)
+    assert list(measure(ways, ["x", "y"], ["z"], ("d: ", "q: "), rounds=3)) == [1, 2, 3]
     assert [way.cosine for way in ways] == [1, 1, 0]
     assert all(len(way.documents) == len(way.query) == 3 for way in ways)
     assert asked[5:] == list("aabb") + list("bbaa") + list("aabb"), "who begins moves on"
 
 
-def test_ratios_are_medians_of_rounds_and_the_table_has_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inference_speed, "roofs", lambda _: {"fp32": 1e9})
+def test_ratios_are_medians_of_rounds_and_the_table_has_them(tmp_path: Path) -> None:
     config = SimpleNamespace(
         hidden_size=8, intermediate_size=32, num_attention_heads=2, num_hidden_layers=1, model_type="bert"
     )
     ways = [fake("sentence-transformers", np.eye(2)), fake("codequarry", np.eye(2))]
     ways[0].documents, ways[0].query = [4.0, 8.0, 6.0], [0.02, 0.02, 0.02]
     ways[1].documents, ways[1].query = [2.0, 2.0, 2.0], [0.01, 0.01, 0.02]
-    found = record("mini", ways, [10, 20], SimpleNamespace(config=config), 3, 5)  # type: ignore[arg-type]
+    found = record("mini", ways, [10, 20], config, {"fp32": 1e9}, 3, 5)
     ours = found["rows"][1]
     assert (ours["documents_ratio"], ours["query_ratio"]) == (3, 2)
     assert ours["documents_per_second"] == 1
