@@ -125,9 +125,7 @@ class EndpointHandler:
         doubtful = [place for place, text in enumerate(texts) if not re.search("[0-9A-Za-z]", text)]
         if not doubtful:
             return
-        tokenizer: Any = self.model.tokenizer
-        behind_prompt = [prompt, *(prompt + texts[place] for place in doubtful)]
-        own, *rows = tokenizer(behind_prompt, truncation=False, verbose=False)["input_ids"]
+        own, *rows = self._ids([prompt, *(prompt + texts[place] for place in doubtful)])
         for place, ids in zip(doubtful, rows, strict=True):
             if ids == own:
                 raise ValueError(
@@ -135,10 +133,16 @@ class EndpointHandler:
                     "token, and its vector would be the prompt's own. Leave it out."
                 )
 
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        tokenizer: Any = self.model.tokenizer
+        if callable(tokenizer):
+            rows: list[list[int]] = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+            return rows
+        return [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]  # a static model's
+
     def _refuse_too_long(self, texts: list[str]) -> None:
         limit = self.model.max_seq_length or math.inf
-        tokenizer: Any = self.model.tokenizer
-        lengths = [len(ids) for ids in tokenizer(texts, truncation=False, verbose=False)["input_ids"]]
+        lengths = [len(ids) for ids in self._ids(texts)]
         for position, length in enumerate(lengths, start=1):
             if length > limit:
                 raise ValueError(

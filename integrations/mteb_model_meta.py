@@ -9,6 +9,7 @@ MTEB's wrapper loads the model with plain sentence-transformers and chooses prom
 tasks, so the entry has both prompts of every benchmark task in the table of `mteb.py`.
 """
 
+import math
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -17,16 +18,15 @@ from typing import TYPE_CHECKING, Any
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.integrations.mteb import BENCHMARK_TASKS
-from codequarry.modules.backbone import EMBEDDED_BASE, MINI, MINI_FOLDER
+from codequarry.modules.backbone import EMBEDDED_BASE, SHIPPED
+from codequarry.modules.static_files import is_static
 from codequarry.modules.tasks import SIDES, PromptFamily, family_of
 
 if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
 
-_NEEDED = (
-    "config.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json",
-    "training.json", "README.md",
-)  # fmt: skip
+_NEEDED = ("config.json", "config_sentence_transformers.json", "training.json", "README.md")
+_OF_TRANSFORMERS = ("sentence_bert_config.json", "tokenizer_config.json")  # a static model has neither
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LANGUAGES = {"en": "eng-Latn"}  # a card's language to MTEB's; it has none for source code in general
 # Training sets of a base model by its own card that MTEB's entry for it lacks; MTEB adds those of the entry
@@ -73,7 +73,9 @@ def model_meta(
         raise UserError("MTEB is not installed: pip install 'codequarry[benchmark]'") from error
 
     folder = Path(folder)
-    missing = [name for name in _NEEDED if not (folder / name).is_file()]
+    static = is_static(folder)
+    needed = _NEEDED if static else (*_NEEDED, *_OF_TRANSFORMERS)
+    missing = [name for name in needed if not (folder / name).is_file()]
     if not list(folder.glob("model*.safetensors")):
         missing.append("model.safetensors")
     if missing:
@@ -85,7 +87,7 @@ def model_meta(
     dtype = config.get("dtype") or config.get("torch_dtype")
     if dtype not in _BYTES:
         raise UserError(f"{folder}/config.json has dtype {dtype!r}, not one of {', '.join(_BYTES)}.")
-    length = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    length = math.inf if static else read_json(folder / "sentence_bert_config.json").get("max_seq_length")
     family = family_of(read_json(folder / "config_sentence_transformers.json")["prompts"])
     shapes = list(_weight_shapes(folder))
     table = [config["vocab_size"], config["hidden_size"]]
@@ -101,7 +103,7 @@ def model_meta(
         "n_parameters": parameters,
         "n_embedding_parameters": sum(prod(shape) for shape in shapes if shape == table),
         "memory_usage_mb": round(parameters * _BYTES[dtype] / 1024**2),
-        "max_tokens": int(length or read_json(folder / "tokenizer_config.json")["model_max_length"]),
+        "max_tokens": length or int(read_json(folder / "tokenizer_config.json")["model_max_length"]),
         "embed_dim": list(config.get("matryoshka_dimensions") or [config["hidden_size"]]),
         "license": card.get("license"),
         "open_weights": True,
@@ -127,9 +129,10 @@ def _seen(folder: Path) -> set[str]:
     }
     backbone = record.get("recipe", {}).get("backbone") or {}
     if backbone.get("weights") == "random":
-        return own
+        start = (backbone.get("static") or {}).get("start")  # whose vectors of the tokens the rows began as
+        return own | (_seen(SHIPPED[start]) if start in SHIPPED else set())
     base = str(backbone.get("name"))
-    return own | (_seen(MINI_FOLDER) if base == MINI else _BASE_DATA.get(base, set()))
+    return own | (_seen(SHIPPED[base]) if base in SHIPPED else _BASE_DATA.get(base, set()))
 
 
 def _weight_shapes(folder: Path) -> Iterable[list[int]]:
