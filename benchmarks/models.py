@@ -77,7 +77,7 @@ class BenchmarkModel:
 
 
 def load_model(name: str, device: str | None = None) -> BenchmarkModel:
-    """The model called `name`: `mini` or `pico`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
+    """The model called `name`: `mini`, `pico`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
 
     A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
     `SentenceTransformer`. `device` is as there. Raises UserError for whatever cannot be loaded.
@@ -93,7 +93,8 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
     folder = Path(path).expanduser()
     if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
         raise UserError(
-            f"{name!r} is not here. Pass {', '.join(SHIPPED)}, {BASELINE}, a model folder, or a Hub name 'owner/model'."
+            f"{name!r} is not here. Pass {', '.join(SHIPPED)}, {BASELINE}, a model folder, or a Hub name "
+            "'owner/model'."
         )
     if folder.exists() and not (folder / "modules.json").is_file():
         raise UserError(f"{name} holds no finished model: modules.json is missing.")

@@ -44,7 +44,8 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--dtype",
         choices=["fp32", "bf16", "fp16"],
-        help="of the weights on disk; fp16 for static models alone (default: as release/models.toml defines the recipe's model, else fp32)",
+        help="of the weights on disk (default: as release/models.toml defines the recipe's model, else fp32; "
+        "static models are released in fp16 alone)",
     )
     add(
         "--in-memory",

@@ -167,7 +167,7 @@ def _trained_dims(found: Any, size: int, folder: Path) -> tuple[int, ...]:
         or found[:1] != [size]
     ):
         raise UserError(
-            f"{folder / CONFIG} has the dimensions {found!r}, not whole numbers that fall from {size}, the size of "
-            "a vector. Fetch or save the model again."
+            f"{folder / CONFIG} has the dimensions {found!r}, not whole numbers that fall from {size}, "
+            "the size of a vector. Fetch or save the model again."
         )
     return tuple(found)

@@ -138,7 +138,9 @@ class EndpointHandler:
         if callable(tokenizer):
             rows: list[list[int]] = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
             return rows
-        return [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]  # a static model's
+        return [
+            one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)
+        ]  # a static model's
 
     def _refuse_too_long(self, texts: list[str]) -> None:
         limit = self.model.max_seq_length or math.inf

@@ -19,8 +19,8 @@ class Card:
     dims: trained embedding sizes, largest first. max_length: tokens, prompt and special tokens included;
         None for a static model, a row per token, which reads whole texts.
     pooling: such as `mean`. prompts: those of its family, by name. parameters: how many there are.
-    dtype, in_memory: `fp32`, `bf16` or `fp16`, of the weights on disk, and once loaded where the reader asks for
-        nothing else.
+    dtype, in_memory: `fp32`, `bf16` or `fp16`, of the weights on disk, and once loaded where the reader asks
+        for nothing else.
     base_model: of the weights that training began with, `mini` or a Hub name. base_revision: its commit
         there. base_licence: SPDX; None where it is not known. base_trained_on: its training sets of
         which something is scored here; () where none is known.

@@ -1,4 +1,4 @@
-"""Find the weights a model is built on: mini, pico, a folder, an installed package, a GGUF file, or the Hub."""
+"""Find the weights a model is built on: mini, pico, a folder, a package, a GGUF file, or the Hub."""
 
 import importlib.util
 import os

@@ -69,7 +69,8 @@ def build_model(
         device: as in `SentenceTransformer`; None picks the fastest there is.
 
     Raises UserError when the backbone cannot be found or has no such number of layers, when its folder has
-    other modules than `pooling` and `projections` say or modules that cannot be trained here, when `dims` does not start at the size of a
+    other modules than `pooling` and `projections` say or modules that cannot be
+        trained here, when `dims` does not start at the size of a
     vector, and when no family is called `prompts`.
 
     >>> build_model("Qwen/Qwen2.5-Coder-0.5B", max_length=512, dims=(896, 512, 256, 128, 64))
@@ -152,8 +153,8 @@ def _static_model(
     """The static model in a folder, to be trained further; its rows are float32 in memory."""
     if pooling != "mean" or projections or max_length is not None:
         raise UserError(
-            f"{folder} holds a static model: the mean of a row per token, of whole texts. Say pooling = 'mean', "
-            "and leave projections and max_length out."
+            f"{folder} holds a static model: the mean of a row per token, of whole texts. Say pooling = "
+            "'mean', and leave projections and max_length out."
         )
     module = PromptedStaticEmbedding.load(str(folder))
     if dims:
@@ -161,8 +162,8 @@ def _static_model(
         module.config.matryoshka_dimensions = list(dims)
     if set(family.prompts().values()) != set(_prompts_of(folder).values()):
         raise UserError(
-            f"{folder} was trained with other prompts than the family {family.name!r}, and its tokenizer takes "
-            "those off: train it further with its own."
+            f"{folder} was trained with other prompts than the family {family.name!r}, and its tokenizer "
+            "takes those off: train it further with its own."
         )
     return CodeEmbedder(
         modules=[module, Normalize()], prompts=family.prompts(), similarity_fn_name="cosine", device=device

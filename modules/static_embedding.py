@@ -1,4 +1,4 @@
-"""A static model's first module: the mean of a row per token, with the checks that `InstructionPrefix` has."""
+"""A static model's first module: the mean of a row per token, with the checks of `InstructionPrefix`."""
 
 import copy
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class StaticConfig:
         self.__dict__.update(settings | fixed)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields of the file by name; the trainer sets one more, `use_cache`, which means nothing here."""
+        """The fields of the file by name, without the `use_cache` that the trainer sets."""
         return {name: value for name, value in vars(self).items() if name != "use_cache"}
 
 

@@ -54,7 +54,7 @@ def is_static(folder: Path) -> bool:
 def read_static_files(folder: Path) -> StaticFiles:
     """The rows, tokenizer and configuration of a static model's folder.
 
-    Raises UserError for files that are missing, damaged, of two models, or hold bfloat16, which numpy has not.
+    Raises UserError for files that are missing, damaged, of two models, or in bfloat16, which numpy has not.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -77,8 +77,8 @@ def read_static_files(folder: Path) -> StaticFiles:
     rows = stored.get(ROWS, stored.get(_STOCK_ROWS))
     if rows is None or rows.ndim != 2 or rows.dtype.kind != "f":
         raise UserError(
-            f"{folder / WEIGHTS} holds {', '.join(sorted(stored)) or 'nothing'}, and not {ROWS}, the rows of a "
-            f"static model as numbers (tokens, dimensions). {_AGAIN}"
+            f"{folder / WEIGHTS} holds {', '.join(sorted(stored)) or 'nothing'}, and not {ROWS}, the rows of "
+            f"a static model as numbers (tokens, dimensions). {_AGAIN}"
         )
     if len(rows) != tokenizer.get_vocab_size():
         raise UserError(

@@ -3,7 +3,7 @@
     text → without the model's own prompt → identifiers split at case and underscore → lower case
          → words, digits by three, runs of signs; white space is dropped → byte-level BPE
 
-So every reader of that file (tokenizers, sentence-transformers, model2vec, transformers.js) gets the same ids.
+So every reader of that file (tokenizers, sentence-transformers, model2vec) gets the same ids.
 """
 
 import re

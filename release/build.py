@@ -41,8 +41,8 @@ def build(
 
     Arguments:
         out: the release's folder; it must not exist, unless `replace`.
-        dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors); `fp16` for static
-            models, which are released in no other.
+        dtype: of the weights on disk, `fp32` or `bf16` (half the size, slightly other vectors); `fp16`
+            for static models, which are released in no other.
         in_memory: of the weights once loaded, where the reader asks for nothing else.
         largest_shard: bytes of a file of weights, at most; larger weights become several files.
             These three, where None, are as `models.toml` defines what the run's recipe makes (see

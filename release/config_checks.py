@@ -105,7 +105,11 @@ def _check_static_fields(folder: Path) -> list[str]:
     if problems := [found for found in read if isinstance(found, str)]:
         return problems
     files: dict[str, Fields] = dict(zip(_STATIC_OBJECTS, read, strict=False)) | {_TOKENIZER: {}}
-    problems = [*_modules(read[-2], [*STATIC_PLAIN]), *_no_code(folder, files), *_no_chat_template(folder, files)]
+    problems = [
+        *_modules(read[-2], [*STATIC_PLAIN]),
+        *_no_code(folder, files),
+        *_no_chat_template(folder, files),
+    ]
     problems += check_file_names(folder, STATIC_PLAIN)
     if not isinstance(files[_PROMPTS].get("prompts"), dict):
         return [*problems, f"{_PROMPTS} has no prompts, texts by name."]
@@ -116,8 +120,8 @@ def _check_static_fields(folder: Path) -> list[str]:
     dims = files["config.json"].get("matryoshka_dimensions")
     if recipe.get("matryoshka_dims") != dims:
         problems.append(
-            f"The recipe in training.json has matryoshka_dims {shown(recipe.get('matryoshka_dims'))}, the release "
-            f"matryoshka_dimensions {shown(dims)}."
+            f"The recipe in training.json has matryoshka_dims {shown(recipe.get('matryoshka_dims'))}, the "
+            f"release matryoshka_dimensions {shown(dims)}."
         )
     return problems + check_static_files(folder, files["config.json"])
 

@@ -61,7 +61,9 @@ def write_layout(
     """
     if run.is_static:
         if dtype != "fp16":
-            raise UserError(f"{run.folder} is a static model, whose rows are released in fp16: leave dtype out.")
+            raise UserError(
+                f"{run.folder} is a static model, whose rows are released in fp16: leave dtype out."
+            )
         write_static_layout(run, out)
         _write_prompts(run, out)
         return

@@ -16,8 +16,8 @@ LEGACY_PREFIX = "sentence_transformers.models."
 PLAIN = ("Transformer", "Pooling", "Normalize")
 STATIC_PLAIN = ("StaticEmbedding", "Normalize")
 IN_WORDS = (
-    "Transformer, Pooling, Normalize, with any Dense (and Normalize) between the last two; or StaticEmbedding, "
-    "Normalize"
+    "Transformer, Pooling, Normalize, with any Dense (and Normalize) between the last two; or "
+    "StaticEmbedding, Normalize"
 )
 
 # How sentence-transformers before 5.4 spelled the pooling modes.

@@ -76,7 +76,7 @@ def definition_for(recipe: Mapping[str, Any]) -> Definition | None:
 
 
 def licence_of(model: str) -> str | None:
-    """The licence of `model`, a base or a release of ours by its Hub name, or `mini` or `pico`; None where unknown.
+    """The licence of `model`, a base or a release of ours by its Hub name, `mini` or `pico`; None: unknown.
 
     >>> licence_of("Qwen/Qwen2.5-Coder-1.5B")
     'Apache-2.0'

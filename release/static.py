@@ -31,7 +31,7 @@ _CONFIG_FIELDS = {
     "architectures", "dtype", "hidden_size", "matryoshka_dimensions", "max_length", "model_type", "normalize",
     "vocab_size",
 }  # fmt: skip
-# White space is dropped by a pattern, and identifiers are split by others: these classes and no more are used.
+# White space is dropped by a pattern, and identifiers are split by another: these steps and no more.
 _NORMALIZERS = ["Replace", "NFC", "Replace", "Lowercase"]
 _PRE_TOKENIZERS = ["Split", "ByteLevel"]
 
@@ -50,7 +50,9 @@ def write_static_layout(run: "RunFolder", out: Path) -> None:
     with np.errstate(over="ignore"):
         rows = files.rows.astype(np.float16)
     if not np.isfinite(rows).all():
-        raise UserError(f"{run.folder} has numbers past 65,504, where float16 ends: train it with a lower rate.")
+        raise UserError(
+            f"{run.folder} has numbers past 65,504, where float16 ends: train it with a lower rate."
+        )
     save_file({ROWS: rows}, out / ROWS_FILE, metadata={"format": "pt"})
     (out / ROWS_FILE).chmod(0o644)  # safetensors makes it readable for its owner only
     write_json(out / CONFIG, dict(sorted((run.config | {"dtype": "float16"}).items())))
@@ -63,7 +65,7 @@ def write_static_layout(run: "RunFolder", out: Path) -> None:
 
 
 def check_static_files(folder: Path, config: dict[str, Any]) -> list[str]:
-    """One sentence for each thing in rows, tokenizer and `config` that is not as `write_static_layout` has it."""
+    """One sentence for each thing in rows, tokenizer and `config` that `write_static_layout` has otherwise."""
     try:
         files = read_static_files(folder)
     except UserError as error:
@@ -79,11 +81,15 @@ def check_static_files(folder: Path, config: dict[str, Any]) -> list[str]:
         if config.get(name, name) != value
     ]
     if unknown := sorted(config.keys() - _CONFIG_FIELDS):
-        problems.append(f"{CONFIG} has {', '.join(unknown)}, not written by a release: some reader may follow it.")
+        problems.append(
+            f"{CONFIG} has {', '.join(unknown)}, not written by a release: some reader may follow it."
+        )
     dims = config.get("matryoshka_dimensions")
     whole = isinstance(dims, list) and dims and all(type(dim) is int and dim > 0 for dim in dims)
     if not whole or dims[0] != size or dims != sorted(set(dims), reverse=True):
-        problems.append(f"{CONFIG} has matryoshka_dimensions {dims}: they must fall, without repeats, from {size}.")
+        problems.append(
+            f"{CONFIG} has matryoshka_dimensions {dims}: they must fall, without repeats, from {size}."
+        )
     return problems + _tokenizer_problems(folder) + _row_problems(folder)
 
 
@@ -100,9 +106,15 @@ def _tokenizer_problems(folder: Path) -> list[str]:
         ("normalizer", "normalizers", _NORMALIZERS),
         ("pre_tokenizer", "pretokenizers", _PRE_TOKENIZERS),
     ):
-        found = [str(row.get("type")) for row in (pipeline.get(part) or {}).get(inner) or [] if isinstance(row, dict)]
+        found = [
+            str(row.get("type"))
+            for row in (pipeline.get(part) or {}).get(inner) or []
+            if isinstance(row, dict)
+        ]
         if found != expected:
-            problems.append(f"{TOKENS} has the {part} {', '.join(found) or 'none'}, the layout {', '.join(expected)}.")
+            problems.append(
+                f"{TOKENS} has the {part} {', '.join(found) or 'none'}, the layout {', '.join(expected)}."
+            )
     return problems
 
 
@@ -119,9 +131,9 @@ def _row_problems(folder: Path) -> list[str]:
 
 
 def static_pipeline(folder: Path) -> Any:
-    """The whole model as a module of torch for the ONNX export: `input_ids`, `attention_mask` in, vectors out.
+    """The whole model as a module of torch, for the ONNX export.
 
-    Texts are padded on either side with any id, as graphs take them; a text has at least one token.
+    `input_ids` and `attention_mask` in, the rows of all tokens and unit vectors out. Texts are padded on either side with any id, as graphs take them; a text has at least one token.
     """
     import torch
     from torch import Tensor, nn

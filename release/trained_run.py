@@ -159,7 +159,9 @@ class RunFolder:
 
     def _refuse_unfinished(self) -> None:
         static = is_static(self.folder)
-        missing = [name for name in (STATIC_NEEDED if static else _NEEDED) if not (self.folder / name).is_file()]
+        missing = [
+            name for name in (STATIC_NEEDED if static else _NEEDED) if not (self.folder / name).is_file()
+        ]
         if not self.weight_files:
             missing.append("model.safetensors")
         if missing:
@@ -189,7 +191,9 @@ class RunFolder:
                 raise UserError(
                     f"{self.folder}/{name} has auto_map, code to be run on loading: a release has none."
                 )
-        if not self.is_static and "message" in self._json("sentence_bert_config.json").get("modality_config", {}):
+        if not self.is_static and "message" in self._json("sentence_bert_config.json").get(
+            "modality_config", {}
+        ):
             raise UserError(
                 f"{self.folder} renders texts through a chat template (modality_config has 'message'), which "
                 "the release layout has no place for. Build it with codequarry.modules.build.build_model."

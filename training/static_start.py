@@ -60,7 +60,7 @@ def _some(texts: list[str]) -> list[str]:
 
 
 def _teachers_rows(tokenizer: "Tokenizer", teacher: str, size: int, device: str) -> npt.NDArray[np.float32]:
-    """What a teacher makes of each token alone, less the mean, along the `size` principal axes of these vectors.
+    """What a teacher makes of each token alone, less the mean, along its `size` principal axes.
 
     So do model2vec's models begin, which are not trained after it. The axes come largest first, as truncated
     rows need them. A part of a letter, and what the teacher reads no token in, gets a row of zeros.
@@ -71,13 +71,17 @@ def _teachers_rows(tokenizer: "Tokenizer", teacher: str, size: int, device: str)
 
     tokens = [tokenizer.decode([number]) for number in range(tokenizer.get_vocab_size())]
     model = CodeEmbedder(str(resolve_backbone(teacher)), device=device)
-    silent = {place for place, token in enumerate(tokens) if "\ufffd" in token} | {*empty_texts(model, tokens)}
+    silent = {place for place, token in enumerate(tokens) if "\ufffd" in token} | {
+        *empty_texts(model, tokens)
+    }
     heard = [place for place in range(len(tokens)) if place not in silent]
-    vectors = model.encode([tokens[place] for place in heard], prompt="", batch_size=256, show_progress_bar=False)
+    vectors = model.encode(
+        [tokens[place] for place in heard], prompt="", batch_size=256, show_progress_bar=False
+    )
     if vectors.shape[1] < size:
         raise UserError(
-            f"{teacher} gives vectors of {vectors.shape[1]} numbers, and the static model is to have {size}: name "
-            "another start, or begin matryoshka_dims with a smaller size."
+            f"{teacher} gives vectors of {vectors.shape[1]} numbers, and the static model is to have {size}: "
+            "name another start, or begin matryoshka_dims with a smaller size."
         )
     vectors = vectors - vectors.mean(axis=0)
     axes = np.linalg.svd(vectors, full_matrices=False)[2]

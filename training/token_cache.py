@@ -54,7 +54,9 @@ class TokenCache:
     [12]
     """
 
-    def __init__(self, transformer: InstructionPrefix | PromptedStaticEmbedding, folder: Path | None = None) -> None:
+    def __init__(
+        self, transformer: InstructionPrefix | PromptedStaticEmbedding, folder: Path | None = None
+    ) -> None:
         self._transformer = _without_weights(transformer)
         self.path = (folder or cache_folder("tokens")).expanduser() / f"{_identity(transformer)}.sqlite"
         self._checked: set[str] = set()  # prompts that the transformer accepts

@@ -12,7 +12,13 @@ from codequarry.common.errors import UserError
 from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.modules.tasks import SIDES, TASKS
 
-TEXTS = ["parse a date", "def f(x):\r\n\treturn x  # größe\n", "x = 1\n" * 3000, "<|endoftext|> [SEP]", "  a  "]
+TEXTS = [
+    "parse a date",
+    "def f(x):\r\n\treturn x  # größe\n",
+    "x = 1\n" * 3000,
+    "<|endoftext|> [SEP]",
+    "  a  ",
+]
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -105,7 +111,7 @@ def test_damaged_files_are_refused_with_a_sentence(
     static_folder: Path, tmp_path: Path, name: str, content: bytes | None
 ) -> None:
     folder = damaged(static_folder, tmp_path / "m", name, content)
-    with pytest.raises(UserError, match="(?s)Fetch or save the model again|prompts"):
+    with pytest.raises(UserError, match=r"(?s)Fetch or save the model again|prompts"):
         StaticEncoder(folder)
 
 

@@ -1,4 +1,4 @@
-"""A static model in the adapters and in the server: the prompts of task and side, the loaded model's vectors."""
+"""A static model in the adapters and in the server gives the loaded model's vectors."""
 
 import asyncio
 import importlib.util
@@ -39,7 +39,9 @@ def test_llama_index_gives_the_models_vectors(model: Any) -> None:
     assert np.abs(np.array(adapter.get_text_embedding_batch(TEXTS)) - own).max() < 1e-6
 
 
-def test_the_hubs_handler_gives_the_models_vectors_and_refuses_what_is_empty(static_folder: Path, model: Any) -> None:
+def test_the_hubs_handler_gives_the_models_vectors_and_refuses_what_is_empty(
+    static_folder: Path, model: Any
+) -> None:
     spec = importlib.util.spec_from_file_location("handler", handler_source.__file__)
     assert spec is not None
     assert spec.loader is not None

@@ -14,7 +14,13 @@ from codequarry.modules.build import build_model
 from codequarry.modules.packing import packed
 from codequarry.modules.static_embedding import PromptedStaticEmbedding, _some_tokens
 
-TEXTS = ["parse a date", "def f(x):\r\n\treturn x  # größe\n", "x = 1\n" * 900, "<|endoftext|> [SEP]", "  a  "]
+TEXTS = [
+    "parse a date",
+    "def f(x):\r\n\treturn x  # größe\n",
+    "x = 1\n" * 900,
+    "<|endoftext|> [SEP]",
+    "  a  ",
+]
 
 
 def test_a_saved_folder_gives_stock_sentence_transformers_the_same_vectors(static_folder: Path) -> None:
@@ -60,9 +66,9 @@ def test_the_prompt_has_a_sentence_and_no_token(static_folder: Path) -> None:
 @pytest.mark.parametrize("text", ["", " \n\t", "\ud800"])
 def test_texts_without_a_token_are_refused(static_folder: Path, text: str) -> None:
     model = codequarry.load(str(static_folder))
-    with pytest.raises(UserError, match="is empty|half a surrogate pair"):
+    with pytest.raises(UserError, match=r"is empty|half a surrogate pair"):
         model.encode_document(["x", text], task="qa")
-    with pytest.raises(UserError, match="is empty|half a surrogate pair"):
+    with pytest.raises(UserError, match=r"is empty|half a surrogate pair"):
         model[0].preprocess(["x", text], prompt="Candidate answer:\n")
 
 
@@ -99,7 +105,11 @@ def test_dropout_is_of_training_alone(static_folder: Path) -> None:
 def test_a_folder_is_trained_further_with_its_own_shape_alone(static_folder: Path) -> None:
     model = build_model(str(static_folder), pooling="mean", dims=(32, 8))
     assert model.matryoshka_dims == (32, 8)
-    for wrong in ({"pooling": "lasttoken"}, {"pooling": "mean", "max_length": 64}, {"pooling": "mean", "projections": [8]}):
+    for wrong in (
+        {"pooling": "lasttoken"},
+        {"pooling": "mean", "max_length": 64},
+        {"pooling": "mean", "projections": [8]},
+    ):
         with pytest.raises(UserError, match="holds a static model"):
             build_model(str(static_folder), **wrong)
     with pytest.raises(UserError, match="must fall from 32"):

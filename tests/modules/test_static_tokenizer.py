@@ -48,7 +48,7 @@ def test_only_one_prompt_is_taken_off_and_only_at_the_beginning(tokenizer: Token
 
 
 def test_signs_of_regular_expressions_in_a_prompt_are_plain_characters() -> None:
-    family = PromptFamily(None, {task: ("what? (a+b) [x] \\d $1:\n", "it's #1. ") for task in TASKS})
+    family = PromptFamily(None, dict.fromkeys(TASKS, ("what? (a+b) [x] \\d $1:\n", "it's #1. ")))
     made = train_static_tokenizer(TEXTS, 700, family)
     for prompt in family.prompts().values():
         assert tokens(made, f"{prompt}parse") == tokens(made, "parse")

@@ -83,12 +83,20 @@ def test_a_random_decoder_still_needs_its_length() -> None:
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two repositories, each with half of the pairs of a batch."""
     folder = tmp_path_factory.mktemp("pairs")
-    words = [f"{verb} {what}" for verb in ("sort", "parse", "send", "load") for what in ("list", "mail", "map")]
+    words = [
+        f"{verb} {what}" for verb in ("sort", "parse", "send", "load") for what in ("list", "mail", "map")
+    ]
     for number, source in enumerate(("owner/one", "owner/two")):
         write_pairs(
             folder / f"{number}.jsonl.gz",
             [
-                Pair("nl2code", f"{word} {number}", f"def f_{word.replace(' ', '_')}{number}(): ...", source, "python")
+                Pair(
+                    "nl2code",
+                    f"{word} {number}",
+                    f"def f_{word.replace(' ', '_')}{number}(): ...",
+                    source,
+                    "python",
+                )
                 for word in words
             ],
         )
@@ -97,15 +105,17 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_a_static_model_that_learned_and_may_be_resumed(pairs: Path, tmp_path: Path) -> None:
     settings = [
-        f"data={pairs}", "batch_size=24", "max_steps=6", "save_steps=3", "validation=none", "source_weights={}",
-        "matryoshka_dims=[16, 8]", "backbone.static.vocabulary=300", "backbone.static.start=", "logging_steps=1",
-        "dropout=0.1",
+        f"data={pairs}", "batch_size=24", "max_steps=6", "save_steps=3", "validation=none",
+        "source_weights={}", "matryoshka_dims=[16, 8]", "backbone.static.vocabulary=300",
+        "backbone.static.start=", "logging_steps=1", "dropout=0.1",
     ]  # fmt: skip
     train(RECIPE, tmp_path / "run", settings=settings, logs=["none"], device="cpu")
     record = json.loads((tmp_path / "run" / "training.json").read_text(encoding="utf-8"))
     assert [row["source"] for row in record["data"]] == ["*/*"]
     states = sorted((tmp_path / "run" / "checkpoints").glob("*/trainer_state.json"))
-    losses = [row["loss"] for row in json.loads(states[-1].read_text("utf-8"))["log_history"] if "loss" in row]
+    losses = [
+        row["loss"] for row in json.loads(states[-1].read_text("utf-8"))["log_history"] if "loss" in row
+    ]
     assert losses[-1] < losses[0]
     model = codequarry.load(str(tmp_path / "run"), device="cpu")
     numbers = StaticEncoder(tmp_path / "run").encode(["sort list 0"], "nl2code", "query")
