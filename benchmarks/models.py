@@ -77,7 +77,7 @@ class BenchmarkModel:
 
 
 def load_model(name: str, device: str | None = None) -> BenchmarkModel:
-    """The model called `name`: `mini`, `pico`, a folder, a Hub name, or `all-MiniLM-L6-v2`, which is packaged.
+    """The model called `name`: `mini`, `pico`, a folder, a Hub name, or the packaged `all-MiniLM-L6-v2`.
 
     A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
     `SentenceTransformer`. `device` is as there. Raises UserError for whatever cannot be loaded.

@@ -69,9 +69,8 @@ def build_model(
         device: as in `SentenceTransformer`; None picks the fastest there is.
 
     Raises UserError when the backbone cannot be found or has no such number of layers, when its folder has
-    other modules than `pooling` and `projections` say or modules that cannot be
-        trained here, when `dims` does not start at the size of a
-    vector, and when no family is called `prompts`.
+    other modules than `pooling` and `projections` say or modules that cannot be trained here, when `dims`
+    does not start at the size of a vector, and when no family is called `prompts`.
 
     >>> build_model("Qwen/Qwen2.5-Coder-0.5B", max_length=512, dims=(896, 512, 256, 128, 64))
     """

@@ -65,7 +65,7 @@ def write_static_layout(run: "RunFolder", out: Path) -> None:
 
 
 def check_static_files(folder: Path, config: dict[str, Any]) -> list[str]:
-    """One sentence for each thing in rows, tokenizer and `config` that `write_static_layout` has otherwise."""
+    """One sentence for each thing in rows, tokenizer and `config` that the layout has otherwise."""
     try:
         files = read_static_files(folder)
     except UserError as error:
@@ -133,7 +133,8 @@ def _row_problems(folder: Path) -> list[str]:
 def static_pipeline(folder: Path) -> Any:
     """The whole model as a module of torch, for the ONNX export.
 
-    `input_ids` and `attention_mask` in, the rows of all tokens and unit vectors out. Texts are padded on either side with any id, as graphs take them; a text has at least one token.
+    `input_ids` and `attention_mask` in, the rows of all tokens and unit vectors out. Texts are padded on
+    either side with any id, as graphs take them; a text has at least one token.
     """
     import torch
     from torch import Tensor, nn
