@@ -148,7 +148,7 @@ def pack_adapter(
         if gguf is not None:  # where peft looks for the base
             config = read_json(building / ADAPTER_CONFIG)
             write_json(building / ADAPTER_CONFIG, config | {"base_model_name_or_path": gguf.repository})
-        size, file = weights.stat().st_size, gguf and gguf.file
+        size, file = weights.stat().st_size, None if gguf is None else gguf.file
         text = render_adapter(card, sha256=base.sha256, size=size, gguf=file)
         _write_papers(building, finished)
         write_text(building / CARD, text)

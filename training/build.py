@@ -300,7 +300,7 @@ def final_weights(
                 revision=revision,
                 sha256=file_of(model),
                 pooling=recipe.pooling,
-                max_length=recipe.max_length,
+                max_length=model.max_seq_length,
                 dims=recipe.matryoshka_dims,
                 prompts=recipe.prompts,
                 layers=recipe.backbone.layers,
