@@ -116,6 +116,9 @@ def _read(path: Path | None, written_by: str) -> dict[str, Any] | None:
     return public_record(found)
 
 
+_TOGETHER = "*/*"  # the source of a recipe that draws all mined repositories together
+
+
 def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The report of cleaning in `path`, if it can be that of the training data in `record`."""
     report = _json(path)
@@ -127,6 +130,8 @@ def _report_of(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for name, found in report["sources"].items():
         (public_name,) = public_record({name: None})  # as the record has it, without folders
         left[public_name] += int(found["out"])
+        if "/" in name:
+            left[_TOGETHER] += int(found["out"])
     for source, pairs in used.items():
         if pairs > left[source]:
             raise UserError(

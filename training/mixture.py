@@ -1,8 +1,8 @@
 """The pairs of a run: read, selected, split for validation, given negatives, and made into data sets."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ class Mixture:
     left_out: reasons, by source or `source:task`.
     evaluator: None without validation.
     validated_on: counts of the held-out pairs for the record; empty without validation.
+    repositories: pairs of each mined repository that are together in one source; {} where none are.
     """
 
     pairs: list[Pair]
@@ -63,6 +64,7 @@ class Mixture:
     left_out: dict[str, str]
     evaluator: "ValidationScores | None"
     validated_on: dict[str, Any]
+    repositories: dict[str, int] = field(default_factory=dict)
 
 
 def read_selected(recipe: Recipe, *, skip_bad: bool = False) -> SelectedPairs:
@@ -110,7 +112,9 @@ def load_mixture(
     validated_on: dict[str, Any] = {}
     if recipe.validation is not None:
         pairs, evaluator, validated_on = _held_out(pairs, recipe.validation, recipe.seed, out, ranks)
+    repositories: dict[str, int] = {}
     if recipe.repositories_together:
+        repositories = dict(sorted(Counter(pair.source for pair in pairs if "/" in pair.source).items()))
         pairs = [replace(pair, source=REPOSITORIES) if "/" in pair.source else pair for pair in pairs]
     left_out: dict[str, str] = {}
     _leave_out(left_out, selected.left_out, ranks)
@@ -126,7 +130,7 @@ def load_mixture(
     for line in mixture_summary(sizes, shares, recipe.max_steps):
         ranks.print(line)
     drawn = {name: dataset for name, dataset in datasets.items() if name in shares}
-    return Mixture(pairs, drawn, sizes, shares, left_out, evaluator, validated_on)
+    return Mixture(pairs, drawn, sizes, shares, left_out, evaluator, validated_on, repositories)
 
 
 def mixture_summary(

@@ -1,6 +1,6 @@
 """The record of a run: training.json, and its losses and scores as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from codequarry.common.plots import (
 from codequarry.data.catalog.registry import TRAIN_SOURCES, hub_sources
 from codequarry.data.catalog.schema import Hub, Licence
 from codequarry.data.mixture import source_of, task_of
+from codequarry.data.validation_split import REPOSITORIES
 from codequarry.modules.tasks import TASKS
 from codequarry.recipes.schema import MEAN, Recipe, score_name
 
@@ -31,16 +32,24 @@ if TYPE_CHECKING:
 
 
 def source_record(
-    name: str, pairs: int, share: float, batches: int, batch_size: int, licences: Mapping[str, Licence]
+    name: str,
+    pairs: int,
+    share: float,
+    batches: int,
+    batch_size: int,
+    licences: Mapping[str, Licence],
+    repositories: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """One row of the record; its licence is None where the catalogue has none.
+    """One row of the record; its licence is None where the catalogue has none, of `*/*` all that it has.
 
     `datasets`, the Hub names of what the source was read from, is left out of other sources.
 
     Arguments: `name`, `source:task`; `pairs`, to draw from; `share`, of the batches; `batches`, drawn, of
-    `batch_size` pairs.
+    `batch_size` pairs; `repositories`, those that are together in `*/*`.
     """
     source = source_of(name)
+    pooled = sorted({licences[one].spdx for one in repositories if one in licences})
+    of_source = {REPOSITORIES: ", ".join(pooled)} if pooled else {}
     row = TRAIN_SOURCES.get(source) or hub_sources().get(source)
     places = row.where if row is not None else ()
     datasets = list(dict.fromkeys(place.dataset for place in places if isinstance(place, Hub)))
@@ -48,7 +57,7 @@ def source_record(
         "source": source,
         "task": task_of(name),
         "pairs": pairs,
-        "licence": licences[source].spdx if source in licences else None,
+        "licence": licences[source].spdx if source in licences else of_source.get(source),
         "share": round(share, 4),
         "batches_drawn": batches,
         "pairs_drawn": batches * batch_size,
@@ -100,9 +109,18 @@ def run_record(
         if evaluator is not None
         else None,
         "data": [
-            source_record(name, mixture.sizes[name], share, trainer.drawn[name], size, selected.licences)
+            source_record(
+                name,
+                mixture.sizes[name],
+                share,
+                trainer.drawn[name],
+                size,
+                selected.licences,
+                mixture.repositories,
+            )
             for name, share in mixture.shares.items()
         ],
+        **({"repositories": mixture.repositories} if mixture.repositories else {}),
         "left_out": mixture.left_out,
         "data_sha256": selected.data_sha256,
         "skipped_pairs": selected.skipped,
