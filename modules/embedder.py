@@ -119,8 +119,8 @@ class CodeEmbedder(SentenceTransformer):
             setattr(backbone.get_input_embeddings(), "padding_idx", None)  # noqa: B010 (typed as a tensor)
         super()._post_init()
 
-    @property
-    def config(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def config(self) -> Any:
         """The configuration of the backbone, or of a static model."""
         static = static_module(self)
         return super().config if static is None else static.config

@@ -35,6 +35,7 @@ class StaticConfig:
     """
 
     model_type = STATIC
+    matryoshka_dimensions: list[int]
 
     def __init__(self, **settings: Any) -> None:
         fixed = {
@@ -149,7 +150,8 @@ class PromptedStaticEmbedding(StaticEmbedding):
         view: Any = copy.copy(self)
         view.__class__ = StaticEmbedding
         view.tokenizer = self.backend
-        return view
+        stock: StaticEmbedding = view
+        return stock
 
     @classmethod
     def load(cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any) -> "PromptedStaticEmbedding":  # type: ignore[override]

@@ -66,7 +66,7 @@ def export_gguf(
             shutil.copyfile(release / file, building / file)
         card = render_gguf_card(
             release.name,
-            limit=run.max_length,
+            limit=run.max_length or 0,
             dims=run.dims,
             prompts=prompts,
             sizes={path.name: path.stat().st_size for path in sorted(building.glob("*.gguf"))},
@@ -120,7 +120,7 @@ def _write_half(run: RunFolder, prompts: Mapping[str, str], path: Path) -> None:
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     # The limit the model was trained at, not the positions of its backbone: servers cut there.
-    writer.add_context_length(run.max_length)
+    writer.add_context_length(run.max_length or 0)
     writer.add_pooling_type(gguf.PoolingType.LAST)
     writer.add_array(DIMS_KEY, run.dims)
     for name, prompt in prompts.items():

@@ -82,7 +82,7 @@ def with_transformers(folder: Path) -> Models:
 
 def with_model2vec(folder: Path) -> Models:
     """model2vec alone: the rows as stored, then in float32."""
-    from model2vec import StaticModel
+    from model2vec import StaticModel  # type: ignore[import-not-found]
 
     model = StaticModel.from_pretrained(folder)
     yield model.embedding.dtype.name, lambda texts, padding: model.encode(texts)

@@ -85,8 +85,8 @@ def check_static_files(folder: Path, config: dict[str, Any]) -> list[str]:
             f"{CONFIG} has {', '.join(unknown)}, not written by a release: some reader may follow it."
         )
     dims = config.get("matryoshka_dimensions")
-    whole = isinstance(dims, list) and dims and all(type(dim) is int and dim > 0 for dim in dims)
-    if not whole or dims[0] != size or dims != sorted(set(dims), reverse=True):
+    whole = isinstance(dims, list) and all(type(dim) is int and dim > 0 for dim in dims)
+    if not isinstance(dims, list) or not whole or dims[:1] != [size] or dims != sorted({*dims}, reverse=True):
         problems.append(
             f"{CONFIG} has matryoshka_dimensions {dims}: they must fall, without repeats, from {size}."
         )
@@ -142,7 +142,9 @@ def static_pipeline(folder: Path) -> Any:
     class Pipeline(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.rows = nn.Embedding.from_pretrained(torch.from_numpy(read_static_files(folder).rows))
+            self.rows = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
+                torch.from_numpy(read_static_files(folder).rows)
+            )
 
         def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
             found = self.rows(input_ids)

@@ -300,7 +300,7 @@ def final_weights(
                 revision=revision,
                 sha256=file_of(model),
                 pooling=recipe.pooling,
-                max_length=model.max_seq_length,
+                max_length=recipe.max_length or model.max_seq_length or 0,
                 dims=recipe.matryoshka_dims,
                 prompts=recipe.prompts,
                 layers=recipe.backbone.layers,

@@ -41,7 +41,7 @@ def test_a_definition_agrees_with_its_recipe(row):
 
 def test_every_recipe_but_your_own_has_a_definition():
     recipes = {file.stem for file in recipe_path("mini").parent.glob("*.toml")}
-    assert recipes - {"own"} == set(definitions())
+    assert {name for name in recipes if name.partition("-")[0] != "own"} == set(definitions())
 
 
 def test_a_packaged_base_has_a_licence():
