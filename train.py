@@ -35,7 +35,7 @@ from codequarry.training.build import (
     training_arguments,
 )
 from codequarry.training.mixture import drawn_summary, load_mixture, read_selected
-from codequarry.training.record import run_record, write_curves
+from codequarry.training.record import run_record, scores_at, write_curves
 from codequarry.training.run_folder import adopt, finish, is_finished, open_run, with_decay
 
 
@@ -176,7 +176,12 @@ def train(
 
     # -- save: the adapter merged, the base's share added, one plain model
     final_weights(recipe, model, base, out, writes=ranks.is_main_process)
-    final_scores = mixture.evaluator(model) if mixture.evaluator is not None else None
+    final_scores: dict[str, float] | None = None
+    if mixture.evaluator is not None:
+        # Those of the last step, unless other weights than its own are saved: a validation takes minutes.
+        others = base is not None or trainer.args.load_best_model_at_end
+        last = {} if others else scores_at(trainer.state.log_history, trainer.state.global_step)
+        final_scores = last or mixture.evaluator(model)
     if ranks.is_main_process:
         record = run_record(
             recipe,

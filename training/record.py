@@ -152,6 +152,12 @@ def validations(history: History) -> list[dict[str, Any]]:
     return [{"step": entry["step"], **scores} for entry, scores in found if scores]
 
 
+def scores_at(history: History, step: int) -> dict[str, float]:
+    """The scores of the validation after `step`, by name; empty where there was none."""
+    of_step = (scores_in(entry) for entry in reversed(history) if entry["step"] == step)
+    return next((scores for scores in of_step if scores), {})
+
+
 def scores_in(entry: Mapping[str, Any]) -> dict[str, float]:
     """The scores of one validation among the other values that the trainer logs."""
     return {

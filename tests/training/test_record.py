@@ -13,6 +13,7 @@ from codequarry.data.catalog.registry import hub_sources, known_licences
 from codequarry.training.record import (
     draw_curves,
     losses,
+    scores_at,
     smoothed,
     source_record,
     validations,
@@ -63,6 +64,18 @@ def test_losses_and_validations_are_told_apart() -> None:
     ]
     assert losses([]) == ([], [])
     assert validations([]) == []
+
+
+def test_the_scores_of_a_step_are_those_of_its_last_validation() -> None:
+    history = [
+        {"step": 4, "eval_mean_ndcg@10": 0.5},
+        {"step": 8, "loss": 1.0},
+        {"step": 8, "eval_mean_ndcg@10": 0.6, "eval_runtime": 3.0},
+        {"step": 8, "train_runtime": 9.0},
+    ]
+    assert scores_at(history, 8) == {"mean_ndcg@10": 0.6}
+    assert scores_at(history, 4) == {"mean_ndcg@10": 0.5}
+    assert scores_at(history, 6) == {}
 
 
 def test_a_smoothed_line_starts_where_the_line_does_and_lags_behind_it() -> None:
