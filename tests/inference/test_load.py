@@ -22,7 +22,7 @@ def test_mini_is_read_from_the_package_into_float32_without_the_network(
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
-    monkeypatch.setattr(backbone, "MINI_FOLDER", tmp_path)
+    monkeypatch.setitem(backbone.SHIPPED, "mini", tmp_path)
 
     def refuse(*_: object) -> None:
         raise AssertionError("mini asked the network")

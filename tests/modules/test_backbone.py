@@ -61,7 +61,7 @@ def test_mini_is_the_folder_in_the_package_whatever_lies_here(
         folder.mkdir(parents=True)
         for name in ("config.json", "model.safetensors"):
             (folder / name).touch()
-    monkeypatch.setattr(backbone, "MINI_FOLDER", shipped)
+    monkeypatch.setitem(backbone.SHIPPED, "mini", shipped)
     monkeypatch.chdir(tmp_path / "here")
     assert resolve_backbone(MINI) == shipped
     assert resolve_backbone("./mini") == Path("mini")
@@ -70,7 +70,7 @@ def test_mini_is_the_folder_in_the_package_whatever_lies_here(
 def test_a_mini_without_its_weights_names_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backbone, "MINI_FOLDER", tmp_path)
+    monkeypatch.setitem(backbone.SHIPPED, "mini", tmp_path)
     with pytest.raises(ValueError, match=r"has no config\.json and no model\.safetensors"):
         resolve_backbone(MINI)
     (tmp_path / "config.json").touch()
