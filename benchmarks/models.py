@@ -11,7 +11,7 @@ from codequarry.common.errors import UserError
 from codequarry.inference.encoder import Vectors, truncate
 from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import MtebEncoder
-from codequarry.modules.backbone import EMBEDDED_BASE, SHIPPED, resolve_backbone
+from codequarry.modules.backbone import ADAPTERS, EMBEDDED_BASE, SHIPPED, resolve_backbone
 from codequarry.modules.tasks import TASKS, Side, prompt_name, wrong_prompts
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class BenchmarkModel:
 
 
 def load_model(name: str, device: str | None = None) -> BenchmarkModel:
-    """The model called `name`: `mini`, `pico`, a folder, a Hub name, or the packaged `all-MiniLM-L6-v2`.
+    """The model called `name`: `mini`, `pico`, `0.5b`, a folder, a Hub name, or `all-MiniLM-L6-v2`.
 
     A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
     `SentenceTransformer`. `device` is as there. Raises UserError for whatever cannot be loaded.
@@ -87,14 +87,14 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
     from codequarry.inference.load import load
     from codequarry.modules.embedder import CodeEmbedder
 
-    if name in SHIPPED:
+    if name in SHIPPED or name in ADAPTERS:
         return benchmark_model(name, load(name, device=device))
     path = str(resolve_backbone(EMBEDDED_BASE)) if name in (BASELINE, EMBEDDED_BASE) else name
     folder = Path(path).expanduser()
     if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
         raise UserError(
-            f"{name!r} is not here. Pass {', '.join(SHIPPED)}, {BASELINE}, a model folder, or a Hub name "
-            "'owner/model'."
+            f"{name!r} is not here. Pass {', '.join([*SHIPPED, *ADAPTERS, BASELINE])}, a model folder, or a "
+            "Hub name 'owner/model'."
         )
     if folder.exists() and not (folder / "modules.json").is_file():
         raise UserError(f"{name} holds no finished model: modules.json is missing.")

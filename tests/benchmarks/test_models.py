@@ -85,7 +85,9 @@ def test_a_model_with_a_pooling_that_stock_sentence_transformers_lacks_is_scored
 
 @pytest.mark.parametrize("name", ["./absent", "/absent/model", "nonsense"])
 def test_a_model_that_is_not_there_is_a_sentence(name: str) -> None:
-    with pytest.raises(ValueError, match=r"is not here. Pass 'mini', 'all-MiniLM-L6-v2', a model folder"):
+    with pytest.raises(
+        ValueError, match=r"is not here. Pass mini, pico, 0.5b, all-MiniLM-L6-v2, a model folder"
+    ):
         load_model(name)
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from codequarry.modules.adapter_folder import read_base
+from codequarry.modules.backbone import ADAPTERS
 from codequarry.recipes.read import read_recipe, recipe_for_base, recipe_from_record, recipe_path
 from codequarry.recipes.schema import HardNegatives
 
@@ -133,8 +135,9 @@ def test_a_base_has_the_recipe_of_its_name_or_becomes_the_backbone() -> None:
     assert recipe.lora.start == "0.5b"
     theirs = read_recipe(recipe_path("0.5b-lora"))
     assert recipe.backbone == theirs.backbone
+    base = read_base(ADAPTERS["0.5b"])
     assert (recipe.pooling, recipe.max_length, recipe.matryoshka_dims) == (
-        theirs.pooling, theirs.max_length, theirs.matryoshka_dims,
+        base.pooling, base.max_length, base.dims,
     )  # fmt: skip
     assert theirs.lora is not None
     assert (recipe.lora.rank, recipe.lora.alpha) == (theirs.lora.rank, theirs.lora.alpha)
