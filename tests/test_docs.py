@@ -225,6 +225,19 @@ def test_every_benchmark_and_its_note_on_saturated_sets_is_shown() -> None:
     assert {row["model"] for row in read("releasing")["rows"]} == {"mini", "nano", "0.5b", "1.5b"}
 
 
+def test_the_first_figures_of_0_5b_are_its_results() -> None:
+    page, of_0_5b, of_mini = PAGES["docs/benchmarks.md"], read("0.5b__sample1000"), read("mini__sample1000")
+    assert f"embeds {of_0_5b['speed']['texts_per_second']:.0f} texts per second" in page
+    times = of_mini["speed"]["texts_per_second"] / of_0_5b["speed"]["texts_per_second"]
+    assert "costs fifteen times what it costs with `mini`" in " ".join(PAGES["docs/models.md"].split())
+    assert 14 <= times <= 16
+    record = json.loads((ROOT / "models/0.5b-lora/training.json").read_text(encoding="utf-8"))
+    assert f"for {record['steps']} steps of {record['recipe']['batch_size']} pairs, two hours" in " ".join(
+        PAGES["docs/models.md"].split()
+    )
+    assert round(record["seconds"] / 3600) == 2
+
+
 def test_the_demos_scores_are_its_results_file_rendered() -> None:
     assert table(demo_rows()) in PAGES["docs/training.md"]
     assert read("demo")["hardware"]["processor"] in PAGES["docs/training.md"]
