@@ -199,8 +199,9 @@ class CodeEmbedder(SentenceTransformer):
             self.check_dims(dims)
             arguments["normalize_embeddings"] = True
         arguments["inputs"] = inputs = _batch_of(arguments["inputs"])
-        if isinstance(inputs, list) and isinstance(self[0], InstructionPrefix | PromptedStaticEmbedding):
-            refuse_empty(inputs, empty_texts(self, inputs, prompt or ""))
+        texts = [inputs] if isinstance(inputs, str) else inputs
+        if isinstance(texts, list) and isinstance(self[0], InstructionPrefix | PromptedStaticEmbedding):
+            refuse_empty(texts, empty_texts(self, texts, prompt or ""))
         found = super().encode(task=task, **arguments)
         if isinstance(inputs, list) and not inputs:
             return _no_vectors(found, self.get_embedding_dimension() if dims is None else dims, arguments)

@@ -30,7 +30,7 @@ def train_static_tokenizer(texts: Iterable[str], vocabulary: int, family: Prompt
     takes one prompt of `family` off the beginning of a text: a mean of rows has no use for words that every
     text begins with.
 
-    >>> train_static_tokenizer(texts, 28_000, CODE).encode("Candidate answer:\nparseDate").tokens
+    >>> train_static_tokenizer(texts, 28_000, CODE).encode(f"{CODE.prefix('qa', 'document')}parseDate").tokens
     ['parse', 'date']
     """
     tokenizer = Tokenizer(models.BPE())

@@ -169,6 +169,8 @@ class Searcher:
         clock, kind = Clock(), KIND_OF_TASK[task]
         if not self._exhaustive:
             self.first.check_query(query, task)
+        if self._model is not None and not isinstance(self._model, Future):  # one that loads is asked later
+            Encoder(self._model).check_query(query, task)
         with open_database(self._path, self.root) as connection:
             if refresh or self._report is None:
                 self._report = read_changes(connection, self.root, self._progress, self._choice)

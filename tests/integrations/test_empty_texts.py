@@ -161,7 +161,7 @@ def test_a_document_without_tokens_answers_no_search(mini: Any, texts: list[str]
 def test_a_stored_vector_of_a_text_without_tokens_is_zero_also_where_an_older_version_kept_one(
     mini: Any, texts: list[str], tmp_path: Path
 ) -> None:
-    stored = StoredVectors(mini, tmp_path, label="mini", fingerprint="x", progress=False)
+    stored = StoredVectors(mini, tmp_path, label="mini", fingerprint="x", compute="fp32", progress=False)
     expected = mini.encode(texts[::2], prompt="find: ")
     without_empty(stored.embed(texts, "find: "), expected, 0)
     names = [sha256(text.encode()).hexdigest() for text in ("", "\u200b")]

@@ -13,6 +13,7 @@ from codequarry.common.errors import UserError
 from codequarry.modules.build import build_model
 from codequarry.modules.packing import packed
 from codequarry.modules.static_embedding import PromptedStaticEmbedding, _some_tokens
+from codequarry.modules.tasks import CODE
 
 TEXTS = [
     "parse a date",
@@ -60,7 +61,7 @@ def test_the_prompt_has_a_sentence_and_no_token(static_folder: Path) -> None:
     with pytest.raises(UserError, match="came without its prefix"):
         module.preprocess(["x"], task="qa")
     bare = module.preprocess(["x = 1"])["input_ids"]
-    assert module.preprocess(["x = 1"], prompt="Candidate answer:\n")["input_ids"].equal(bare)
+    assert module.preprocess(["x = 1"], prompt=CODE.prefix("qa", "document"))["input_ids"].equal(bare)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\ud800"])
@@ -69,7 +70,7 @@ def test_texts_without_a_token_are_refused(static_folder: Path, text: str) -> No
     with pytest.raises(UserError, match=r"is empty|half a surrogate pair"):
         model.encode_document(["x", text], task="qa")
     with pytest.raises(UserError, match=r"is empty|half a surrogate pair"):
-        model[0].preprocess(["x", text], prompt="Candidate answer:\n")
+        model[0].preprocess(["x", text], prompt=CODE.prefix("qa", "document"))
 
 
 def test_packed_texts_give_the_vectors_of_offsets(static_folder: Path) -> None:

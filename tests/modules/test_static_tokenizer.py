@@ -42,7 +42,7 @@ def test_a_prompt_leaves_no_token_and_takes_none_of_the_text(tokenizer: Tokenize
 
 
 def test_only_one_prompt_is_taken_off_and_only_at_the_beginning(tokenizer: Tokenizer) -> None:
-    prompt = "Candidate answer:\n"
+    prompt = CODE.prefix("qa", "document")
     inside = tokens(tokenizer, f"x {prompt}")
     assert inside[1:] == tokens(tokenizer, f"{prompt}{prompt}") != []
 

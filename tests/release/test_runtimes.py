@@ -32,19 +32,32 @@ def imported(statements):
     return found - set(sys.stdlib_module_names)
 
 
+def helpers_of(function):
+    """The functions of the runner that one of its functions calls."""
+    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    names = {called.id for called in calls if isinstance(called, ast.Name)}
+    return [node for node in RUNNER.body if isinstance(node, ast.FunctionDef) and node.name in names]
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_the_runner_imports_for_a_runtime_no_more_than_its_packages(kind):
     function, versions = runner.RUNTIMES[kind.name]
     (code,) = [node for node in RUNNER.body if getattr(node, "name", "") == function.__name__]
-    # safetensors comes with transformers; transformers and torch come with sentence-transformers, and are
-    # asked for their versions.
-    assert imported([code]) - {"safetensors"} == set(kind.packages)
+    # safetensors and tokenizers come with transformers; transformers and torch come with
+    # sentence-transformers, and are asked for their versions.
+    assert imported([code, *helpers_of(code)]) - {"safetensors", "tokenizers", "numpy"} == set(kind.packages)
     assert set(versions) - ({"transformers", "torch"} if kind is STOCK else set()) == set(kind.packages)
 
 
 def test_the_runner_imports_nothing_of_ours_and_only_numpy_for_every_runtime():
     functions = {function.__name__ for function, _ in runner.RUNTIMES.values()}
-    shared = [node for node in RUNNER.body if getattr(node, "name", "") not in functions]
+    called = {
+        helper.name
+        for node in RUNNER.body
+        if getattr(node, "name", "") in functions
+        for helper in helpers_of(node)
+    }
+    shared = [node for node in RUNNER.body if getattr(node, "name", "") not in functions | called]
     assert imported(shared) == {"numpy"}
     assert runner.RUNTIMES.keys() == {kind.name for kind in KINDS}
 

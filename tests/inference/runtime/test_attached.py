@@ -14,7 +14,7 @@ from codequarry.inference.load import load
 from codequarry.inference.runtime import windows
 from codequarry.inference.runtime.attached import PackedRuntime
 from codequarry.modules.build import build_model
-from codequarry.modules.tasks import SIDES, TASKS, prompt_name
+from codequarry.modules.tasks import CODE, SIDES, TASKS, prompt_name
 
 WORDS = [
     "def",
@@ -111,7 +111,7 @@ def test_windows_are_joined_in_the_order_of_the_texts(model: Any, monkeypatch: p
 
 def test_a_text_that_merges_with_the_prompt_is_computed_whole(model: Any) -> None:
     texts = ["x = 1", "\n\n  y = 2", " z", "\tq"]
-    for prompt in ("passage", "a b ", "Candidate code snippet:\n"):
+    for prompt in ("passage", "a b ", CODE.prefix("nl2code", "document")):
         found = model.encode(texts, prompt=prompt)
         assert np.abs(found - stock(model).encode(texts, prompt=prompt)).max() < 2e-6
 
