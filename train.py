@@ -206,7 +206,7 @@ def train(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train.py`, which `codequarry train` takes too."""
-    parser.add_argument("recipe", help="a recipe file, or mini, own, nano, 0.5b-lora, 0.5b, 1.5b")
+    parser.add_argument("recipe", help="a recipe file, or mini, own, pico, nano, 0.5b-lora, 0.5b, 1.5b")
     parser.add_argument(
         "--out", type=Path, required=True, help="the run's folder; in the end it is the model"
     )
@@ -214,7 +214,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base",
         metavar="MODEL",
         help="the model that is trained further, a name or folder (default: the recipe's backbone); "
-        "own has recipes for mini and 0.5b",
+        "own has recipes for mini, pico and 0.5b",
     )
     offer_settings(parser)
     parser.add_argument(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from codequarry.common.files import file_sha256, read_json, read_regular
+from codequarry.modules.identity import tokenizer_state
 from codequarry.modules.tasks import PromptFamily, family_of
 
 Array = NDArray[np.float32]
@@ -54,7 +55,7 @@ class NumpyBert:
         self.max_seq_length = int(read_json(folder / "sentence_bert_config.json")["max_seq_length"])
         self.matryoshka_dims = tuple(config.get("matryoshka_dimensions") or (config["hidden_size"],))
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._state = json.loads(self._tokenizer.to_str()) | {"padding": None, "truncation": None}
+        self._state = tokenizer_state(self._tokenizer.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(self.max_seq_length)
         self._plain_special_tokens = bool(

@@ -10,6 +10,7 @@ from codequarry.inference.numpy_bert import numpy_bert
 from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.modules.backbone import ADAPTERS, PICO, SHIPPED, resolve_backbone
 from codequarry.modules.backbone import MINI as MINI
+from codequarry.modules.identity import check_dim
 from codequarry.modules.static_files import is_static
 
 if TYPE_CHECKING:
@@ -43,11 +44,8 @@ def open_light(name: str = MINI, *, dims: int | None = None, many: bool = False)
     folder = _folder(name)
     in_numpy = folder.is_dir() and not (many and _has_accelerator())
     if in_numpy and (model := numpy_bert(folder)) is not None:
-        if dims is not None and dims not in model.matryoshka_dims:
-            raise UserError(
-                f"embedding dim {dims} is not among the trained dims {model.matryoshka_dims}: pass one of "
-                "these."
-            )
+        if dims is not None:
+            check_dim(dims, model.matryoshka_dims)
         model.truncate_dim = dims
         return model
     with torch_as_extra(f"the model {name}"):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.inference.encoder import Space, Vectors, all_but, unit_vectors, with_zeros
+from codequarry.modules.identity import check_dim
 from codequarry.modules.static_files import CONFIG, read_static_files, static_fingerprint
 from codequarry.modules.tasks import PromptFamily, Side, family_of, prompt_name
 from codequarry.modules.text_checks import check_query, empty_texts, refuse_empty
@@ -59,11 +60,8 @@ class StaticEncoder:
         self.fingerprint = static_fingerprint(files.rows, files.tokenizer)
         size = files.rows.shape[1]
         self.matryoshka_dims = _trained_dims(files.config.get("matryoshka_dimensions", [size]), size, folder)
-        if dims is not None and dims not in self.matryoshka_dims:
-            raise UserError(
-                f"embedding dim {dims} is not among the trained dims {self.matryoshka_dims}: pass one of "
-                "these."
-            )
+        if dims is not None:
+            check_dim(dims, self.matryoshka_dims)
         self.truncate_dim = dims
         self.dims = dims or size
         self._rows = np.ascontiguousarray(files.rows[:, : self.dims])
@@ -135,11 +133,6 @@ class StaticEncoder:
             if len(one):
                 vectors[place] = before + self._rows[one].sum(axis=0)
         return unit_vectors(vectors)
-
-    def tokens(self, texts: Sequence[str]) -> list[list[str]]:
-        """The tokens of each text, without a prompt, such as for a lexical index over the same words."""
-        found = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [one.tokens for one in found]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text at its full length."""

@@ -1,20 +1,20 @@
-"""Which model is it, and which of its dimensions may vectors have? Without sentence-transformers, which takes
-seconds to import."""
+"""Which model is it, and which of its dimensions may vectors have? Imported without torch."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from codequarry.common.errors import UserError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def digest(
-    tensors: Iterable[tuple[str, Tensor]],
+    tensors: Iterable[tuple[str, "Tensor"]],
     tokenizer: Any,
     split_special_tokens: bool | None,
     max_seq_length: int | None,
@@ -32,6 +32,8 @@ def digest(
             is "" for poolings of ours and sentence-transformers'.
         attention: what differs from the architecture's own; "" for nothing.
     """
+    import torch
+
     found = hashlib.sha256()
     for name, tensor in tensors:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

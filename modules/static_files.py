@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
+from codequarry.modules.identity import tokenizer_state
 
 ROWS = "embeddings"  # model2vec's name of the tensor; sentence-transformers reads it, and writes _STOCK_ROWS
 _STOCK_ROWS = "embedding.weight"
@@ -95,8 +96,7 @@ def read_static_files(folder: Path) -> StaticFiles:
 
 def static_fingerprint(rows: npt.NDArray[np.float32], tokenizer: Tokenizer) -> str:
     """sha256 over what determines a static model's vectors: its rows in float32, and its tokenizer."""
-    state = json.loads(tokenizer.to_str()) | {"padding": None, "truncation": None}
     digest = hashlib.sha256(f"{rows.dtype} {rows.shape}".encode())
     digest.update(np.ascontiguousarray(rows).data)
-    digest.update(json.dumps(state).encode())
+    digest.update(json.dumps(tokenizer_state(tokenizer.to_str())).encode())
     return digest.hexdigest()

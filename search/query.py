@@ -66,7 +66,6 @@ class Searcher:
         candidates: how many chunks the model ranks; more find answers whose words differ from the question's,
             and take longer.
         exhaustive: embed every chunk with the model and rank by it alone.
-        first: the static model of the first stage; None for pico.
         progress: show bars on standard error while reading and embedding.
         include: patterns, as in a `.gitignore`, of files and folders that are read although they would be
             left out. exclude: patterns of those that are not read.
@@ -86,7 +85,6 @@ class Searcher:
         cache: Path | None = None,
         candidates: int = CANDIDATES,
         exhaustive: bool = False,
-        first: StaticEncoder | None = None,
         progress: bool = True,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
@@ -100,7 +98,7 @@ class Searcher:
         self._path = database_path(root, cache)
         self._candidates, self._exhaustive, self._progress = candidates, exhaustive, progress
         self._choice = Choice(tuple(include), tuple(exclude))
-        self._given_first = first
+        self._given_first: StaticEncoder | None = None
         self._model: TaskModel | Future[TaskModel] | None
         static = open_static(model, dims=dims) if isinstance(model, str) else model
         if isinstance(static, StaticEncoder):
