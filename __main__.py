@@ -73,6 +73,13 @@ VERBS = (
         data.run_clean,
     ),
     Verb(
+        "data consistency",
+        "keep the pairs whose document a model ranks well, and no better than asked",
+        "codequarry data consistency clean --model mini --ranks 2 20 --out chosen.jsonl.gz",
+        data.add_consistency_arguments,
+        data.run_consistency,
+    ),
+    Verb(
         "data negatives",
         "give pairs documents that look right and are wrong",
         "codequarry data negatives clean --model mini --out with-negatives.jsonl.gz",

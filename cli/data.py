@@ -1,4 +1,4 @@
-"""`codequarry data`: build, clean, and negatives, each with its options and what it prints."""
+"""`codequarry data`: build, clean, consistency and negatives, each with its options and what it prints."""
 
 import argparse
 from pathlib import Path
@@ -78,6 +78,57 @@ def run_negatives(arguments: argparse.Namespace) -> None:
     write_pairs(arguments.out, found)
     served = sum(bool(pair.negatives) for pair in found)
     print(f"{served:,} of {len(found):,} pairs have negatives: {arguments.out}")
+    if read.skipped:
+        print(f"skipped {read.skipped:,} malformed pairs.")
+
+
+def add_consistency_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `codequarry data consistency`."""
+    parser.add_argument("pairs", type=Path, help="a file of pairs, or a folder of them")
+    parser.add_argument("--model", required=True, help="the model that ranks: a folder or a name")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file for the pairs that stay: .jsonl, .jsonl.gz, .parquet"
+    )
+    parser.add_argument(
+        "--ranks",
+        nargs=2,
+        type=int,
+        default=(1, 20),
+        metavar=("FROM", "TO"),
+        help="the ranks of its document, among others of its source, at which a pair stays; from 2, what the "
+        "model finds at once is left out too (default: 1 20)",
+    )
+    parser.add_argument(
+        "--among",
+        type=int,
+        default=1000,
+        help="documents that each is ranked among, at most (default: %(default)s)",
+    )
+    offer_columns(parser)
+
+
+def run_consistency(arguments: argparse.Namespace) -> None:
+    """Rank and select as the parsed options say, and print a line per source."""
+    from codequarry.data.consistency import consistency_table, document_ranks
+    from codequarry.data.pair_files import check_suffix, read_pairs, write_pairs
+    from codequarry.inference.load import load
+
+    check_suffix(arguments.out)
+    first, last = arguments.ranks
+    if not 1 <= first <= last:
+        raise UserError(f"--ranks {first} {last}: the first is 1 or more, the last not below it.")
+    read = read_pairs(
+        arguments.pairs, columns=arguments.columns, task=arguments.task, skip_bad=arguments.skip_bad
+    )
+    for note in read.notes:
+        print(note)
+    ranks = document_ranks(read.pairs, load(arguments.model), among=arguments.among)
+    kept = [pair for pair, rank in zip(read.pairs, ranks, strict=True) if first <= rank <= last]
+    if not kept:
+        raise UserError(f"No pair's document has a rank from {first} to {last}: widen --ranks.")
+    write_pairs(arguments.out, kept)
+    print(consistency_table(read.pairs, ranks, first, last))
+    print(f"{len(kept):,} of {len(read.pairs):,} pairs stay: {arguments.out}")
     if read.skipped:
         print(f"skipped {read.skipped:,} malformed pairs.")
 
