@@ -29,7 +29,9 @@ class Card:
     decontamination: the report of `codequarry data clean`: `in`, `out`, `why`, `languages`, `limits`, and
         `eval_sets` of `texts` and `removed`.
     hyperparameters: recipe field to value, fields of tables with dots. scores: name to value, on pairs held
-        out of the training data. steps, seconds: optimiser steps and wall time of the training.
+        out of the training data. steps, seconds: optimiser steps and wall time of the training, or of its
+        last stage. earlier_stages: rows of `steps`, `seconds`, `batch_size`, `learning_rate` and `max_length`
+        of the runs that it began with, the first one first.
     hardware, versions: of the training.
     results: a results file of the benchmarks, read as it is: `benchmark`, `command`, `date`, `hardware`,
         `versions`, `model` (the label of this model's own rows), `speed`, `rows` of `model`, `set`, `task`,
@@ -65,6 +67,7 @@ class Card:
     scores: Mapping[str, float] = field(default_factory=dict)
     steps: int | None = None
     seconds: float | None = None
+    earlier_stages: tuple[Mapping[str, Any], ...] = ()
     hardware: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] | None = None

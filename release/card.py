@@ -20,7 +20,7 @@ from codequarry.release.layout import HANDLER
 from codequarry.release.manifest import check_manifest, contents_sha256, write_manifest
 from codequarry.release.module_list import DENSE_WEIGHTS
 from codequarry.release.registry import licence_of
-from codequarry.release.trained_run import RunFolder, public_record
+from codequarry.release.trained_run import RunFolder, data_of_all_stages, public_record, stages
 from codequarry.release.weights import Dtype, dtype_in_memory, dtype_on_disk, stored_tensors
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -51,6 +51,7 @@ def card_of(
     Raises UserError for a file that is not of its kind, and for a report of other training data.
     """
     recipe, record = run.recipe, run.training
+    data = data_of_all_stages(record)
     backbone: dict[str, Any] = recipe.get("backbone") or {}
     random_start = backbone.get("weights") == "random"
     base = str(backbone.get("name", ""))
@@ -76,7 +77,7 @@ def card_of(
         base_trained_on=() if random_start else _TRAINED_ON.get(base, ()),
         base_revision=gguf.revision if gguf is not None else backbone.get("revision"),
         random_start=random_start,
-        training_data=tuple(record.get("data", ())),
+        training_data=tuple(data),
         decontamination=_report_of(record, decontamination) if decontamination is not None else None,
         hyperparameters={
             name: value
@@ -86,14 +87,20 @@ def card_of(
         scores=(record.get("validation") or {}).get("model") or {},
         steps=record.get("steps"),
         seconds=record.get("seconds"),
+        earlier_stages=tuple(_stage(one) for one in stages(record)[:-1]),
         hardware=record.get("hardware", {}),
         versions=record.get("versions", {}),
         results=_read(results, "codequarry benchmark"),
         verification=_read(verification, "codequarry release verify"),
-        datasets=tuple(
-            dict.fromkeys(name for row in record.get("data", ()) for name in row.get("datasets", ()))
-        ),
+        datasets=tuple(dict.fromkeys(name for row in data for name in row.get("datasets", ()))),
     )
+
+
+def _stage(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of a stage of training before the last one."""
+    recipe = record.get("recipe") or {}
+    named = {name: recipe.get(name) for name in ("batch_size", "learning_rate", "max_length")}
+    return {"steps": record.get("steps"), "seconds": record.get("seconds"), **named}
 
 
 def _fields(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -242,6 +242,30 @@ class RunFolder:
             )
 
 
+def stages(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The records of the runs that made a model, the first one first: each began with the one before."""
+    start = record.get("start")
+    return [*(stages(start) if isinstance(start, Mapping) else []), record]
+
+
+def data_of_all_stages(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The `data` rows of every stage, those of one source and task together.
+
+    Pairs to draw from are those of the stage that had most, pairs drawn are the sum.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for stage in stages(record):
+        for row in stage.get("data", ()):
+            key = (row["source"], row["task"], row.get("licence"))
+            before = found.get(key, {**row, "pairs": 0, "pairs_drawn": 0})
+            counts = (before["pairs_drawn"], row.get("pairs_drawn"))
+            found[key] = before | {
+                "pairs": max(before["pairs"], row["pairs"]),
+                "pairs_drawn": None if None in counts else sum(counts),
+            }
+    return list(found.values())
+
+
 def public_record(record: dict[str, Any]) -> dict[str, Any]:
     """`training.json` with every absolute path, in a key or a value, cut down to its last part.
 

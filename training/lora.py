@@ -22,6 +22,7 @@ from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.recipes.schema import ALL_LINEAR
 
+RECORD = "training.json"
 # BERT's pooler is loaded and never used: what is trained there gets no gradient, and DDP waits for one.
 _UNUSED = ("pooler",)
 
@@ -106,12 +107,33 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
             module.load_torch_weights(str(folder), subfolder=row["path"], model=module)
 
 
+def start_record(name: str) -> dict[str, Any]:
+    """The record of the run that made an adapter, its `training.json`.
+
+    It lies in the adapter's folder, or above it where that is the `adapter` folder of a run.
+
+    Arguments: `name` as in a recipe's `lora.start`.
+
+    Raises UserError when there is none: what was trained on in part could not name its sources and licences.
+    """
+    folder = ADAPTERS.get(name, Path(name))
+    for file in (folder / RECORD, folder.parent / RECORD):
+        if file.is_file():
+            record: dict[str, Any] = read_json(file)
+            return record
+    raise UserError(
+        f"lora.start: the adapter in {folder} has no {RECORD}, so the sources and licences that it was "
+        "trained on are not known. Pass the adapter folder of a finished run, or of a release."
+    )
+
+
 def start_from(model: CodeEmbedder, name: str) -> None:
     """Begin with the weights of another run's adapter instead of random ones.
 
     Arguments: `name` as in a recipe's `lora.start`.
 
-    Raises UserError when it is not an adapter, was trained on another backbone file, or has another shape.
+    Raises UserError when it is not an adapter, was trained on another backbone file, has another shape, or
+    has no record of its training.
     """
     folder = ADAPTERS.get(name, Path(name))
     base = read_base(folder)
@@ -120,6 +142,7 @@ def start_from(model: CodeEmbedder, name: str) -> None:
             f"lora.start: the adapter in {folder} was trained on the file with sha256 {base.sha256}, and the "
             f"backbone's has {here}. Pass the backbone of that adapter, or leave lora.start out."
         )
+    start_record(name)  # now, and not after hours of training
     _copy_weights(model, folder)
 
 

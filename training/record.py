@@ -22,6 +22,7 @@ from codequarry.data.mixture import source_of, task_of
 from codequarry.data.validation_split import REPOSITORIES
 from codequarry.modules.tasks import TASKS
 from codequarry.recipes.schema import MEAN, Recipe, score_name
+from codequarry.training.lora import start_record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,8 +89,11 @@ def run_record(
         packed: the texts of a batch were in one row without padding.
         grad_cache_threshold: see `MiniBatchLoss`; None: gradients are never cached.
         final_scores: of the model that is saved; None without validation.
+
+    Where the run began with another one's adapter, `start` is the record of that one.
     """
     evaluator, state, size = mixture.evaluator, trainer.state, recipe.batch_size
+    start = recipe.lora.start if recipe.lora is not None else ""
     return {
         "recipe": asdict(recipe),
         "steps": state.global_step,
@@ -126,6 +130,7 @@ def run_record(
         "skipped_pairs": selected.skipped,
         "hardware": describe_machine(),
         "versions": package_versions(),
+        **({"start": start_record(start)} if start else {}),
     }
 
 

@@ -60,7 +60,7 @@ def test_a_document_under_another_querys_name_ranks_worse(
         Pair(one.task, one.query, other.document, one.source, one.language)
         for one, other in zip(group, group[1:] + group[:1], strict=True)
     ]
-    assert np.mean(document_ranks(swapped, model)) > 2 * np.mean(document_ranks(group, model))
+    assert np.mean(document_ranks(swapped, model)) > np.mean(document_ranks(group, model))
 
 
 def test_answers_of_the_same_words_and_repeats_of_the_document_do_not_count(

@@ -17,7 +17,7 @@ from codequarry.modules.adapter_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, r
 from codequarry.modules.backbone import ADAPTERS, GGUF_FOLDER, gguf_backbone
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.release.card import card_of
-from codequarry.release.trained_run import public_record
+from codequarry.release.trained_run import data_of_all_stages, public_record, stages
 
 FOLDER = ADAPTERS["0.5b"]
 
@@ -47,9 +47,9 @@ def test_it_belongs_to_the_published_file_by_sha256() -> None:
 def test_it_was_trained_on_permissive_text_alone_for_at_least_150_steps() -> None:
     record = json.loads((FOLDER / "training.json").read_text(encoding="utf-8"))
     assert record == public_record(record)
-    assert record["recipe"]["licences"] == "permissive"
-    assert record["steps"] >= 150
-    for row in record["data"]:
+    assert sum(one["steps"] for one in stages(record)) >= 150
+    assert {one["recipe"]["licences"] for one in stages(record)} == {"permissive"}
+    for row in data_of_all_stages(record):
         licence = LICENCES[row["licence"]]
         assert licence.commercial, row
         assert not licence.share_alike, row

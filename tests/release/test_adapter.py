@@ -88,6 +88,27 @@ def test_its_card_names_the_base_the_file_and_what_it_was_trained_on(
     assert "Optimiser steps: 150" in card
 
 
+def test_its_card_names_the_stage_it_began_with_and_what_that_was_trained_on(
+    run: Path, tmp_path: Path
+) -> None:
+    record = json.loads((run / "training.json").read_text())
+    first = {
+        "recipe": {"batch_size": 32, "learning_rate": 5e-4, "max_length": 96},
+        "steps": 133,
+        "seconds": 7200,
+        "data": [{"source": "so", "task": "qa", "pairs": 9, "licence": "CC-BY-SA-4.0", "pairs_drawn": 32}],
+    }
+    (run / "training.json").write_text(json.dumps({**record, "start": first}))
+    pack_adapter(run, tmp_path / "adapter", load_as="0.5b")
+    card = (tmp_path / "adapter/README.md").read_text()
+    assert (
+        "Stage 1: 133 optimiser steps of 32 pairs, learning rate 0.0005, 96 tokens at most, 2.0 hours" in card
+    )
+    assert "Last stage, optimiser steps: 150" in card
+    assert "| so | CC-BY-SA-4.0 | qa | 9 | 32 |" in card
+    assert "| tldr | CC-BY-4.0 | nl2code | 64 | 64 |" in card
+
+
 def test_the_adapter_of_the_package_is_released_as_the_merged_model(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.latent_attention_pooling import LatentAttentionPooling
-from codequarry.release.trained_run import RunFolder, public_record
+from codequarry.release.trained_run import RunFolder, data_of_all_stages, public_record, stages
 
 
 def edit(path, **changes):
@@ -129,3 +129,28 @@ def test_absolute_paths_are_cut_to_their_last_part_wherever_they_stand():
 def test_everything_else_stays_as_it_is():
     record = {"data": "clean", "share": 0.5, "teacher": "owner/model", "weights": {"*/*": 0.1}, "lora": None}
     assert public_record(record) == record
+
+
+def test_the_data_of_a_run_on_a_run_holds_both_ones_sources():
+    first = {
+        "steps": 5,
+        "data": [
+            {"source": "a", "task": "qa", "licence": "MIT", "pairs": 90, "pairs_drawn": 64},
+            {"source": "b", "task": "qa", "licence": "CC-BY-SA-4.0", "pairs": 7, "pairs_drawn": 32},
+        ],
+    }
+    last = {
+        "steps": 3,
+        "start": first,
+        "data": [{"source": "a", "task": "qa", "licence": "MIT", "pairs": 40, "pairs_drawn": 96}],
+    }
+    assert [one["steps"] for one in stages(last)] == [5, 3]
+    together = {row["source"]: row for row in data_of_all_stages(last)}
+    assert (together["a"]["pairs"], together["a"]["pairs_drawn"]) == (90, 160)
+    assert together["b"]["licence"] == "CC-BY-SA-4.0", (
+        "what the first stage was trained on binds the last one"
+    )
+    assert data_of_all_stages(first) == first["data"]
+    assert stages(first) == [first]
+    del first["data"][0]["pairs_drawn"]
+    assert data_of_all_stages(last)[0]["pairs_drawn"] is None, "not known of one stage, not known of both"

@@ -17,6 +17,7 @@ from sentence_transformers.sentence_transformer.losses import (
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, set_seed
 
+from codequarry.common.files import write_json
 from codequarry.modules.adapter_folder import AdapterBase, write_base
 from codequarry.modules.backbone import DecoderShape
 from codequarry.modules.build import build_model
@@ -32,6 +33,7 @@ from codequarry.training.lora import (
     read_adapter,
     save_adapter,
     start_from,
+    start_record,
 )
 from codequarry.training.trainer import PairTrainer
 
@@ -270,6 +272,7 @@ def a_saved_adapter(backbone: Path, folder: Path, sha256: str | None = None) -> 
     model = with_something_learned(adapted(backbone))
     save_adapter(model, folder, base=str(backbone))
     write_base(folder, AdapterBase(str(backbone), None, sha256, "lasttoken", 96, (64,)))
+    write_json(folder / "training.json", {"steps": 3})
     return model
 
 
@@ -295,6 +298,19 @@ def test_an_adapter_of_another_file_or_shape_is_no_start(small_decoder: Path, tm
         start_from(wider, str(tmp_path / "own"))
     with pytest.raises(ValueError, match=r"base\.json cannot be read"):
         start_from(adapted(small_decoder), str(tmp_path / "absent"))
+
+
+def test_a_start_brings_the_record_of_its_training(small_decoder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    a_saved_adapter(small_decoder, run / "adapter")
+    assert start_record(str(run / "adapter")) == {"steps": 3}
+    (run / "adapter/training.json").rename(run / "training.json")
+    assert start_record(str(run / "adapter")) == {"steps": 3}, "train.py writes it above the adapter"
+    (run / "training.json").unlink()
+    with pytest.raises(ValueError, match="the sources and licences that it was trained on are not known"):
+        start_from(adapted(small_decoder), str(run / "adapter"))
+    packaged = start_record("0.5b")
+    assert packaged["data"], "the adapter in the package has its own"
 
 
 @pytest.mark.parametrize(
