@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import mteb
@@ -51,6 +51,9 @@ from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.inference.vector_cache import Compute, StoredVectors
 from codequarry.integrations.mteb import benchmark_task, counts_in_mean
 
+if TYPE_CHECKING:
+    from codequarry.inference.load import RuntimeName
+
 
 def score(sets: Sequence[EvalSet], models: Sequence[str | BenchmarkModel], **settings: Any) -> list[Row]:
     """The rows of `measure`, which takes the settings, for models that are loaded or named.
@@ -60,14 +63,16 @@ def score(sets: Sequence[EvalSet], models: Sequence[str | BenchmarkModel], **set
     return measure(sets, benchmark_models(models), **settings).rows
 
 
-def benchmark_models(models: Sequence[str | BenchmarkModel]) -> list[BenchmarkModel]:
+def benchmark_models(
+    models: Sequence[str | BenchmarkModel], *, runtime: "RuntimeName" = "packed"
+) -> list[BenchmarkModel]:
     """The models, loaded, one named twice once.
 
     Raises UserError for a model that cannot be loaded, and for two of one name, as `/a/mini` and `/b/mini`.
     """
     found: dict[str, BenchmarkModel] = {}
     for model in models:
-        loaded = load_model(model) if isinstance(model, str) else model
+        loaded = load_model(model, runtime=runtime) if isinstance(model, str) else model
         if found.setdefault(loaded.label, loaded).fingerprint != loaded.fingerprint:
             raise UserError(f"Two models are called {loaded.label}: rename a folder, so that rows differ.")
     return list(found.values())

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mteb.models.search_wrappers import SearchEncoderWrapper
     from sentence_transformers import SentenceTransformer
 
+    from codequarry.inference.load import RuntimeName
+
 BASELINE = EMBEDDED_BASE.rpartition("/")[2]
 
 # What sentence-transformers' encode_query and encode_document look for, in its order.
@@ -76,19 +78,21 @@ class BenchmarkModel:
         return StoredVectors(self.model, folder, compute=compute, progress=progress, **names)
 
 
-def load_model(name: str, device: str | None = None) -> BenchmarkModel:
+def load_model(name: str, device: str | None = None, runtime: "RuntimeName" = "packed") -> BenchmarkModel:
     """The model called `name`: `mini`, `pico`, `0.5b`, a folder, a Hub name, or `all-MiniLM-L6-v2`.
 
     A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
-    `SentenceTransformer`. `device` is as there. Raises UserError for whatever cannot be loaded.
+    `SentenceTransformer`. `device` and `runtime` are as in `codequarry.load`; other models are computed by
+    sentence-transformers. Raises UserError for whatever cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
     from codequarry.inference.load import load
+    from codequarry.inference.runtime.attached import PackedRuntime
     from codequarry.modules.embedder import CodeEmbedder
 
     if name in SHIPPED or name in ADAPTERS:
-        return benchmark_model(name, load(name, device=device))
+        return benchmark_model(name, load(name, device=device, runtime=runtime))
     path = str(resolve_backbone(EMBEDDED_BASE)) if name in (BASELINE, EMBEDDED_BASE) else name
     folder = Path(path).expanduser()
     if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
@@ -108,6 +112,11 @@ def load_model(name: str, device: str | None = None) -> BenchmarkModel:
             f"{name} could not be loaded ({type(error).__name__}: {reason}). Check the name, the network and "
             "the files."
         ) from error
+    if isinstance(model, CodeEmbedder):
+        if runtime == "packed":
+            model.runtime = PackedRuntime()
+        elif runtime != "stock":
+            model = load(path, device=device, runtime=runtime)
     if name in (BASELINE, EMBEDDED_BASE):
         label = BASELINE
     else:  # a folder of this machine is called by its own name alone

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO over graphs of a release, to compare the speed of our own runtime with."""
+"""ONNX Runtime, OpenVINO and fastembed over a release's graph, to compare our own runtime's speed with."""
 
 import shutil
 import sys
@@ -14,8 +14,8 @@ import torch
 
 from codequarry.common.environment import has_fast_bf16
 from codequarry.inference.encoder import Vectors
+from codequarry.inference.runtime.graph import Run, open_onnx, open_openvino, padded
 
-_BATCH = 8  # texts: both were faster with 8 than with 32 on documents (AMD Zen 3)
 Embed = Callable[[Sequence[str], str], Vectors]  # texts and their prompt
 
 
@@ -31,7 +31,7 @@ class Contender:
 
 
 def other_runtimes(release: Path, tokenizer: Any, work: Path) -> Iterator[Contender]:
-    """ONNX Runtime and OpenVINO, where they are installed, with as many threads as torch has.
+    """ONNX Runtime, OpenVINO and fastembed, where they are installed, with as many threads as torch has.
 
     Arguments: `release`, the folder of the model; `tokenizer`, transformers'; `work` gets the graphs.
     """
@@ -45,59 +45,52 @@ def other_runtimes(release: Path, tokenizer: Any, work: Path) -> Iterator[Conten
         return
     from codequarry.release.onnx import FILES, FOLDER, export_onnx
 
-    folder = work / "graphs"
+    folder, threads = work / "graphs", torch.get_num_threads()
     shutil.copytree(release, folder)
     export_onnx(folder, ["fp32", "int8"])
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = torch.get_num_threads()
-    for label, precision in (("ONNX Runtime", "fp32"), ("ONNX Runtime, int8", "int8")):
-        path = folder / FOLDER / FILES[precision]  # type: ignore[index]
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-        def embed(inputs: dict[str, Any], session: Any = session) -> Any:
-            return session.run(["sentence_embedding"], inputs)[0]
-
-        yield Contender(label, partial(_padded, tokenizer, embed))
+    whole, small = ((folder / FOLDER / FILES[precision]).read_bytes() for precision in ("fp32", "int8"))
+    yield Contender("ONNX Runtime", partial(_embed, tokenizer, open_onnx(whole, threads)))
+    yield Contender("ONNX Runtime, int8", partial(_embed, tokenizer, open_onnx(small, threads)))
     if find_spec("openvino") is None:
         print("OpenVINO is not measured: pip install 'codequarry[openvino]'", file=sys.stderr)
-        return
-    import openvino
-
-    graph = folder / FOLDER / FILES["fp32"]
-    for label, hint in (("OpenVINO", "f32"), ("OpenVINO, bf16", "bf16")):
-        if hint == "bf16" and not has_fast_bf16("cpu"):
-            continue
-        settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        compiled = openvino.Core().compile_model(graph, "CPU", settings)
-
-        def run(inputs: dict[str, Any], compiled: Any = compiled) -> Any:
-            return np.array(compiled(inputs)["sentence_embedding"])
-
-        yield Contender(label, partial(_padded, tokenizer, run))
+    else:
+        yield Contender("OpenVINO", partial(_embed, tokenizer, open_openvino(whole, threads, bf16=False)))
+        if has_fast_bf16("cpu"):
+            run = open_openvino(whole, threads, bf16=True)
+            yield Contender("OpenVINO, bf16", partial(_embed, tokenizer, run))
+    if find_spec("fastembed") is None:
+        print("fastembed is not measured: pip install fastembed", file=sys.stderr)
+    else:
+        yield Contender("fastembed", _fastembed(folder, threads))
 
 
-def _padded(
-    tokenizer: Any, embed: Callable[[dict[str, Any]], Any], texts: Sequence[str], prompt: str
-) -> Vectors:
-    """Batches of 8 texts, sorted by their true length, padded to the longest."""
-    ids = tokenizer([prompt + text for text in texts], truncation=True, verbose=False)["input_ids"]
-    order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
-    found = None
-    for start in range(0, len(order), _BATCH):
-        batch = order[start : start + _BATCH]
-        longest = len(ids[batch[-1]])
-        inputs = {
-            "input_ids": np.zeros((len(batch), longest), np.int64),
-            "attention_mask": np.zeros((len(batch), longest), np.int64),
-        }
-        for row, place in enumerate(batch):
-            inputs["input_ids"][row, : len(ids[place])] = ids[place]
-            inputs["attention_mask"][row, : len(ids[place])] = 1
-        vectors = embed(inputs)
-        if found is None:
-            found = np.empty((len(ids), vectors.shape[1]), np.float32)
-        found[batch] = vectors
-    assert found is not None
-    return found
+def _embed(tokenizer: Any, run: Run, texts: Sequence[str], prompt: str) -> Vectors:
+    return padded(
+        run, tokenizer([prompt + text for text in texts], truncation=True, verbose=False)["input_ids"]
+    )
+
+
+def _fastembed(folder: Path, threads: int) -> Embed:
+    """fastembed's own class for models of the user, read from a folder and without the network."""
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import (
+        ModelSource,
+        PoolingType,
+    )
+
+    name = "codequarry/measured"
+    TextEmbedding.add_custom_model(
+        model=name,
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(hf=name),
+        dim=0,
+        model_file="onnx/model.onnx",
+    )
+    model = TextEmbedding(name, threads=threads, specific_model_path=str(folder))
+
+    def embed(texts: Sequence[str], prompt: str) -> Vectors:
+        found = list(model.embed([prompt + text for text in texts], batch_size=8))
+        return np.stack(found).astype(np.float32)
+
+    return embed

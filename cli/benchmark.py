@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from codequarry.cli.model_options import add_runtime_option
 from codequarry.cli.source_options import add_source_options, print_left_out
 from codequarry.common.environment import written_command
 from codequarry.common.errors import UserError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from codequarry.benchmarks.models import BenchmarkModel, Prompts
     from codequarry.benchmarks.quantization import Precision
     from codequarry.data.eval_set import EvalSet
+    from codequarry.inference.load import RuntimeName
 
 
 _Name = TypeVar("_Name", bound=str)
@@ -95,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: bf16 where the processor is faster at it (default: auto)",
     )
+    add_runtime_option(parser)
     parser.add_argument(
         "--queries", type=int, default=100, metavar="N",
         help="of each set of a repository at most; more give narrower intervals (default: %(default)s)",
@@ -201,7 +204,7 @@ def run_repository(arguments: argparse.Namespace) -> None:
     from codequarry.data.parsing.source_report import Choice
 
     started = time.perf_counter()
-    models = _loaded(arguments.models, "--repo PATH")
+    models = _loaded(arguments.models, "--repo PATH", arguments.runtime)
     found = own_sets(
         str(arguments.repo),
         queries=arguments.queries,
@@ -240,7 +243,7 @@ def run_agentic(arguments: argparse.Namespace) -> None:
     )
 
     started = time.perf_counter()
-    models, out = _loaded(arguments.models, "--agentic"), _out_folder(arguments)
+    models, out = _loaded(arguments.models, "--agentic", arguments.runtime), _out_folder(arguments)
     rows: list[Row] = []
     notes: list[str] = []
     for one in agentic_sets(
@@ -268,12 +271,12 @@ def run_agentic(arguments: argparse.Namespace) -> None:
     print(f"{time.perf_counter() - started:.0f} s")
 
 
-def _loaded(models: Sequence[str], what: str) -> "list[BenchmarkModel]":
+def _loaded(models: Sequence[str], what: str, runtime: "RuntimeName") -> "list[BenchmarkModel]":
     from codequarry.benchmarks.evaluate import benchmark_models
 
     if not models:
         raise UserError(f"no model was named: codequarry benchmark MODEL… {what}, e.g. all-MiniLM-L6-v2.")
-    return benchmark_models(models)
+    return benchmark_models(models, runtime=runtime)
 
 
 def _out_folder(arguments: argparse.Namespace) -> Path:
@@ -324,7 +327,8 @@ def _models(arguments: argparse.Namespace) -> "list[BenchmarkModel]":
     from codequarry.benchmarks.results import BM25, FUSED, PLAIN
 
     rows = [name.removesuffix(FUSED) for name in arguments.compare or ()]
-    return _loaded([*arguments.models, *(name for name in rows if name not in (BM25, PLAIN))], "--data DIR")
+    names = [*arguments.models, *(name for name in rows if name not in (BM25, PLAIN))]
+    return _loaded(names, "--data DIR", arguments.runtime)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from codequarry.cli.model_options import add_runtime_option
 from codequarry.cli.source_options import add_source_options, print_left_out
 from codequarry.common.errors import UserError
 from codequarry.modules.tasks import DEFAULT_TASK, SIDES, get_task
@@ -40,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", nargs="+", default=[], metavar="COLUMN", help="columns of the input to write too")
     add("--stored", choices=("float32", "float16"), default="float32", help="numbers (default: %(default)s)")
     add("--fp32", action="store_true", help="compute in float32 where bf16 is faster too")
+    add_runtime_option(parser)
     add("--shard", type=int, default=2048, help="texts of a file (default: %(default)s)")
+    add("--engine", choices=("local", "ray"), default="local",
+        help="where: in this process, or by actors of Ray Data (default: %(default)s)")  # fmt: skip
+    add("--address", help="of a Ray cluster, as ray start prints it (default: one on this machine)")
+    add("--workers", type=int, help="actors of Ray, one core each (default: the cluster's cores)")
     add_source_options(parser)
 
 
@@ -49,22 +55,33 @@ def run(arguments: argparse.Namespace) -> None:
     get_task(arguments.task)
     if arguments.shard < 1:
         raise UserError(f"--shard is {arguments.shard}: pass 1 or more texts.")
+    if arguments.engine == "local" and (arguments.address is not None or arguments.workers is not None):
+        raise UserError("--address and --workers are for --engine ray.")
     records = _records(arguments)
-    from codequarry.common.environment import has_fast_bf16
-    from codequarry.inference.bulk import Settings, embed_records
+    from codequarry.inference.bulk import Settings, embed_records, write_shards
+    from codequarry.inference.encoder import can_use_bf16
     from codequarry.inference.open import open_model
 
-    model = open_model(arguments.model, dims=arguments.dims, bars=False)
+    model = open_model(arguments.model, dims=arguments.dims, runtime=arguments.runtime, bars=False)
     settings = Settings(
         model.fingerprint,
         model.prompt_family.prefix(arguments.task, arguments.side),
         arguments.side,
         model.get_embedding_dimension() or 0,
-        "bf16" if has_fast_bf16(model.device.type) and not arguments.fp32 else "fp32",
+        "bf16" if can_use_bf16(model) and not arguments.fp32 else "fp32",
         arguments.stored,
         arguments.shard,
     )
-    done = embed_records(records, model, arguments.out, settings)
+    if arguments.engine == "ray":
+        from codequarry.inference.bulk_ray import on_ray
+
+        compute = on_ray(
+            arguments.model, settings, dims=arguments.dims, runtime=arguments.runtime,
+            address=arguments.address, workers=arguments.workers,
+        )  # fmt: skip
+        done = write_shards(records, compute, arguments.out, settings)
+    else:
+        done = embed_records(records, model, arguments.out, settings)
     print(
         f"{arguments.out}: {done.written:,} texts embedded, {done.kept:,} were there, {done.empty:,} of both "
         "give the model no token and have no vector"

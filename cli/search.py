@@ -4,9 +4,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from codequarry.cli.model_options import add_runtime_option
 from codequarry.cli.source_options import add_source_options, print_left_out
+from codequarry.common.errors import UserError
 from codequarry.modules.tasks import DEFAULT_TASK, TASKS, get_task
+
+if TYPE_CHECKING:
+    from codequarry.inference.encoder import TaskModel
 
 EXAMPLE = 'codequarry search "where are retries configured" path/to/code'
 MORE = "tasks, what is searched with → what is found:\n" + "".join(
@@ -23,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--top", type=int, default=10, help="how many answers (default: %(default)s)")
     add("--model", default="mini", help="pico, mini, a model folder or a Hub name (default: mini)")
     add("--dims", type=int, help="one of the model's Matryoshka dimensions")
+    add_runtime_option(parser)
     add("--candidates", type=int, default=64, metavar="N",
         help="how many chunks, the best by pico and BM25, the model ranks (default: 64)")  # fmt: skip
     add("--exhaustive", action="store_true", help="embed every chunk with the model, and rank by it alone")
@@ -42,9 +49,16 @@ def run(arguments: argparse.Namespace) -> None:
     from codequarry.search.query import NothingToSearch, Searcher
     from codequarry.search.render import as_json, render, render_timings
 
+    model: str | TaskModel = arguments.model
+    if arguments.runtime != "packed":
+        if arguments.background:
+            raise UserError("--background embeds with the packed runtime: leave out --runtime, or it.")
+        from codequarry.inference.open import open_model
+
+        model = open_model(arguments.model, dims=arguments.dims, runtime=arguments.runtime, bars=False)
     searcher = Searcher(
         arguments.path,
-        arguments.model,
+        model,
         dims=arguments.dims,
         candidates=arguments.candidates,
         exhaustive=arguments.exhaustive,

@@ -8,6 +8,7 @@
 import argparse
 from pathlib import Path
 
+from codequarry.cli.model_options import add_runtime_option
 from codequarry.common.errors import UserError, run_program
 from codequarry.integrations.serve.requests import Limits
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("model", nargs="?", default="mini", help="mini, a model folder or a Hub name (default: mini)")
     add("--revision", help="Hub branch, tag or commit (default: the newest)")
     add("--device", help="where the model computes, such as cpu or cuda (default: the fastest there is)")
+    add_runtime_option(parser)
     add("--name", help="what clients call the model (default: the folder's or the Hub's name)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine alone)")
     add("--port", type=int, default=8080, help="port to listen on, 0 for a free one (default: %(default)s)")
@@ -106,7 +108,9 @@ def run(arguments: argparse.Namespace) -> None:
     from codequarry.inference.load import load
 
     disable_progress_bar()
-    model = load(arguments.model, revision=arguments.revision, device=arguments.device)
+    model = load(
+        arguments.model, revision=arguments.revision, device=arguments.device, runtime=arguments.runtime
+    )
     name = arguments.name or name_of(arguments.model)
     service = Service(
         Encoder(model, batch_size=limits.batch_texts),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+@cache  # each query asks, and a machine of many cores takes milliseconds to write the file
 def _cpuinfo(field: str) -> str:
     path = Path("/proc/cpuinfo")
     if not path.exists():

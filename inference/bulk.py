@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from codequarry.common.errors import MissingPackageError, UserError
 from codequarry.common.files import atomic_path, read_json, text_sha256, write_json
 from codequarry.inference.encoder import Encoder, TaskModel, all_but, unit_vectors
 from codequarry.modules.tasks import Side
+from codequarry.modules.text_checks import refuse_unreadable
 
 if TYPE_CHECKING:
     from codequarry.inference.encoder import Vectors
@@ -64,6 +65,11 @@ class Embedded:
     empty: int
 
 
+# Takes the numbers and texts of files, and gives for each, in any order, its number, the unit vectors of the
+# texts that have tokens, and the positions of those that have none. It asks for few at a time.
+Compute = Callable[[Iterator[tuple[int, list[str]]]], "Iterator[tuple[int, Vectors, list[int]]]"]
+
+
 def embed_records(
     records: Iterable[Record], model: TaskModel, out: Path, settings: Settings, *, progress: bool = True
 ) -> Embedded:
@@ -83,35 +89,59 @@ def embed_records(
     >>> embed_records([Record("x = 1", {"id": "a"})], model, Path("vectors"), settings)
     Embedded(written=1, kept=0, empty=0)
     """
+    encoder = Encoder(model)
+
+    def here(files: Iterator[tuple[int, list[str]]]) -> "Iterator[tuple[int, Vectors, list[int]]]":
+        for number, texts in files:
+            yield number, *shard_vectors(encoder, texts, settings)
+
+    return write_shards(records, here, out, settings, progress=progress)
+
+
+def write_shards(
+    records: Iterable[Record], compute: Compute, out: Path, settings: Settings, *, progress: bool = True
+) -> Embedded:
+    """`embed_records`, whose vectors come from `compute`."""
     pyarrow = _pyarrow()
     if settings.stored not in get_args(StoredType):
         raise UserError(
             f"vectors of {settings.stored} are not known: pass {' or '.join(get_args(StoredType))}."
         )
     _claim(out, settings)
-    encoder = Encoder(model)
     written = kept = empty = shards = 0
+    waiting: dict[int, tuple[list[Record], str]] = {}
     with tqdm(desc="embedding", unit=" texts", delay=2, disable=None if progress else True) as bar:
-        for number, group in enumerate(_groups(records, settings.shard)):
-            file = out / f"part-{number:05}.parquet"
-            mark = _mark(group, settings)
-            shards = number + 1
-            found = _holds(file, mark)
-            if found is None:
-                vectors, silent = _vectors(encoder, [record.text for record in group], settings)
-                table = _table(pyarrow, group, number * settings.shard, vectors, silent, settings)
-                metadata = {"mark": mark, "empty": len(silent), **asdict(settings)}
-                table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
-                with atomic_path(file) as temporary:
-                    pyarrow.parquet.write_table(table, temporary, compression="zstd")
-                written, empty = written + len(group), empty + len(silent)
-            else:
-                kept, empty = kept + len(group), empty + found
+
+        def missing() -> Iterator[tuple[int, list[str]]]:
+            nonlocal kept, empty, shards
+            for number, group in enumerate(_groups(records, settings.shard)):
+                mark, shards = _mark(group, settings), number + 1
+                if (found := _holds(out / _name(number), mark)) is not None:
+                    kept, empty = kept + len(group), empty + found
+                    bar.update(len(group))
+                    continue
+                texts = [record.text for record in group]
+                refuse_unreadable(texts)
+                waiting[number] = group, mark
+                yield number, texts
+
+        for number, vectors, silent in compute(missing()):
+            group, mark = waiting.pop(number)
+            table = _table(pyarrow, group, number * settings.shard, vectors, silent, settings)
+            metadata = {"mark": mark, "empty": len(silent), **asdict(settings)}
+            table = table.replace_schema_metadata({_METADATA: json.dumps(metadata).encode()})
+            with atomic_path(out / _name(number)) as temporary:
+                pyarrow.parquet.write_table(table, temporary, compression="zstd")
+            written, empty = written + len(group), empty + len(silent)
             bar.update(len(group))
     for file in out.glob("part-*.parquet"):
         if file.stem.removeprefix("part-").isdigit() and int(file.stem.removeprefix("part-")) >= shards:
             file.unlink()
     return Embedded(written, kept, empty)
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05}.parquet"
 
 
 def _claim(out: Path, settings: Settings) -> None:
@@ -161,7 +191,7 @@ def _holds(file: Path, mark: str) -> int | None:
         return None
 
 
-def _vectors(encoder: Encoder, texts: list[str], settings: Settings) -> "tuple[Vectors, list[int]]":
+def shard_vectors(encoder: Encoder, texts: list[str], settings: Settings) -> "tuple[Vectors, list[int]]":
     """Unit vectors of the texts that have tokens, and the positions of those that have none."""
     silent = encoder.empty_texts(texts, settings.prompt)
     kept = all_but(texts, silent)

@@ -21,7 +21,7 @@ from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import ADAPTER_CONFIG, BASE, GOLDEN
 from codequarry.modules.tasks import wrong_prompts
 
-RuntimeName = Literal["packed", "stock"]
+RuntimeName = Literal["packed", "stock", "onnx", "openvino"]
 
 
 def load(
@@ -45,6 +45,8 @@ def load(
         device: as in `SentenceTransformer`; None picks the fastest there is.
         runtime: `packed` computes vectors without padding, where `inference/runtime/` knows the model, and
             else as `stock` does, which is sentence-transformers' own way; `model.runtime.reason` says why.
+            `onnx` and `openvino` compute on the model's ONNX graph, on the processor: a release's own, or
+            one that is made at the first time. `docs/benchmarks.md` says where they are faster.
         batch_invariant: whether a text's vector has the same bits whatever it is embedded with, for a model
             that `packed` computes; `docs/serving.md` has what it costs.
 
@@ -55,7 +57,8 @@ def load(
 
     Raises UserError for a folder without a finished model, one that is damaged or gives other vectors than it
     was saved with, a model without a whole prompt family (see `family_of`), and a dimension it was not
-    trained for.
+    trained for; for `onnx` and `openvino` a model that no graph is made of, and MissingPackageError without
+    their package.
 
     >>> model = load("runs/mini", dims=128)
     """
@@ -65,9 +68,16 @@ def load(
         raise UserError(
             "batch_invariant=True needs runtime='packed': sentence-transformers has no such mode."
         )
-    model = _read(name_or_path, revision, device)
+    on_graph = runtime in ("onnx", "openvino")
+    model = _read(name_or_path, revision, "cpu" if on_graph and device is None else device)
     if runtime == "packed":
         model.runtime = PackedRuntime(batch_invariant=batch_invariant)
+    elif on_graph:
+        from codequarry.inference.runtime.graph import GraphRuntime
+
+        folder = _model_folder(name_or_path, revision)
+        model.runtime = GraphRuntime(runtime, folder, model)
+        check_vectors(folder, model)
     if dims is not None:
         model.check_dims(dims)
         model.truncate_dim = dims
@@ -88,6 +98,17 @@ def _read(name: str, revision: str | None, device: str | None) -> CodeEmbedder:
     if not folder.exists():
         return _read_folder(_fetched(name, revision), device)
     return _read_folder(folder, device)
+
+
+def _model_folder(name: str, revision: str | None) -> Path:
+    """The folder of a model that was read, its adapter merged."""
+    if name in ADAPTERS:
+        return merged_folder(name, ADAPTERS[name])
+    folder = resolve_backbone(name) if name in SHIPPED else Path(name)
+    folder = folder if folder.exists() else _fetched(name, revision)
+    if (folder / BASE).is_file() or (folder / ADAPTER_CONFIG).is_file():
+        raise UserError(f"{folder} holds an adapter, of which no graph is made: use runtime='packed'.")
+    return folder
 
 
 def _read_packaged_adapter(name: str, device: str | None) -> CodeEmbedder:

@@ -14,6 +14,7 @@ from codequarry.modules.identity import check_dim
 from codequarry.modules.static_files import is_static
 
 if TYPE_CHECKING:
+    from codequarry.inference.load import RuntimeName
     from codequarry.inference.runtime.folder import FolderModel
     from codequarry.modules.embedder import CodeEmbedder
 
@@ -53,7 +54,7 @@ def open_light(name: str = MINI, *, dims: int | None = None, many: bool = False)
 
 
 def open_model(
-    name: str = MINI, *, dims: int | None = None, bars: bool = True
+    name: str = MINI, *, dims: int | None = None, runtime: "RuntimeName" = "packed", bars: bool = True
 ) -> "FolderModel | CodeEmbedder":
     """The same vectors and fingerprint as those of `load(name, dims=dims)`, sooner where that is possible.
 
@@ -66,14 +67,15 @@ def open_model(
     >>> open_model("mini").fingerprint == codequarry.load("mini").fingerprint
     True
     """
-    if (found := _from_folder(name)) is None:
+    found = _from_folder(name) if runtime == "packed" else None
+    if found is None:
         from codequarry.inference.load import load
 
         if not bars:
             from transformers.utils.logging import disable_progress_bar
 
             disable_progress_bar()
-        return load(name, dims=dims)
+        return load(name, dims=dims, runtime=runtime)
     if dims is not None:
         found.check_dims(dims)
         found.truncate_dim = dims

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from codequarry.common.environment import has_fast_bf16, processor
+from codequarry.common.environment import processor
 from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path
-from codequarry.inference.encoder import Encoder, Vectors
+from codequarry.inference.encoder import Encoder, Vectors, can_use_bf16
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -44,7 +44,7 @@ class Speed:
 
 
 class StoredVectors:
-    """The vectors of one model, on disk under a hash of weights, prompt, length, arithmetic and processor.
+    """The vectors of one model, on disk under a hash of all that computes them.
 
     Arguments:
         model: any `SentenceTransformer`.
@@ -53,6 +53,8 @@ class StoredVectors:
         folder: where vectors are kept; None keeps them in memory only.
         compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
         progress: show a bar with the time left once embedding has taken two seconds.
+
+    The hash covers weights, prompt, length, runtime, arithmetic and processor.
 
     Files hold 512 texts each and are written whole: a run that was killed resumes after the last one.
     """
@@ -70,9 +72,11 @@ class StoredVectors:
         self._model, self._label = model, label
         self._encoder = Encoder(model)
         self._progress = progress
-        device = model.device.type
-        self.arithmetic = "bf16" if compute == "auto" and has_fast_bf16(device) else "fp32"
-        identity = f"{fingerprint} {self.arithmetic} {device} {processor()}"
+        self.arithmetic = "bf16" if compute == "auto" and can_use_bf16(model) else "fp32"
+        runtime = getattr(model, "runtime", None)
+        self.runtime = getattr(runtime, "name", "stock")
+        # Runtimes differ by 1e-6 in float32, and by 1e-3 in bfloat16, where they round at other places.
+        identity = f"{fingerprint} {self.arithmetic} {self.runtime} {model.device.type} {processor()}"
         if model.truncate_dim is not None:
             identity += f" {model.truncate_dim}"
         self._folder = folder / _short(identity) if folder is not None else None
@@ -122,6 +126,7 @@ class StoredVectors:
             "tokens_per_second": round(speed.tokens_per_second),
             "processor": processor(),
             "compute": self.arithmetic,
+            "runtime": self.runtime,
         }
 
     def _chunks(self, missing: dict[str, str]) -> Iterator[list[str]]:

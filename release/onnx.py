@@ -5,7 +5,6 @@ are not part of it.
 """
 
 import logging
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import Any, Literal
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
+from codequarry.inference.runtime.graph_file import EXPORTERS, GRAPH, pipeline, unit, write_graph
+from codequarry.inference.runtime.graph_file import FOLDER as FOLDER
 from codequarry.modules.static_files import is_static
-from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
+from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, pooling_modes, saved_modules
 from codequarry.release.static import static_pipeline
 
 OnnxPrecision = Literal["fp32", "int8"]
 
-# Where the readers look, and under which names.
-FOLDER = "onnx"
-FILES: dict[OnnxPrecision, str] = {"fp32": "model.onnx", "int8": "model_quantized.onnx"}
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+FILES: dict[OnnxPrecision, str] = {"fp32": GRAPH, "int8": "model_quantized.onnx"}
+_NEEDED = (*EXPORTERS, "onnxruntime")
 
 
 def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -> None:
@@ -42,7 +41,7 @@ def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -
     out = folder / FOLDER
     out.mkdir(exist_ok=True)
     whole = out / FILES["fp32"]
-    _write_graph(folder, whole)
+    write_graph(_pipeline(folder), whole)
     if "int8" in precisions:
         write_int8(whole, out / FILES["int8"])
     if "fp32" not in precisions:
@@ -63,81 +62,25 @@ def missing_packages() -> list[str]:
     return [name for name in _NEEDED if find_spec(name) is None]
 
 
-def _write_graph(folder: Path, path: Path) -> None:
-    import torch
-
-    model = _pipeline(folder)
-    # Two texts of different length, so that no size of the example becomes a constant.
-    ids = torch.ones(2, 7, dtype=torch.int64)
-    mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
-    batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two axes of one size have one name, as they should
-        program = torch.onnx.export(
-            model,
-            (ids, mask),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["token_embeddings", "sentence_embedding"],
-            dynamic_shapes={"input_ids": {0: batch, 1: tokens}, "attention_mask": {0: batch, 1: tokens}},
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
-    for node in program.model.graph:  # stack traces of the export, which hold paths of this machine
-        node.metadata_props.clear()
-    # A protobuf ends at 2 GB; past that the weights are files of their own.
-    size = sum(weights.nbytes for weights in model.parameters())
-    program.save(path, external_data=size > 1_500_000_000)
-
-
 def _pipeline(folder: Path) -> Any:
-    import torch
     from safetensors.torch import load_file
-    from torch import Tensor, nn
-    from transformers import AutoModel
+    from torch import nn
 
     if is_static(folder):
         return static_pipeline(folder)
-    pooling = read_json(folder / "1_Pooling" / "config.json")
-
-    class Unit(nn.Module):
-        def forward(self, vectors: Tensor) -> Tensor:
-            return nn.functional.normalize(vectors, dim=1)
-
+    (mode,) = pooling_modes(read_json(folder / "1_Pooling" / "config.json"))
     head: list[nn.Module] = []
     layers = iter(dense_layers(folder))
     for name, _ in saved_modules(folder)[2:]:
         if name == "Normalize":
-            head.append(Unit())
+            head.append(unit())
             continue
         layer = next(layers)
         linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias)
         weights = load_file(folder / layer.path / DENSE_WEIGHTS)
         linear.load_state_dict({key.removeprefix("linear."): held for key, held in weights.items()})
         head += [linear, nn.Tanh()] if layer.activation_function.endswith("Tanh") else [linear]
-
-    class Pipeline(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone = AutoModel.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="eager"
-            )
-            self.head = nn.Sequential(*head)
-
-        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-            hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            if pooling["pooling_mode_lasttoken"]:
-                places = torch.arange(1, attention_mask.shape[1] + 1)
-                last = (attention_mask * places).argmax(1)
-                pooled = hidden[torch.arange(hidden.shape[0]), last]
-            elif pooling["pooling_mode_cls_token"]:
-                pooled = hidden[torch.arange(hidden.shape[0]), attention_mask.argmax(1)]
-            else:
-                weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-                pooled = (hidden * weights).sum(1) / weights.sum(1)
-            return hidden, self.head(pooled)
-
-    return Pipeline().eval()
+    return pipeline(folder, mode, head)
 
 
 def write_int8(whole: Path, path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from codequarry.common.errors import UserError
 from codequarry.inference.runtime import bert, qwen2
-from codequarry.inference.runtime.attention import Prefix, groups_of
+from codequarry.inference.runtime.attention import Group, Prefix, groups_of
 from codequarry.inference.runtime.batches import batches
 from codequarry.inference.runtime.linear import COPIED_AT_MOST, FIXED_ROWS
 
@@ -133,6 +133,12 @@ class Engine:
                 f"a text has {max(lengths)} tokens, and the model has positions for {limit}: lower its "
                 "max_seq_length."
             )
+        if len(texts) == 1:
+            (front,) = self._by_prefix(texts, prefixes)
+            found = self._batch([texts[0][len(front) :]], len(front), self._prefix(front) if front else None)
+            if advance is not None:
+                advance(1)
+            return found
         found = torch.empty(len(texts), self._forward.hidden_size)
         for front, chosen in self._by_prefix(texts, prefixes).items():
             cached = self._prefix(front) if front else None
@@ -160,11 +166,17 @@ class Engine:
 
     def _batch(self, texts: list[Sequence[int]], offset: int, prefix: list[Prefix] | None) -> Tensor:
         """Texts sorted by length, without their first `offset` tokens."""
-        lengths = np.array([len(text) for text in texts])
-        ends = np.cumsum(lengths)
-        ids = torch.from_numpy(np.concatenate(texts).astype(np.int64))
-        positions = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths) + offset)
-        groups = groups_of(lengths.tolist())
+        if len(texts) == 1:  # a query, of which arrays of one number would take 5%
+            length = len(texts[0])
+            lengths, ends = np.array([length]), np.array([length])
+            ids, positions = torch.tensor(texts[0]), torch.arange(offset, offset + length)
+            groups = [Group(0, 1, length)]
+        else:
+            lengths = np.array([len(text) for text in texts])
+            ends = np.cumsum(lengths)
+            ids = torch.from_numpy(np.concatenate(texts).astype(np.int64))
+            positions = torch.from_numpy(np.arange(ends[-1]) - np.repeat(ends - lengths, lengths) + offset)
+            groups = groups_of(lengths.tolist())
         rows = {"mean": None, "lasttoken": ends - 1, "cls": ends - lengths}[self.plan.pooling]
         picked = None if rows is None else torch.from_numpy(rows)
         more = {"prefix": prefix} if prefix is not None else {}

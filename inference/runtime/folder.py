@@ -59,7 +59,7 @@ class FolderModel:
         self.prompts: dict[str, str] = read_object(folder / "config_sentence_transformers.json")["prompts"]
         if wrong_prompts(self.prompts):
             raise Unsupported("it does not carry the prompts of codequarry's tasks")
-        pooling, normalizes = _modules(folder, self._config)
+        pooling, normalizes = stored_modules(folder, self._config)
         self.max_seq_length = _max_seq_length(folder)
         settings = read_object(folder / "tokenizer_config.json")
         self.tokenizer = FolderTokenizer(folder, settings, self.max_seq_length)
@@ -215,7 +215,8 @@ def _tensor(path: Path, name: str) -> Tensor:
     return tensor
 
 
-def _modules(folder: Path, config: Mapping[str, Any]) -> tuple[PoolingMode, bool]:
+def stored_modules(folder: Path, config: Mapping[str, Any]) -> tuple[PoolingMode, bool]:
+    """The pooling of a folder, and whether a Normalize module follows; Unsupported for other modules."""
     rows = read_json(folder / "modules.json")
     kinds = [row["type"].rpartition(".")[2] for row in rows]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or rows[0]["path"]:

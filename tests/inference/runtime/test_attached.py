@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import processors
 from torch.nn.utils import parametrize
 
 from codequarry.common.errors import UserError
@@ -187,8 +188,8 @@ def test_a_pickled_runtime_is_a_new_one(model: Any) -> None:
 
 def test_stock_switches_it_off_and_other_names_are_refused() -> None:
     assert load("mini", runtime="stock").runtime is None
-    with pytest.raises(UserError, match="packed or stock"):
-        load("mini", runtime="onnx")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="pass packed or stock or onnx or openvino"):
+        load("mini", runtime="tvm")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="needs runtime='packed'"):
         load("mini", runtime="stock", batch_invariant=True)
 
@@ -213,3 +214,31 @@ def test_batch_invariant_vectors_have_the_same_bits_in_any_company(model: Any, t
     finally:
         torch.set_num_threads(before)
     assert np.abs(alone - stock(model).encode_document(texts)).max() < 0.02
+
+
+def test_a_tokenizer_that_stops_ending_texts_is_refused_at_the_next_call(model: Any) -> None:
+    changed = copy.deepcopy(model)
+    changed.encode_query(["x"])
+    backend = changed.tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    messages = []
+    for one in (changed, stock(changed)):
+        with pytest.raises(UserError, match="no end-of-sequence") as refused:
+            one.encode_query(["x = 1"])
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+
+
+def test_one_text_has_the_vector_that_it_has_among_others(model: Any) -> None:
+    texts = random_texts(4, 30, 17)
+    for name in ("nl2code_query", "qa_document"):
+        among = model.encode(texts, prompt_name=name)
+        alone = np.stack([model.encode(text, prompt_name=name) for text in texts])
+        assert np.abs(alone - among).max() < 2e-6
+
+
+def test_a_model_in_training_mode_is_put_into_evaluation_as_stock_does(model: Any) -> None:
+    changed = copy.deepcopy(model)
+    changed.train()
+    assert np.abs(changed.encode_query(["x = 1"]) - model.encode_query(["x = 1"])).max() < 2e-6
+    assert not any(module.training for module in changed.modules())
