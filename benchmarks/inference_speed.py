@@ -26,7 +26,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from codequarry.benchmarks.inference_scaling import (
+    DECODER,
+    length_figure,
+    peak_bytes,
+    tokens_per_second,
+)
 from codequarry.benchmarks.other_runtimes import Contender, other_runtimes
+from codequarry.benchmarks.plots import write_plot
 from codequarry.common.environment import fast_autocast, has_fast_bf16, origin, processor, written_command
 from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import read_json, write_json
@@ -320,6 +327,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--queries", type=int, default=100, help="queries, one at a time (default: %(default)s)")
     add("--rounds", type=int, default=5, help="turns of each (default: %(default)s)")
     add("--cold-only", action="store_true", help="measure cold starts anew and keep the other figures")
+    add("--lengths", action="store_true", help="measure tokens per second by the length of a text, alone")
+    add("--memory", nargs="+", type=int, metavar="N",
+        help="measure the peak memory of a process that embeds N short texts, alone")  # fmt: skip
     add("--threads", type=int, default=1, help="of each runtime (default: %(default)s)")
     add("--out", type=Path, default=RESULTS, help="folder of the results (default: %(default)s)")
 
@@ -338,8 +348,16 @@ def run(arguments: argparse.Namespace) -> None:
         "benchmark": "speed of inference",
         **origin(written_command("python -m codequarry.benchmarks.inference_speed")),
         **({"command": before["command"]} if arguments.cold_only and kept else {}),
-        "peers": {one: version(one) for one in ("onnxruntime", "openvino") if find_spec(one) is not None},
+        "peers": {
+            one: version(one)
+            for one in ("onnxruntime", "openvino", "fastembed")
+            if find_spec(one) is not None
+        },
     }
+    about |= {part: before[part] for part in ("lengths", "memory") if part in before}
+    if arguments.lengths or arguments.memory:
+        _write_scaling(arguments, path, before if path.is_file() else about | before)
+        return
     for name in arguments.models:
         short = Path(name).name
         if not arguments.cold_only:
@@ -350,6 +368,23 @@ def run(arguments: argparse.Namespace) -> None:
             kept[short]["cold"] = cold(name, queries[0], arguments.rounds)
             write_json(path, about | {"models": list(kept.values())})
     print(speed_table(read_json(path)))
+
+
+def _write_scaling(arguments: argparse.Namespace, path: Path, results: dict[str, Any]) -> None:
+    """Put what `inference_scaling` measures into a results file, with the command beside the figures."""
+    command = written_command("python -m codequarry.benchmarks.inference_speed")
+    if arguments.lengths:
+        rows = tokens_per_second()
+        results["lengths"] = {"command": command, "layers": DECODER["num_hidden_layers"], "rows": rows}
+        subtitle = f"{DECODER['num_hidden_layers']} layers of 0.5b's width on {processor()}, one thread"
+        for image in write_plot(path.parent, f"{path.stem}-lengths", length_figure(rows, subtitle)):
+            print(f"wrote {image}")
+    if arguments.memory:
+        (name,) = arguments.models
+        rows = peak_bytes(_folder(name), arguments.memory)
+        results["memory"] = {"command": command, "model": Path(name).name, "rows": rows}
+    write_json(path, results)
+    print(f"wrote {path}")
 
 
 def measured(

@@ -163,6 +163,14 @@ class Searcher:
             self._model = self._model.result()
         return self._model
 
+    def _asked(self, query: str, task: str) -> TaskModel | None:
+        """The model; one that was still loading when `_search` began refuses an empty query now."""
+        was_loading = isinstance(self._model, Future)
+        model = self._ready()
+        if model is not None and was_loading:
+            Encoder(model).check_query(query, task)
+        return model
+
     def _search(self, query: str, task: str, top: int, refresh: bool) -> Answers:
         clock, kind = Clock(), KIND_OF_TASK[task]
         if not self._exhaustive:
@@ -214,11 +222,10 @@ class Searcher:
             chosen = [] if self._model is None else islice(in_order(scores_C, likely), self._candidates)
             candidates = {row: chunk(row) for row in chosen}
             clock.stage("rank")
-        model = self._ready()
+        model = self._asked(query, task)
         clock.stage("model")
         if model is None:
             return hits, new, texts - new
-        Encoder(model).check_query(query, task)
         with open_store(self._path.parent, Encoder(model).space(task)) as store:
             best = rerank(query, task, model, store, stage.features.hashes, scores_C, candidates)
         with reading(connection):
@@ -257,10 +264,9 @@ class Searcher:
     def _by_model_alone(
         self, connection: sqlite3.Connection, clock: Clock, query: str, task: str, top: int
     ) -> tuple[tuple[Hit, ...], int, int]:
-        model, kind = self._ready(), KIND_OF_TASK[task]
+        model, kind = self._asked(query, task), KIND_OF_TASK[task]
         assert model is not None, "a static model is refused where everything is embedded"
         clock.stage("model")
-        Encoder(model).check_query(query, task)
         with open_store(self._path.parent, Encoder(model).space(task)) as store:
             embedded = embed_everything(connection, store, kind, model, task, self._progress)
             clock.stage("embed")

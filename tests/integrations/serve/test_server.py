@@ -79,7 +79,9 @@ from codequarry.integrations.serve.server import bind, serve
 class Encoder:
     def count_tokens(self, texts): return [1 for _ in texts]
     def empty_texts(self, texts, prompt=""): return []
-    def encode(self, texts): time.sleep(600)
+    def encode(self, texts):
+        print("at work", flush=True)
+        time.sleep(600)
 
 limits = Limits(finish_seconds=0.2)
 service = Service(Encoder(), Served("tiny", {"query": "q: "}, (8,), None, "float32"), limits=limits)
@@ -89,10 +91,11 @@ serve(service, bind("127.0.0.1", 0), name="tiny", limits=limits)
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_the_process_ends_in_time_although_its_model_is_at_work(number, code):
-    with subprocess.Popen([sys.executable, "-c", STUCK], stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", STUCK], text=True, **pipes) as process:
         try:
             assert process.stderr.readline().startswith("tiny answers at http://127.0.0.1:")
-            time.sleep(0.3)  # for the warm-up to be in the model
+            assert process.stdout.readline() == "at work\n", "the warm-up is in the model"
             started = time.perf_counter()
             process.send_signal(number)
             assert process.wait(20) == code
