@@ -1,4 +1,4 @@
-"""Does the packed runtime's cost grow with tokens alone, and its memory not at all? `inference_speed` asks."""
+"""Does the packed runtime's cost grow with tokens alone, and its memory not at all? See `inference_speed`."""
 
 import statistics
 import subprocess

@@ -68,11 +68,12 @@ def load(
         raise UserError(
             "batch_invariant=True needs runtime='packed': sentence-transformers has no such mode."
         )
-    on_graph = runtime in ("onnx", "openvino")
-    model = _read(name_or_path, revision, "cpu" if on_graph and device is None else device)
+    if runtime in ("onnx", "openvino") and device is None:
+        device = "cpu"
+    model = _read(name_or_path, revision, device)
     if runtime == "packed":
         model.runtime = PackedRuntime(batch_invariant=batch_invariant)
-    elif on_graph:
+    elif runtime != "stock":
         from codequarry.inference.runtime.graph import GraphRuntime
 
         folder = _model_folder(name_or_path, revision)

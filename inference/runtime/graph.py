@@ -53,7 +53,8 @@ class GraphRuntime:
             raise MissingPackageError(
                 f"runtime={name!r} needs {package}, which is not installed: pip install 'codequarry[{name}]'"
             )
-        self.name, self.reason = name, None
+        self.name = name
+        self.reason: str | None = None
         try:
             self._samples: dict[int, Any] = {}
             self._seen = state_of(model, self._samples)
@@ -63,8 +64,6 @@ class GraphRuntime:
             raise UserError(f"runtime={name!r} does not compute this model: {error}.") from error
         self._runs: dict[bool, Run] = {}
         self._opening = threading.Lock()
-
-    reason: str | None
 
     @property
     def bf16(self) -> bool:
