@@ -157,16 +157,19 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-@cache  # each query asks, and a machine of many cores takes milliseconds to write the file
 def _cpuinfo(field: str) -> str:
     path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return ""
+    return _fields_of_cpuinfo(path).get(field, "") if path.exists() else ""
+
+
+@cache  # each query asks, and a machine of many cores takes milliseconds to write the file
+def _fields_of_cpuinfo(path: Path) -> dict[str, str]:
+    """The first value of each field."""
+    found: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == field:
-            return value.strip()
-    return ""
+        found.setdefault(name.strip(), value.strip())
+    return found
 
 
 def peak_memory(process: int | str = "self") -> int | None:
