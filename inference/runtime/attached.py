@@ -7,11 +7,12 @@ from typing import Any, cast
 
 import torch
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
 from codequarry.inference.runtime.engine import Engine, Plan, PoolingMode, Unsupported
+from codequarry.inference.runtime.snapshot import Snapshot
 from codequarry.inference.runtime.windows import Ids, ahead, common_start
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import InstructionPrefix
@@ -49,8 +50,7 @@ class PackedRuntime:
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
         self._prompts: dict[str, tuple[Any, set[int | None]]] = {}
-        self._samples: dict[int, Any] = {}
-        self._seen: Any = None
+        self._seen: Snapshot | None = None
         self._building = threading.Lock()
 
     def __deepcopy__(self, memo: Any) -> "PackedRuntime":
@@ -95,13 +95,20 @@ class PackedRuntime:
         prefixes = {self._prefix(transformer, one) for one in shared}
         tokenize = partial(tokenize_cut, transformer.tokenizer)
         size = engine.size if truncate_dim is None else min(truncate_dim, engine.size)
+        normalize = normalize_embeddings and not (engine.plan.normalize and size == engine.size)
+
+        def vectors_of(ids: Ids, advance: Callable[[int], object] | None = None) -> Tensor:
+            if ids[0][-1] not in ends:  # the tokenizer ends texts otherwise than it did
+                transformer.check_prompt(prompt or "")
+            vectors = engine.vectors(ids, prefixes=prefixes, advance=advance)[:, :size]
+            return functional.normalize(vectors, dim=-1) if normalize else vectors
+
+        if len(inputs) == 1:
+            return vectors_of(tokenize([f"{prompt or ''}{inputs[0]}"])).clone()
         found = torch.empty(len(inputs), size)
         with tqdm(total=len(inputs), desc="Texts", disable=not show_progress_bar) as bar:
             for window, ids in ahead(tokenize, inputs, prompt or ""):
-                if ids[0][-1] not in ends:  # the tokenizer ends texts otherwise than it did
-                    transformer.check_prompt(prompt or "")
-                vectors = engine.vectors(ids, prefixes=prefixes, advance=bar.update)[:, :size]
-                found[window] = functional.normalize(vectors, dim=-1) if normalize_embeddings else vectors
+                found[window] = vectors_of(ids, bar.update)
         return found
 
     def _checked(self, transformer: InstructionPrefix, prompt: str) -> set[int | None]:
@@ -130,11 +137,10 @@ class PackedRuntime:
         if backbone is None:
             raise Unsupported("it has no transformer")
         with self._building:
-            seen = state_of(model, self._samples)
-            if seen != self._seen:
+            if self._seen is None or not self._seen.is_still(model):
+                self._seen = Snapshot(model)
                 self._engines.clear()
                 self._prefixes.clear()
-                self._samples.clear()  # the views keep the memory of weights that were exchanged
             dtype = next(backbone.parameters()).dtype
             if torch.is_autocast_enabled("cpu"):
                 dtype = torch.get_autocast_dtype("cpu")
@@ -145,7 +151,6 @@ class PackedRuntime:
                 self._engines[dtype] = Engine(
                     _plan(model), weights.__getitem__, dtype, batch_invariant=self.batch_invariant
                 )
-            self._seen = seen
             return self._engines[dtype]
 
 
@@ -189,46 +194,6 @@ def _plan(model: CodeEmbedder) -> Plan:
     if [type(module) for module in normalize] not in ([], [Normalize]):
         raise Unsupported("it has modules behind Pooling other than Normalize")
     return Plan(backbone.config.to_dict(), cast(PoolingMode, pooling.pooling_mode), bool(normalize))
-
-
-def state_of(model: CodeEmbedder, samples: dict[int, Any]) -> Any:
-    """What an engine was built from: where the weights are, how often they were written, and one of each.
-
-    Arguments: `samples`, a number in the middle of each tensor by its address: a view, filled here.
-
-    Raises Unsupported for hooks, compiled modules and weights outside torch.nn's own.
-    """
-    state: list[Any] = [type(module) for module in model.children()]
-    waiting: list[nn.Module] = [model]
-    while waiting:  # `model.modules()` takes half as long again
-        module = waiting.pop()
-        waiting += [inner for inner in module._modules.values() if inner is not None]
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
-            raise Unsupported(f"a {type(module).__name__} in it has a hook")
-        if module._compiled_call_impl is not None:
-            raise Unsupported(f"a {type(module).__name__} in it is compiled")
-        if type(module).__name__ == "Linear" and type(module) is not nn.Linear:
-            raise Unsupported("its linear layers are not torch's own")
-        for name, weight in module._parameters.items():
-            if weight is None:
-                continue
-            address = weight.data_ptr()
-            if address not in samples:
-                samples[address] = _middle(weight)
-            # `weight.data += …` counts no version: the number in the middle shows it.
-            state.append((name, address, weight._version, weight.dtype, samples[address].item()))
-    pooling: Any = model[1] if len(model) > 1 else None
-    state.append((getattr(pooling, "pooling_mode", None), getattr(pooling, "include_prompt", None)))
-    return state
-
-
-def _middle(weight: Tensor) -> Any:
-    """The number in the middle of a tensor, as a view: numpy reads it in a tenth of torch's time."""
-    if not weight.is_contiguous():
-        raise Unsupported("a weight of it is not contiguous")
-    flat = weight.detach().view(-1)
-    one = flat[len(flat) // 2 :][:1]
-    return one.view(torch.int16).numpy() if weight.dtype == torch.bfloat16 else one.numpy()
 
 
 def tokenize_cut(tokenizer: Any, texts: list[str]) -> Ids:

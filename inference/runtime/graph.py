@@ -16,9 +16,10 @@ from tqdm import tqdm
 from codequarry.common.environment import has_fast_bf16
 from codequarry.common.errors import MissingPackageError, UserError
 from codequarry.inference.encoder import Vectors
-from codequarry.inference.runtime.attached import PackedRuntime, check_call, state_of, tokenize_cut
+from codequarry.inference.runtime.attached import PackedRuntime, check_call, tokenize_cut
 from codequarry.inference.runtime.engine import Unsupported
 from codequarry.inference.runtime.graph_file import read_graph
+from codequarry.inference.runtime.snapshot import Snapshot
 from codequarry.inference.runtime.windows import Ids, ahead
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import InstructionPrefix
@@ -56,9 +57,8 @@ class GraphRuntime:
         self.name = name
         self.reason: str | None = None
         try:
-            self._samples: dict[int, Any] = {}
-            self._seen = state_of(model, self._samples)
             check_call(model, ["x"], "sentence_embedding", None, {})
+            self._seen = Snapshot(model)
             self._graph = read_graph(folder)
         except Unsupported as error:
             raise UserError(f"runtime={name!r} does not compute this model: {error}.") from error
@@ -95,7 +95,7 @@ class GraphRuntime:
         """
         try:
             check_call(model, inputs, output_value, device, others)
-            if state_of(model, self._samples) != self._seen:
+            if not self._seen.is_still(model):
                 raise Unsupported("it was changed after it was loaded")
         except Unsupported as error:
             self.reason = str(error)
