@@ -381,8 +381,8 @@ def _write_scaling(arguments: argparse.Namespace, path: Path, results: dict[str,
             print(f"wrote {image}")
     if arguments.memory:
         (name,) = arguments.models
-        rows = peak_bytes(_folder(name), arguments.memory)
-        results["memory"] = {"command": command, "model": Path(name).name, "rows": rows}
+        peaks = peak_bytes(_folder(name), arguments.memory)
+        results["memory"] = {"command": command, "model": Path(name).name, "rows": peaks}
     write_json(path, results)
     print(f"wrote {path}")
 
