@@ -73,7 +73,8 @@ def _random_weights(config: dict[str, Any]) -> Any:
         out = outputs.get(part, inner)
         if kind == "bias":
             return torch.zeros(out)
-        return torch.randn(out, inner if part == "down_proj" else hidden, generator=draw) * hidden**-0.5
+        wide = inner if part == "down_proj" else hidden
+        return torch.randn(out, wide, generator=draw).mul_(hidden**-0.5)
 
     return weight
 
