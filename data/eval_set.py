@@ -105,16 +105,25 @@ def set_of_pairs(
 
 
 def pair_sets(pairs: Iterable[Pair]) -> list[EvalSet]:
-    """One set per task, in the order of the tasks, by `set_of_pairs`.
+    """One set per task, in the order of the tasks, by `set_of_pairs`; negatives of pairs are distractors.
 
     Raises UserError where there is no pair.
     """
-    by_task: dict[str, list[tuple[str, str, str]]] = {}
+    by_task: dict[str, list[Pair]] = {}
     for pair in pairs:
-        by_task.setdefault(pair.task, []).append((pair.query, pair.document, pair.language))
+        by_task.setdefault(pair.task, []).append(pair)
     if not by_task:
         raise UserError("there is no pair to score: pass a file or folder of pairs that is not empty.")
-    return [set_of_pairs(task, task, by_task[task]) for task in TASKS if task in by_task]
+    return [
+        set_of_pairs(
+            task,
+            task,
+            [(pair.query, pair.document, pair.language) for pair in by_task[task]],
+            [text for pair in by_task[task] for text in pair.negatives],
+        )
+        for task in TASKS
+        if task in by_task
+    ]
 
 
 OTHERS = 1_500  # documents of a sample that answer none of its queries

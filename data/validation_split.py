@@ -34,11 +34,11 @@ class ValidationSplit:
     set_aside: int
 
     @property
-    def by_task(self) -> dict[str, list[tuple[str, str]]]:
-        """Query and document of the held-out pairs, by task."""
-        tasks: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    def by_task(self) -> dict[str, list[tuple[str, ...]]]:
+        """Query, document and negatives of the held-out pairs, by task."""
+        tasks: dict[str, list[tuple[str, ...]]] = defaultdict(list)
         for pair in self.validation:
-            tasks[pair.task].append((pair.query, pair.document))
+            tasks[pair.task].append((pair.query, pair.document, *pair.negatives))
         return dict(sorted(tasks.items()))
 
 

@@ -18,12 +18,12 @@ _CUT = 10  # documents that count, as in all our scores
 class ValidationScores(SentenceEvaluator):
     """Score a model on pairs, task by task, with the prefixes of both sides.
 
-    A query's documents are those of every pair with the same query; all other documents of the task are
-    wrong ones. Each text is embedded once, and the vectors are truncated to `dims`. The model runs in the
-    trainer's precision; several ranks share the work.
+    A query's documents are those of every pair with the same query; all other documents of the task, and all
+    negatives, are wrong ones. Each text is embedded once, and the vectors are truncated to `dims`. The model
+    runs in the trainer's precision; several ranks share the work.
 
     Arguments:
-        pairs: query and document of each pair, without prefixes, by task.
+        pairs: query, document and negatives of each pair, without prefixes, by task.
         dims: truncated dimensions, scored as well as whole vectors.
         metric: the score that decides (`score_names`).
         batch_size: texts per forward pass.
@@ -39,7 +39,7 @@ class ValidationScores(SentenceEvaluator):
 
     def __init__(
         self,
-        pairs: Mapping[str, Sequence[tuple[str, str]]],
+        pairs: Mapping[str, Sequence[tuple[str, ...]]],
         *,
         dims: Sequence[int] = (),
         metric: str = score_name(MEAN),
@@ -92,14 +92,15 @@ class ValidationScores(SentenceEvaluator):
 
 
 class _Collection:
-    """The pairs of one task: each text once, and which document answers which query."""
+    """The pairs of one task: each text once, negatives too, and which document answers which query."""
 
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        queries = {query: row for row, query in enumerate(dict.fromkeys(query for query, _ in pairs))}
-        documents = {text: column for column, text in enumerate(dict.fromkeys(text for _, text in pairs))}
+    def __init__(self, pairs: Sequence[tuple[str, ...]]) -> None:
+        queries = {query: row for row, query in enumerate(dict.fromkeys(query for query, *_ in pairs))}
+        texts = dict.fromkeys(text for _, *found in pairs for text in found)
+        documents = {text: column for column, text in enumerate(texts)}
         self.queries, self.documents = list(queries), list(documents)
         self.relevant = torch.zeros(len(queries), len(documents), dtype=torch.bool)
-        for query, document in pairs:
+        for query, document, *_ in pairs:
             self.relevant[queries[query], documents[document]] = True
 
 

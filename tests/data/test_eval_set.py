@@ -158,6 +158,19 @@ def test_equal_texts_are_one_query_and_one_document() -> None:
     assert found.languages == {"q0": "x", "q1": "y"}
 
 
+def test_negatives_of_pairs_are_searched_and_answer_nothing() -> None:
+    (found,) = pair_sets(
+        [
+            Pair("qa", "q", "a", "s", "x", ("b", "n")),
+            Pair("qa", "r", "b", "s", "x"),
+            Pair("qa", "t", "c", "s", "x"),
+        ]
+    )
+    by_text = {text: name for name, text in found.documents.items()}
+    assert by_text.keys() == {"a", "b", "c", "n"}
+    assert found.relevant == {f"q{n}": {by_text[text]: 1} for n, text in enumerate("abc")}
+
+
 def test_pairs_of_two_tasks_are_two_sets_in_the_order_of_the_tasks() -> None:
     pairs = [Pair("code2nl", "f()", "calls f", "s", "x"), Pair("nl2code", "call f", "f()", "s", "x")]
     assert [(found.name, found.task) for found in pair_sets(pairs)] == [("nl2code",) * 2, ("code2nl",) * 2]

@@ -64,6 +64,16 @@ def test_scores_equal_those_of_sentence_transformers(model: CodeEmbedder, dim: i
     assert scores[score_name("mean", dim)] == pytest.approx(np.mean(means), abs=1e-6)
 
 
+def test_negatives_are_searched_too_and_are_never_right(model: CodeEmbedder) -> None:
+    near = [(query, document, f"{query}: {document}") for query, document in PAIRS["nl2code"]]
+    harder = ValidationScores({"nl2code": near})(model)["nl2code_ndcg@10"]
+    assert harder < ValidationScores({"nl2code": PAIRS["nl2code"]})(model)["nl2code_ndcg@10"]
+    another = [*PAIRS["nl2code"], *((query, document, document) for query, document in PAIRS["nl2code"])]
+    assert ValidationScores({"nl2code": another})(model) == ValidationScores({"nl2code": PAIRS["nl2code"]})(
+        model
+    ), "a text that is right for a query stays right where another pair has it as a negative"
+
+
 def test_the_prefixes_of_the_task_are_used(model: CodeEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str | None]] = []
     inner = type(model)._inference
