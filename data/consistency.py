@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from codequarry.common.errors import UserError
 from codequarry.common.tables import text_table
 from codequarry.data.deduplication import tokens
 from codequarry.data.pair import Pair
-from codequarry.modules.tasks import prompt_name
+from codequarry.modules.tasks import Side, prompt_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -102,7 +103,7 @@ def _group_ranks(
     compared = sorted(documents, key=lambda text: hashlib.sha256(text.encode()).digest())[:among]
     column = {text: number for number, text in enumerate(compared)}
 
-    def embed(texts: list[str], side: str) -> np.ndarray:
+    def embed(texts: list[str], side: Side) -> NDArray[np.float32]:
         prompt = model.prompts.get(prompt_name(task, side))
         by_side = model.encode_query if side == "query" else model.encode_document
         return np.asarray(
