@@ -6,7 +6,8 @@ are not part of it.
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +26,19 @@ FILES: dict[OnnxPrecision, str] = {"fp32": "model.onnx", "int8": "model_quantize
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -> None:
+def export_onnx(
+    folder: Path,
+    precisions: Sequence[OnnxPrecision] = ("fp32",),
+    *,
+    say: Callable[[str], None] = lambda what: None,
+) -> None:
     """Write `onnx/` into a release folder that has its weights and configuration.
 
     The graph takes `input_ids` and `attention_mask`, both (batch, tokens) of int64, padded on either side,
     and gives `token_embeddings` (batch, tokens, dim) and `sentence_embedding` (batch, dim), of length 1.
     `int8` has its matrices rounded to 8 bits, a quarter of the size.
+
+    say: gets a few words before each step, of which a large model's take minutes.
 
     Raises UserError for an unknown precision, and when onnx, onnxscript or onnxruntime is missing.
 
@@ -42,8 +50,10 @@ def export_onnx(folder: Path, precisions: Sequence[OnnxPrecision] = ("fp32",)) -
     out = folder / FOLDER
     out.mkdir(exist_ok=True)
     whole = out / FILES["fp32"]
+    say("ONNX, fp32")
     _write_graph(folder, whole)
     if "int8" in precisions:
+        say("ONNX, int8")
         write_int8(whole, out / FILES["int8"])
     if "fp32" not in precisions:
         for part in out.glob(f"{whole.name}*"):
@@ -71,7 +81,7 @@ def _write_graph(folder: Path, path: Path) -> None:
     ids = torch.ones(2, 7, dtype=torch.int64)
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
-    with torch.inference_mode(), warnings.catch_warnings():
+    with torch.inference_mode(), warnings.catch_warnings(), _without_advice():
         warnings.simplefilter("ignore")  # two axes of one size have one name, as they should
         program = torch.onnx.export(
             model,
@@ -148,22 +158,12 @@ def write_int8(whole: Path, path: Path) -> None:
     small row of the end-of-sequence loses its bits to the large ones of words: the worst cosine of nano to
     its float32 vectors is then 0.74, not 0.999.
     """
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = onnx.load(whole)
-    _round_tables(model)
-    # ONNX Runtime makes a MatMul of each Gemm and transposes its weights, which then contradict their old
-    # shape.
-    gemm = {node.input[1] for node in model.graph.node if node.op_type == "Gemm"}
-    shapes = [info for info in model.graph.value_info if info.name not in gemm]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(shapes)
     rows = path.with_name(f".{path.name}.rows")
     large = whole.stat().st_size < sum(part.stat().st_size for part in whole.parent.glob(f"{whole.name}*"))
-    onnx.save(model, rows, save_as_external_data=large, location=f"{rows.name}.data")
-    logging.disable(logging.WARNING)  # advice to simplify a graph that is simple
-    try:
+    _write_rounded_tables(whole, rows)
+    with _without_advice():
         quantize_dynamic(
             rows,
             path,
@@ -178,13 +178,43 @@ def write_int8(whole: Path, path: Path) -> None:
             weight_type=QuantType.QUInt8,
             use_external_data_format=large,
         )
-    finally:
-        logging.disable(logging.NOTSET)
     for part in rows.parent.glob(f"{rows.name}*"):
         part.unlink()
 
 
-def _round_tables(model: Any) -> None:
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Within the block nothing is logged below an error.
+
+    PyTorch's exporter lists what it does without torchvision, and ONNX Runtime advises to simplify a graph
+    that is simple.
+    """
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _write_rounded_tables(whole: Path, path: Path) -> None:
+    """Write to `path`, in the folder of `whole`, that graph with its tables rounded.
+
+    Weights that lie in a file of their own stay there, and but for the tables are not read.
+    """
+    import onnx
+
+    model = onnx.load(whole, load_external_data=False)
+    _round_tables(model, whole.parent)
+    # ONNX Runtime makes a MatMul of each Gemm and transposes its weights, which then contradict their old
+    # shape.
+    gemm = {node.input[1] for node in model.graph.node if node.op_type == "Gemm"}
+    shapes = [info for info in model.graph.value_info if info.name not in gemm]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(shapes)
+    onnx.save(model, path)
+
+
+def _round_tables(model: Any, folder: Path) -> None:
     """table[ids] becomes float(rounded[ids]) · scales[ids], in place."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
@@ -197,7 +227,7 @@ def _round_tables(model: Any) -> None:
         if table is None or len(table.dims) != 2:
             nodes.append(node)
             continue
-        values = numpy_helper.to_array(table)
+        values = numpy_helper.to_array(table, str(folder))
         scales = np.maximum(np.abs(values).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
         name, (answer,) = table.name, node.output
         if f"{name}.rounded" not in {tensor.name for tensor in graph.initializer}:

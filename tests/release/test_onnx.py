@@ -37,6 +37,15 @@ def test_a_graph_holds_no_path_of_the_machine_that_exported_it(with_onnx):
 
 
 @needs_onnx
+def test_each_step_is_named_as_it_begins_and_nothing_else_is_printed(built, tmp_path, capfd):
+    release = Path(shutil.copytree(built, tmp_path / "release"))
+    steps = []
+    onnx_export.export_onnx(release, ["fp32", "int8"], say=steps.append)
+    assert steps == ["ONNX, fp32", "ONNX, int8"]
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_onnx
 def test_a_graph_of_other_weights_is_caught(decoder_with_onnx, tmp_path, hide):
     """Fields, card and manifest are right; only the vectors tell."""
     release = Path(shutil.copytree(decoder_with_onnx, tmp_path / "release"))
