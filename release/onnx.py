@@ -16,6 +16,7 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.modules.static_files import is_static
 from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
+from codequarry.release.onnx_int8 import write_int8
 from codequarry.release.static import static_pipeline
 
 OnnxPrecision = Literal["fp32", "int8"]
@@ -150,99 +151,11 @@ def _pipeline(folder: Path) -> Any:
     return Pipeline().eval()
 
 
-def write_int8(whole: Path, path: Path) -> None:
-    """Write to `path` the graph `whole` with the weights of multiplications and the tables of tokens in int8.
-
-    A multiplication has a scale and a zero point per column, and ONNX Runtime rounds its activations at run
-    time. A table has a scale per row. With one scale for the whole table, as ONNX Runtime rounds it, the
-    small row of the end-of-sequence loses its bits to the large ones of words: the worst cosine of nano to
-    its float32 vectors is then 0.74, not 0.999.
-    """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    rows = path.with_name(f".{path.name}.rows")
-    large = whole.stat().st_size < sum(part.stat().st_size for part in whole.parent.glob(f"{whole.name}*"))
-    _write_rounded_tables(whole, rows)
-    with _without_advice():
-        quantize_dynamic(
-            rows,
-            path,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            # A release must be right on every processor. On x86 with neither VNNI nor AMX, ONNX Runtime adds
-            # two products with signed weights in 16 bits, where they saturate; unsigned ones it widens first.
-            # Worst cosine over all that `verify` runs, on an AMD EPYC with AVX2 only, and in brackets of the
-            # same graph in exact integers: the tests' two-layer decoder 0.775 (0.980) signed, 0.972 (0.972)
-            # unsigned; mini 0.985 (0.986) and 0.985 (0.985), in the mean 0.9931 (0.9941) and 0.9940 (0.9940).
-            # Unsigned weights leave VNNI and AMX unused, though; benchmarks/LOG.md has more.
-            weight_type=QuantType.QUInt8,
-            use_external_data_format=large,
-        )
-    for part in rows.parent.glob(f"{rows.name}*"):
-        part.unlink()
-
-
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Within the block nothing is logged below an error.
-
-    PyTorch's exporter lists what it does without torchvision, and ONNX Runtime advises to simplify a graph
-    that is simple.
-    """
+    """Nothing is logged below an error within the block: the exporter lists what it does without torchvision."""
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-def _write_rounded_tables(whole: Path, path: Path) -> None:
-    """Write to `path`, in the folder of `whole`, that graph with its tables rounded.
-
-    Weights that lie in a file of their own stay there, and but for the tables are not read.
-    """
-    import onnx
-
-    model = onnx.load(whole, load_external_data=False)
-    _round_tables(model, whole.parent)
-    # ONNX Runtime makes a MatMul of each Gemm and transposes its weights, which then contradict their old
-    # shape.
-    gemm = {node.input[1] for node in model.graph.node if node.op_type == "Gemm"}
-    shapes = [info for info in model.graph.value_info if info.name not in gemm]
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(shapes)
-    onnx.save(model, path)
-
-
-def _round_tables(model: Any, folder: Path) -> None:
-    """table[ids] becomes float(rounded[ids]) · scales[ids], in place."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
-
-    graph = model.graph
-    tables = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
-    nodes = []
-    for node in graph.node:
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or len(table.dims) != 2:
-            nodes.append(node)
-            continue
-        values = numpy_helper.to_array(table, str(folder))
-        scales = np.maximum(np.abs(values).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
-        name, (answer,) = table.name, node.output
-        if f"{name}.rounded" not in {tensor.name for tensor in graph.initializer}:
-            rounded = np.round(values / scales).astype(np.int8)
-            graph.initializer.append(numpy_helper.from_array(rounded, f"{name}.rounded"))
-            graph.initializer.append(numpy_helper.from_array(scales.astype(np.float32), f"{name}.scales"))
-        ids = node.input[1]
-        nodes += [
-            helper.make_node("Gather", [f"{name}.rounded", ids], [f"{answer}.rounded"]),
-            helper.make_node("Gather", [f"{name}.scales", ids], [f"{answer}.scales"]),
-            helper.make_node("Cast", [f"{answer}.rounded"], [f"{answer}.float"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{answer}.float", f"{answer}.scales"], [answer]),
-        ]
-    used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(kept)

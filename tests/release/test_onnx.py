@@ -9,7 +9,7 @@ import pytest
 
 from codequarry.release import onnx as onnx_export
 from codequarry.release.build import build
-from codequarry.release.onnx import write_int8
+from codequarry.release.onnx_int8 import write_int8
 from codequarry.release.runtimes import TOLERANCES
 from codequarry.release.verify import verify
 
@@ -126,6 +126,52 @@ def test_a_matrix_is_rounded_a_column_at_a_time(tmp_path):
     assert zero_points.shape == scales.shape == (40,)
     # Half a step for the number, half a step for where zero is.
     assert (np.abs((rounded.astype(int) - zero_points) * scales - matrix) <= 1.01 * step).all()
+
+
+@needs_onnx
+def test_matrices_are_rounded_to_the_numbers_of_onnx_runtimes_own_function(with_onnx, tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    whole, theirs = with_onnx / "onnx" / "model.onnx", tmp_path / "theirs.onnx"
+    unsigned = {"per_channel": True, "weight_type": QuantType.QUInt8}
+    quantize_dynamic(whole, theirs, op_types_to_quantize=["MatMul"], **unsigned)
+    ours, theirs = rounded_matrices(with_onnx / INT8), rounded_matrices(theirs)
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        for found, expected in zip(mine, other, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@needs_onnx
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_linear_layer_with_a_bias_is_rounded_too(tmp_path, transposed):
+    random = np.random.default_rng(1)
+    matrix, bias = random.normal(size=(48, 40)).astype(np.float32), random.normal(size=40).astype(np.float32)
+    write_product(tmp_path / "model.onnx", matrix, bias, transposed=transposed)
+    write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    assert len(rounded_matrices(tmp_path / "int8.onnx")) == 1
+    rows = random.normal(size=(3, 48)).astype(np.float32)
+    found = session(tmp_path / "int8.onnx").run(None, {"rows": rows})[0]
+    np.testing.assert_allclose(found, rows @ matrix + bias, atol=0.3)
+
+
+@needs_onnx
+def test_a_graph_whose_weights_have_a_file_of_their_own_is_rounded_into_another(decoder_with_onnx, tmp_path):
+    import onnx
+
+    whole = onnx.load(decoder_with_onnx / "onnx" / "model.onnx")
+    apart = {"save_as_external_data": True, "location": "model.onnx.data", "size_threshold": 0}
+    onnx.save(whole, tmp_path / "model.onnx", **apart)
+    for _ in range(2):  # what an earlier export left is not kept
+        write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    names = ["int8.onnx", "int8.onnx.data", "model.onnx", "model.onnx.data"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "int8.onnx.data").stat().st_size < 0.3 * (tmp_path / "model.onnx.data").stat().st_size
+    (tmp_path / "model.onnx.data").unlink()
+    for text in golden_texts(decoder_with_onnx)[0]:
+        found = session(tmp_path / "int8.onnx").run(None, text)
+        for one, expected in zip(found, session(decoder_with_onnx / INT8).run(None, text), strict=True):
+            np.testing.assert_array_equal(one, expected)
 
 
 @needs_onnx
@@ -249,17 +295,21 @@ def rounded_matrices(path):
     return [(held[f"{stem}_quantized"], held[f"{stem}_zero_point"], held[f"{stem}_scale"]) for stem in stems]
 
 
-def write_product(path, matrix):
-    """A graph that multiplies with a matrix."""
+def write_product(path, matrix, bias=None, *, transposed=False):
+    """A graph that multiplies with a matrix; with a bias it is a linear layer."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
+    node = helper.make_node("MatMul", ["rows", "matrix"], ["out"])
+    if bias is not None:
+        node = helper.make_node("Gemm", ["rows", "matrix", "bias"], ["out"], transB=int(transposed))
+    held = numpy_helper.from_array(np.ascontiguousarray(matrix.T) if transposed else matrix, "matrix")
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["rows", "matrix"], ["out"])],
+        [node],
         "product",
         [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["rows", matrix.shape[0]])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["rows", matrix.shape[1]])],
-        [numpy_helper.from_array(matrix, "matrix")],
+        [held, *([] if bias is None else [numpy_helper.from_array(bias, "bias")])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, path)
