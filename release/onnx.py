@@ -153,7 +153,7 @@ def _pipeline(folder: Path) -> Any:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Nothing is logged below an error within the block: the exporter lists what it does without torchvision."""
+    """Within the block errors alone are logged: the exporter lists what it does without torchvision."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -37,12 +37,17 @@ def test_a_graph_holds_no_path_of_the_machine_that_exported_it(with_onnx):
 
 
 @needs_onnx
-def test_each_step_is_named_as_it_begins_and_nothing_else_is_printed(built, tmp_path, capfd):
+def test_each_step_is_named_as_it_begins_and_the_exporter_logs_nothing(built, tmp_path, capfd):
     release = Path(shutil.copytree(built, tmp_path / "release"))
     steps = []
     onnx_export.export_onnx(release, ["fp32", "int8"], say=steps.append)
     assert steps == ["ONNX, fp32", "ONNX, int8"]
-    assert capfd.readouterr() == ("", "")
+    printed = capfd.readouterr()
+    assert not printed.out
+    assert "torchvision" not in printed.err
+    assert not [
+        line for line in printed.err.splitlines() if "Loading weights" not in line
+    ]  # transformers' bar
 
 
 @needs_onnx
