@@ -193,7 +193,7 @@ def measure(arguments: argparse.Namespace, place: Path) -> dict[str, Any]:
         loads = [load(place, release, repository, address, *one) for one in asked]
     weights = sorted(release.glob("*.safetensors"))
     return {
-        "model": name,
+        "model": str(recipe.get("name") or name),
         "repository": repository,
         "trained": read_json(release / "training.json")["steps"] > 0,
         "parameters": sum(one.numbers for file in weights for one in stored_tensors(file).values()),
@@ -281,7 +281,7 @@ def _local_hub(folder: Path) -> Iterator[str]:
 
 def releasing_table(record: Mapping[str, Any]) -> str:
     """The models of a results file, a line each: size, time and memory of each step, and the distance of any
-    number from the golden vectors where the model is loaded by its name on the Hub.
+    number from the golden vectors where the model is loaded by its name on the Hub; `-` for what was not done.
     """
     head = ["model", "parameters", "on disk", *STEPS, "loaded by name, worst difference"]
     lines = [
@@ -289,8 +289,8 @@ def releasing_table(record: Mapping[str, Any]) -> str:
             f"`{row['model']}`",
             f"{row['parameters'] / 1e6:,.1f}M{'' if row['trained'] else ', random'}",
             f"{row['bytes'] / 1e6:,.0f} MB in {row['weight_files']}",
-            *(_cost(row["steps"][step]) for step in STEPS),
-            _worst(row["loads"]),
+            *(_cost(row["steps"][step]) if step in row["steps"] else "-" for step in STEPS),
+            _worst(row["loads"]) or "-",
         ]
         for row in record["rows"]
     ]

@@ -109,9 +109,7 @@ def _read(file: Path, kind: type) -> Any:
     if not file.is_file():
         raise UserError(f"{file} is missing, or not a file. {_AGAIN}.")
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST:,} bytes")
-        value = read_json(file)
+        value = read_json(file, _LARGEST)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({type(error).__name__}: {error}). {_AGAIN}.") from error
     if not isinstance(value, kind):
