@@ -281,7 +281,7 @@ def _local_hub(folder: Path) -> Iterator[str]:
 
 def releasing_table(record: Mapping[str, Any]) -> str:
     """The models of a results file, a line each: size, time and memory of each step, and the distance of any
-    number from the golden vectors where the model is loaded by its name on the Hub; `-` for what was not done.
+    number from the golden vectors where the model is loaded by its name on the Hub; `-`: not done.
     """
     head = ["model", "parameters", "on disk", *STEPS, "loaded by name, worst difference"]
     lines = [

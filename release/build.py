@@ -80,10 +80,10 @@ def build(
         write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=shard)
         _write_papers(building, source)
         shutil.copyfile(handler_source(), building / HANDLER)
-        if onnx:
-            export_onnx(building, onnx, say=partial(_say, progress))
         _say(progress, "golden vectors")
         write_golden(building, progress=progress)
+        if onnx:
+            export_onnx(building, onnx, say=partial(_say, progress))
         write_card(building, card)
         write_manifest(building)
     _say(progress, f"{out} is ready")

@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.modules.static_files import is_static
 from codequarry.release.module_list import DENSE_WEIGHTS, dense_layers, saved_modules
 from codequarry.release.onnx_int8 import write_int8
+from codequarry.release.runner import int64_tokens, prompted_texts, tokenizer_of
+from codequarry.release.runtimes import TOLERANCES
 from codequarry.release.static import static_pipeline
 
 OnnxPrecision = Literal["fp32", "int8"]
@@ -37,7 +40,8 @@ def export_onnx(
 
     The graph takes `input_ids` and `attention_mask`, both (batch, tokens) of int64, padded on either side,
     and gives `token_embeddings` (batch, tokens, dim) and `sentence_embedding` (batch, dim), of length 1.
-    `int8` has its matrices rounded to 8 bits, a quarter of the size.
+    `int8` has its matrices rounded to 8 bits, a quarter of the size, and activations as they are multiplied;
+    these stay in float32 where golden vectors, if the folder has them, are not met otherwise.
 
     say: gets a few words before each step, of which a large model's take minutes.
 
@@ -55,10 +59,29 @@ def export_onnx(
     _write_graph(folder, whole)
     if "int8" in precisions:
         say("ONNX, int8")
-        write_int8(whole, out / FILES["int8"])
+        rounded = out / FILES["int8"]
+        write_int8(whole, rounded)
+        if (folder / GOLDEN).is_file() and not _keeps_vectors(folder, rounded):
+            say("ONNX, int8 of the weights alone, as the vectors did not bear rounded activations")
+            write_int8(whole, rounded, weights_only=True)
     if "fp32" not in precisions:
         for part in out.glob(f"{whole.name}*"):
             part.unlink()
+
+
+def _keeps_vectors(folder: Path, graph: Path) -> bool:
+    """Whether ONNX Runtime gives the golden vectors with this graph, within what `verify` allows in int8."""
+    import numpy as np
+    import onnxruntime
+
+    golden, least = read_json(folder / GOLDEN), TOLERANCES["int8"].cosine or 0.0
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    tokenizer = tokenizer_of(folder)
+    for text, row in zip(prompted_texts(golden), golden["rows"], strict=True):
+        (vector,) = session.run(["sentence_embedding"], int64_tokens(tokenizer, [text], "right"))[0]
+        if not float(np.dot(vector, row["vector"])) >= least:
+            return False
+    return True
 
 
 def refuse_missing(precisions: Sequence[OnnxPrecision]) -> None:

@@ -12,16 +12,22 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
+_BLOCK = 32  # weights with one scale, where activations are not rounded
 _INLINE = 1024  # bytes of a tensor that stays in the graph's own file
 
 
-def write_int8(whole: Path, path: Path) -> None:
+def write_int8(whole: Path, path: Path, *, weights_only: bool = False) -> None:
     """Write to `path` the graph `whole` with the weights of multiplications and the tables of tokens in int8.
 
     A multiplication has a scale and a zero point per column, and ONNX Runtime rounds its activations at run
     time. A table has a scale per row. With one scale for the whole table, as ONNX Runtime rounds it, the
     small row of the end-of-sequence loses its bits to the large ones of words: the worst cosine of nano to
     its float32 vectors is then 0.74, not 0.999.
+
+    Arguments: `weights_only`, whether activations stay in float32. In large language models a few of them
+        are far larger than the others, which one scale for a whole tensor rounds away: 0.5b's worst cosine is
+        0.80 then (benchmarks/LOG.md). Weights then have a scale per 32 of a column, and the operator is one
+        of ONNX Runtime's own (`com.microsoft.MatMulNBits`).
 
     Where the weights of `whole` are in files of their own, those of `path` are in `path` with `.data`.
     """
@@ -31,16 +37,18 @@ def write_int8(whole: Path, path: Path) -> None:
     large = any(tensor.external_data for tensor in model.graph.initializer)
     data = path.with_name(f"{path.name}.data")
     data.unlink(missing_ok=True)
-    graph = _Int8Graph(model.graph, whole.parent, data if large else None)
+    graph = _Int8Graph(model.graph, whole.parent, data if large else None, weights_only)
     graph.convert()
+    if weights_only:
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, path)
 
 
 class _Int8Graph:
     """A graph while it is converted, in place. `data`: the file for large tensors; None: they stay inline."""
 
-    def __init__(self, graph: Any, folder: Path, data: Path | None) -> None:
-        self._graph, self._folder, self._data = graph, folder, data
+    def __init__(self, graph: Any, folder: Path, data: Path | None, weights_only: bool) -> None:
+        self._graph, self._folder, self._data, self._weights_only = graph, folder, data, weights_only
         self._floats = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == 1}  # FLOAT
         self._nodes: list[Any] = []
         self._made: dict[str, Any] = {}  # new tensors by name
@@ -93,6 +101,9 @@ class _Int8Graph:
         """MatMulInteger of rounded activations and weights, times both scales, as ONNX Runtime fuses it."""
         from onnx import TensorProto, helper
 
+        if self._weights_only:
+            self._multiply_in_float(inputs, weights, answer, transposed=transposed)
+            return
         if inputs not in self._quantized:
             names = [f"{inputs}_{part}" for part in ("quantized", "scale", "zero_point")]
             self._nodes.append(helper.make_node("DynamicQuantizeLinear", [inputs], names))
@@ -111,6 +122,20 @@ class _Int8Graph:
             helper.make_node("Mul", [scale, parts[1]], [scales]),
             helper.make_node("Mul", [as_float, scales], [answer]),
         ]
+
+    def _multiply_in_float(self, inputs: str, weights: str, answer: str, *, transposed: bool) -> None:
+        """MatMulNBits, which turns the weights back into float32 as it multiplies."""
+        from onnx import helper
+
+        outputs, size = self._floats[weights].dims[:: 1 if transposed else -1]
+        parts = [f"{weights}{'_T' if transposed else ''}_{part}" for part in ("blocks", "scales")]
+        if parts[0] not in self._made:
+            values = self._values(weights)
+            for name, array in zip(parts, quantized_blocks(values.T if transposed else values), strict=True):
+                self._made[name] = self._stored(name, array)
+        shape = {"K": size, "N": outputs, "bits": 8, "block_size": _BLOCK}
+        words = [inputs, *parts]
+        self._nodes.append(helper.make_node("MatMulNBits", words, [answer], domain="com.microsoft", **shape))
 
     def _gather(self, node: Any) -> None:
         """table[ids] becomes float(rounded[ids]) · scales[ids]."""
@@ -177,6 +202,23 @@ def quantized_columns(weights: "Array") -> tuple["Array", "Array", "Array"]:
     scales = scales.astype(np.float32)
     numbers = (weights / scales).round() + zeros
     return numbers.clip(0, 255).astype(np.uint8), scales, zeros
+
+
+def quantized_blocks(weights: "Array") -> tuple["Array", "Array"]:
+    """Weights `(inputs, outputs)` as uint8 `(outputs, blocks, 32)`, and the scale of each block, in a row.
+
+        weight ≈ (number - 128) · scale
+
+    The last block of a column is filled up with zeros.
+    """
+    import numpy as np
+
+    size, outputs = weights.shape
+    padded = np.pad(weights.T, ((0, 0), (0, -size % _BLOCK)))
+    blocks = padded.reshape(outputs, -1, _BLOCK)
+    scales = np.maximum(np.abs(blocks).max(axis=2, keepdims=True), np.finfo(np.float32).tiny) / 127
+    numbers = (blocks / scales).round() + 128
+    return numbers.astype(np.uint8), scales.astype(np.float32).reshape(-1)
 
 
 def quantized_rows(table: "Array") -> tuple["Array", "Array"]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,39 @@ def test_a_graph_whose_weights_have_a_file_of_their_own_is_rounded_into_another(
         found = session(tmp_path / "int8.onnx").run(None, text)
         for one, expected in zip(found, session(decoder_with_onnx / INT8).run(None, text), strict=True):
             np.testing.assert_array_equal(one, expected)
+
+
+@needs_onnx
+def test_activations_stay_in_float32_where_rounding_them_loses_too_much(built, tmp_path, monkeypatch):
+    import onnx
+
+    release, steps = Path(shutil.copytree(built, tmp_path / "release")), []
+    monkeypatch.setitem(onnx_export.TOLERANCES, "int8", replace(TOLERANCES["int8"], cosine=0.99999))
+    onnx_export.export_onnx(release, ["fp32", "int8"], say=steps.append)
+    assert steps[-1].startswith("ONNX, int8 of the weights alone")
+    graph = onnx.load(release / INT8).graph
+    assert "MatMulNBits" in {node.op_type for node in graph.node}
+    assert "MatMulInteger" not in {node.op_type for node in graph.node}
+    texts, expected = golden_texts(release)
+    found = [session(release / INT8).run(["sentence_embedding"], text)[0][0] for text in texts]
+    assert (np.array(found) * expected).sum(axis=1).min() > 0.999
+    assert (release / INT8).stat().st_size < 0.7 * (release / "onnx/model.onnx").stat().st_size
+
+
+@needs_onnx
+@pytest.mark.parametrize("transposed", [False, True])
+def test_weights_alone_are_rounded_in_blocks_of_a_column(tmp_path, transposed):
+    """Numbers of unlike size in a column, and one that does not divide into blocks; a linear layer too."""
+    random = np.random.default_rng(2)
+    matrix = (random.normal(size=(48, 40)) * np.logspace(-3, 0, 48)[:, None]).astype(np.float32)
+    bias = np.zeros(40, np.float32) if transposed else None
+    write_product(tmp_path / "model.onnx", matrix, bias, transposed=transposed)
+    write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx", weights_only=True)
+    found = session(tmp_path / "int8.onnx").run(None, {"rows": np.eye(48, dtype=np.float32)})[0]
+    for start in (0, 32):
+        block = slice(start, start + 32)
+        step = np.abs(matrix[block]).max(axis=0) / 127
+        assert (np.abs(found[block] - matrix[block]) <= 0.51 * step).all()
 
 
 @needs_onnx
