@@ -206,7 +206,9 @@ def train(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train.py`, which `codequarry train` takes too."""
-    parser.add_argument("recipe", help="a recipe file, or mini, own, pico, nano, 0.5b-lora, 0.5b, 1.5b")
+    parser.add_argument(
+        "recipe", help="a recipe file, or mini, own, pico, nano, 0.5b-lora, 1.5b-lora, 0.5b, 1.5b"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="the run's folder; in the end it is the model"
     )

@@ -104,7 +104,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     print(f"built {arguments.out}; next: codequarry release verify {arguments.out}")
     if arguments.gguf:
         print("build: GGUF, " + " and ".join(arguments.gguf), file=sys.stderr)
-        export_gguf(arguments.out, gguf, arguments.gguf, replace=arguments.replace)
+        export_gguf(arguments.out, gguf, arguments.gguf, replace=arguments.replace, progress=True)
         _print_pin(gguf)
         print(f"built {gguf}; next: codequarry release verify {gguf}")
 
@@ -121,7 +121,7 @@ def _run_of(run: Path) -> Path:
 def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `release adapter`."""
     add = parser.add_argument
-    add("run", type=Path, help="the folder that training with a [lora] table left")
+    add("run", type=Path, help="the folder that training with a [lora] table left, or 0.5b")
     add("--out", type=Path, required=True, help="the adapter's folder")
     add(
         "--with-modules",
@@ -134,13 +134,15 @@ def add_adapter_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_adapter(arguments: argparse.Namespace) -> None:
     """Pack the adapter, and print how it is loaded."""
+    from codequarry.modules.backbone import ADAPTERS
     from codequarry.release.build import pack_adapter
 
     load_as = arguments.load_as or str(arguments.out)
     pack_adapter(
-        arguments.run,
+        _run_of(arguments.run),
         arguments.out,
         load_as=load_as,
+        adapter=None if arguments.run.exists() else ADAPTERS.get(str(arguments.run)),
         with_modules=arguments.with_modules,
         results=arguments.results,
         decontamination=arguments.decontamination,

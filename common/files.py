@@ -167,9 +167,19 @@ def read_regular(path: Path, most: int, *, follow: bool = False) -> bytes:
         return file.read(most + 1)
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, most: int | None = None) -> Any:
+    """The value in a JSON file.
+
+    Arguments: `most`, the bytes that are read at most; None for any number, of a file that is our own.
+
+    Raises OSError where it cannot be read, ValueError for one that is no JSON or larger than `most`.
+    """
+    if most is None:
+        return json.loads(path.read_text(encoding="utf-8"))
+    content = read_regular(path, most, follow=True)
+    if len(content) > most:
+        raise ValueError(f"it is larger than {most:,} bytes")
+    return json.loads(content.decode("utf-8"))
 
 
 def read_rows(

@@ -18,7 +18,8 @@ from codequarry.inference.runtime.attached import PackedRuntime
 from codequarry.modules.adapter_folder import load_adapter_folder
 from codequarry.modules.backbone import ADAPTERS, MINI, MODEL_FILES, SHIPPED, resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.saved_folder import ADAPTER_CONFIG, BASE, GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, BASE
 from codequarry.modules.tasks import wrong_prompts
 
 RuntimeName = Literal["packed", "stock", "onnx", "openvino"]

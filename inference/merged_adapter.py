@@ -5,9 +5,10 @@ its weights mapped into memory, and needs the backbone no longer.
 """
 
 import shutil
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codequarry.common.errors import UserError
 from codequarry.common.files import (
@@ -19,9 +20,13 @@ from codequarry.common.files import (
     write_json,
 )
 from codequarry.inference.model_checks import check_vectors
-from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, CARD, GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, CARD
 
-RECORD = "merged.json"
+if TYPE_CHECKING:
+    from codequarry.inference.runtime.folder import FolderModel
+
+RECORD, FINGERPRINT = "merged.json", "fingerprint.json"
 TRAINING = "training.json"  # with it the folder is that of a finished run, which can be released
 _LAYOUT = 1  # of such folders; one of another layout is made anew
 # What a merged folder depends on. The backbone is named in BASE, by its sha256.
@@ -45,6 +50,27 @@ def merged_folder(name: str, adapter: Path) -> Path:
             if not _is_complete(folder, key):  # by the process that was waited for
                 _merge(adapter, folder, key)
     return folder
+
+
+def kept_fingerprint(model: "FolderModel") -> str:
+    """The fingerprint of a merged model, computed once and kept in its folder: its weights take seconds.
+
+    It is computed again where a file of the folder has another size or modification time than it had then.
+    """
+    folder = model.folder
+    files = {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, path.stat().st_mtime_ns]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != FINGERPRINT
+    }
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept: Any = read_json(folder / FINGERPRINT)
+        if kept["files"] == files and isinstance(kept["fingerprint"], str):
+            return str(kept["fingerprint"])
+    found = model.fingerprint
+    with suppress(OSError):  # a cache that cannot be written keeps nothing
+        write_json(folder / FINGERPRINT, {"fingerprint": found, "files": files})
+    return found
 
 
 def _merge(adapter: Path, folder: Path, key: str) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from codequarry.common.errors import UserError, is_out_of_memory, some
 from codequarry.common.files import file_sha256, read_json
-from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, GOLDEN, TOKENIZER, is_exact
+from codequarry.modules.golden_vectors import GOLDEN, compared_rows
+from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TOKENIZER, is_exact
 from codequarry.modules.saved_weights import broken_tensors, own_shapes, stored_shapes, wrong_tensors
 from codequarry.modules.static_files import is_static
 
@@ -108,9 +109,7 @@ def _read(file: Path, kind: type) -> Any:
     if not file.is_file():
         raise UserError(f"{file} is missing, or not a file. {_AGAIN}.")
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST:,} bytes")
-        value = read_json(file)
+        value = read_json(file, _LARGEST)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({type(error).__name__}: {error}). {_AGAIN}.") from error
     if not isinstance(value, kind):
@@ -329,33 +328,13 @@ def _is_rounded(folder: Path, dtype: Any) -> bool:
 
 
 def _golden_rows(folder: Path) -> list[tuple[str, list[float]]]:
-    """Three golden texts with their prompts, and their vectors; [] where the folder has none.
-
-    The longest of the common ones, the one with most letters outside ASCII, and one that spells out special
-    tokens: where normaliser, length or tokenizer are damaged, they differ.
-    """
+    """The golden texts that are compared; [] where the folder has none."""
     if not (folder / GOLDEN).is_file():
         return []
     golden = read_object(folder / GOLDEN)
     try:
-        rows = [
-            (
-                row["kind"],
-                golden["prompts"][row["prompt_name"]] + row["text"],
-                [float(one) for one in row["vector"]],
-            )
-            for row in golden["rows"]
-        ]
+        return compared_rows(golden)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder}/{GOLDEN} is damaged ({type(error).__name__}: {error}). {_AGAIN}."
         ) from error
-    # A text past the model's limit would take most of the time of loading; its limit is in the recipe.
-    common = [row for row in rows if row[0] == "ordinary" and len(row[1]) < 600]
-    special = [row for row in rows if row[0] == "special_tokens"]
-    picked = [
-        *sorted(common, key=lambda row: len(row[1]))[-1:],
-        *sorted(common, key=lambda row: sum(letter > "\x7f" for letter in row[1]))[-1:],
-        *special[-1:],
-    ]
-    return [(text, vector) for _, text, vector in picked]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from codequarry.common.files import file_sha256, read_json, read_regular
+from codequarry.modules.golden_vectors import GOLDEN, compared_rows
 from codequarry.modules.identity import tokenizer_state
 from codequarry.modules.tasks import PromptFamily, family_of
 
@@ -27,7 +28,7 @@ Array = NDArray[np.float32]
 _GROUP = 512  # tokens that go through the layers together: their widest activations, 3 MB, stay in the cache
 _BLOCK = 16_384  # numbers of a GELU at a time, for the same reason
 _LARGEST = 1 << 30  # bytes of weights
-_GOLDEN, _WEIGHTS = "golden_vectors.json", "model.safetensors"
+_WEIGHTS = "model.safetensors"
 _TOLERANCE = 1e-4  # of each number of a golden vector, as in `load`
 _TYPES = {"F32": np.float32, "F16": np.float16}
 
@@ -204,7 +205,7 @@ def numpy_bert(folder: Path) -> NumpyBert | None:
 def _is_as_listed(folder: Path) -> bool:
     """Whether weights and tokenizer have the sha256 that the folder's own records name."""
     listed: dict[str, Any] = {}
-    for record, field in ((_GOLDEN, "sha256"), ("manifest.json", "files")):
+    for record, field in ((GOLDEN, "sha256"), ("manifest.json", "files")):
         if (folder / record).is_file():
             listed |= read_json(folder / record).get(field, {})
     return all(
@@ -215,7 +216,7 @@ def _is_as_listed(folder: Path) -> bool:
 
 
 def _gives_golden_vectors(folder: Path, model: NumpyBert) -> bool:
-    golden = read_json(folder / _GOLDEN)
+    golden = read_json(folder / GOLDEN)
     if list(model.matryoshka_dims) != list(golden["dims"]) or golden["prompts"] != dict(model.prompts):
         return False
     lengths = [golden.get("max_length")]
@@ -223,15 +224,9 @@ def _gives_golden_vectors(folder: Path, model: NumpyBert) -> bool:
         lengths.append(read_json(folder / "training.json")["recipe"].get("max_length"))
     if any(length not in (None, model.max_seq_length) for length in lengths):
         return False
-    rows = sorted(golden["rows"], key=lambda row: len(row["text"]))
-    rows = [
-        *[row for row in rows if row["kind"] == "ordinary" and len(row["text"]) < 600][-1:],
-        *[row for row in rows if not row["text"].isascii()][:1],
-        *[row for row in rows if row["kind"] == "special_tokens"][:1],
-    ]
-    texts = [golden["prompts"][row["prompt_name"]] + row["text"] for row in rows]
-    wanted = np.array([row["vector"] for row in rows], np.float32)
-    found = model.encode(texts, truncate_dim=model.matryoshka_dims[0])
+    rows = compared_rows(golden)
+    wanted = np.array([vector for _, vector in rows], np.float32)
+    found = model.encode([text for text, _ in rows], truncate_dim=model.matryoshka_dims[0])
     return bool(rows) and wanted.shape == found.shape and bool(np.abs(wanted - found).max() <= _TOLERANCE)
 
 

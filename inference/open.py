@@ -99,13 +99,15 @@ def _from_folder(name: str) -> "FolderModel | None":
 
     if torch.accelerator.is_available():
         return None
-    from codequarry.inference.merged_adapter import merged_folder
+    from codequarry.inference.merged_adapter import kept_fingerprint, merged_folder
     from codequarry.inference.runtime.engine import Unsupported
     from codequarry.inference.runtime.folder import FolderModel
 
     try:
         if name in ADAPTERS:  # whose vectors were checked when it was merged
-            return FolderModel(merged_folder(name, ADAPTERS[name]), check=False)
+            model = FolderModel(merged_folder(name, ADAPTERS[name]), check=False)
+            model.fingerprint = kept_fingerprint(model)
+            return model
         folder = _folder(name)
         return FolderModel(folder) if (folder / "modules.json").is_file() and not is_static(folder) else None
     except (Unsupported, UserError):

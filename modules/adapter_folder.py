@@ -184,11 +184,9 @@ def _is_target(layer: str, target: Any) -> bool:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > _LARGEST:
-            raise UserError("it is larger than 1 MB")
-        content = read_json(file)
+        content = read_json(file, _LARGEST)
         if not isinstance(content, dict):
             raise UserError("it is not a JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read: {error}.") from error
     return content

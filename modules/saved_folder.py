@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ import torch
 
 from codequarry.common.files import file_sha256, write_text
 from codequarry.modules.backbone import SHIPPED
+from codequarry.modules.golden_vectors import GOLDEN, golden_json
 from codequarry.modules.tasks import family_of, wrong_prompts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-GOLDEN = "golden_vectors.json"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 CARD = "README.md"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -32,28 +31,6 @@ _TEXTS = (
     ("code2code_query", "ordinary", "Gr\u00f6\u00dfe = MAX_SIZE  # \u5927\u5c0f"),
     ("code2nl_query", "special_tokens", "stop = '{special}'  # the end"),
 )
-
-
-def golden_json(head: Mapping[str, Any], rows: Iterable[tuple[str, str, str, Iterable[float]]]) -> str:
-    """The text of a `golden_vectors.json`: the fields of `head`, then a line per text.
-
-    rows: (name of the prompt, kind, text, vector).
-    """
-    lines = [
-        # Nine decimals keep float32 of numbers below 1 to half a unit in the ninth.
-        json.dumps(
-            {
-                "prompt_name": name,
-                "kind": kind,
-                "text": text,
-                "vector": [round(float(number), 9) for number in vector],
-            },
-            ensure_ascii=False,
-        )
-        for name, kind, text, vector in rows
-    ]
-    start = json.dumps(dict(head), ensure_ascii=False)
-    return f'{start[:-1]}, "rows": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def is_exact(model: "SentenceTransformer") -> bool:

@@ -6,6 +6,7 @@ A release, or the adapter of a run by itself, appears under its name in one rena
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from codequarry.common.errors import UserError
@@ -79,11 +80,10 @@ def build(
         write_layout(source, building, dtype=dtype, in_memory=in_memory, largest_shard=shard)
         _write_papers(building, source)
         shutil.copyfile(handler_source(), building / HANDLER)
-        if onnx:
-            _say(progress, f"ONNX, {' and '.join(onnx)}")
-            export_onnx(building, onnx)
         _say(progress, "golden vectors")
-        write_golden(building)
+        write_golden(building, progress=progress)
+        if onnx:
+            export_onnx(building, onnx, say=partial(_say, progress))
         write_card(building, card)
         write_manifest(building)
     _say(progress, f"{out} is ready")
@@ -95,6 +95,7 @@ def pack_adapter(
     out: Path,
     *,
     load_as: str,
+    adapter: Path | None = None,
     with_modules: bool = False,
     results: Path | None = None,
     decontamination: Path | None = None,
@@ -106,6 +107,7 @@ def pack_adapter(
     Arguments:
         run: a folder that `train.py` finished with a `[lora]` table.
         load_as: what a user passes to `codequarry.load`.
+        adapter: its folder; None: the one in the folder of the run.
         with_modules: with tokenizer, prompts and pooling as well, so that sentence-transformers with peft
             reads the folder without codequarry, where its base is.
         results, decontamination: as in `card_of`.
@@ -117,7 +119,7 @@ def pack_adapter(
     import torch
     from safetensors.torch import load_file, save_file
 
-    adapter = run / "adapter"
+    adapter = adapter or run / "adapter"
     if not (adapter / BASE).is_file():
         raise UserError(f"{run} holds no adapter ({adapter / BASE} is missing): pass a finished LoRA run.")
     if out.exists() and not (out / BASE).is_file():
@@ -153,7 +155,7 @@ def pack_adapter(
         _write_papers(building, finished)
         write_text(building / CARD, text)
         model = load_adapter_folder(building, device="cpu")
-        write_golden_vectors(building, model, finished.dims, finished.prompt_family)
+        write_golden_vectors(building, model, finished.dims, finished.prompt_family, progress=True)
 
 
 def _write_papers(folder: Path, run: RunFolder) -> None:

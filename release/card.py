@@ -15,7 +15,7 @@ from codequarry.model_card.card import Card
 from codequarry.model_card.render import render
 from codequarry.model_card.tables import Row, own_rows
 from codequarry.modules.backbone import GGUF_BACKBONES, MINI, PACKAGED
-from codequarry.modules.saved_folder import GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.release.layout import HANDLER
 from codequarry.release.manifest import check_manifest, contents_sha256, write_manifest
 from codequarry.release.module_list import DENSE_WEIGHTS

@@ -4,19 +4,23 @@ A file holds everything its use depends on: pooling, end-of-sequence, limit, dim
 """
 
 import json
+import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+from tqdm import tqdm
+
 from codequarry.common.errors import UserError
 from codequarry.common.files import in_one_step, read_json, write_text
 from codequarry.model_card.render import render_gguf_card
 from codequarry.modules.attention import Attention
-from codequarry.modules.saved_folder import GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.release.manifest import MANIFEST, write_manifest
 from codequarry.release.module_list import saved_modules
 from codequarry.release.trained_run import RunFolder, family_trained_with
@@ -34,7 +38,12 @@ _LARGEST_HALF = 65_504  # of float16
 
 
 def export_gguf(
-    release: Path, out: Path, types: Sequence[GgufType] = TYPES, *, replace: bool = False
+    release: Path,
+    out: Path,
+    types: Sequence[GgufType] = TYPES,
+    *,
+    replace: bool = False,
+    progress: bool = False,
 ) -> Path:
     """Write the folder `out` with a GGUF file for each of `types`, of the release in the folder `release`.
 
@@ -43,6 +52,7 @@ def export_gguf(
     and a manifest, so that `verify` and `publish` take it as they take a release.
 
     replace: replace an older GGUF folder in `out`, in one step at the end.
+    progress: a bar per file on stderr, where it takes more than two seconds.
 
     Raises UserError for an unknown type, a missing package, an `out` that exists, a model that is no causal
     Qwen2 decoder or has Dense layers, a tokenizer that llama.cpp does not have, and weights that float16
@@ -56,10 +66,10 @@ def export_gguf(
     run, prompts = RunFolder(release), read_json(release / "config_sentence_transformers.json")["prompts"]
     with in_one_step(out, replace=replace, mark=MANIFEST) as building:
         half = building / f"{release.name}-f16.gguf"
-        _write_half(run, prompts, half)
+        _write_half(run, prompts, half, progress=progress)
         for name in types:
             if name != "f16":
-                _quantize(half, building / f"{release.name}-{name}.gguf", name)
+                _quantize(half, building / f"{release.name}-{name}.gguf", name, progress=progress)
         if "f16" not in types:
             half.unlink()
         for file in _COPIED:
@@ -102,7 +112,7 @@ def refuse_unwritable(folder: Path) -> None:
     raise UserError(f"{folder} {reason}. Leave --gguf out; ONNX (--onnx) is there for every model.")
 
 
-def _write_half(run: RunFolder, prompts: Mapping[str, str], path: Path) -> None:
+def _write_half(run: RunFolder, prompts: Mapping[str, str], path: Path, *, progress: bool) -> None:
     import gguf
 
     refuse_unwritable(run.folder)
@@ -126,11 +136,11 @@ def _write_half(run: RunFolder, prompts: Mapping[str, str], path: Path) -> None:
     for name, prompt in prompts.items():
         writer.add_string(PROMPT_KEY.format(name), prompt)
     write_tokenizer(writer, run.folder, config)
-    _write_tensors(writer, run)
+    _write_tensors(writer, run, progress=progress)
     writer.close()
 
 
-def _write_tensors(writer: Any, run: RunFolder) -> None:
+def _write_tensors(writer: Any, run: RunFolder, *, progress: bool) -> None:
     """Header first, then one tensor at a time, so that no more than one is in memory."""
     import gguf
     from safetensors import safe_open
@@ -149,7 +159,7 @@ def _write_tensors(writer: Any, run: RunFolder) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for shard, name in held:
+    for shard, name in tqdm(held, "GGUF, f16", delay=2, unit="tensor", leave=False, disable=not progress):
         tensor = shard.get_tensor(name).float()
         if len(tensor.shape) > 1 and not bool((tensor.abs() <= _LARGEST_HALF).all()):
             raise UserError(
@@ -166,19 +176,27 @@ def _stored(shape: Sequence[int]) -> Any:
     return np.dtype(np.float16 if len(shape) > 1 else np.float32)
 
 
-def _quantize(half: Path, path: Path, name: GgufType) -> None:
+def _quantize(half: Path, path: Path, name: GgufType, *, progress: bool) -> None:
     import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = getattr(llama_cpp, _QUANTIZED[name])
-    with _llama_cpp_log() as lines:
+    bar = tqdm(desc=f"GGUF, {name}", delay=2, unit="tensor", leave=False, disable=not progress)
+    with bar, _llama_cpp_log(partial(_advance, bar)) as lines:
         failed = llama_cpp.llama_model_quantize(str(half).encode(), str(path).encode(), parameters)
     if failed:
         raise UserError(f"llama.cpp could not make {path.name} of {half.name}: {''.join(lines[-3:]).strip()}")
 
 
+def _advance(bar: "tqdm[Any]", line: str) -> None:
+    """Move a bar by a line of llama.cpp's log, which begins `[  12/ 290]` at each tensor it quantises."""
+    if found := re.match(r"\[ *(\d+)/ *(\d+)\]", line):
+        bar.total = int(found[2])
+        bar.update(int(found[1]) - bar.n)
+
+
 @contextmanager
-def _llama_cpp_log() -> Iterator[list[str]]:
+def _llama_cpp_log(read: Callable[[str], None]) -> Iterator[list[str]]:
     # Without a callback it is two lines per tensor on stderr.
     import llama_cpp
 
@@ -186,6 +204,7 @@ def _llama_cpp_log() -> Iterator[list[str]]:
 
     def append(level: int, text: bytes, user_data: Any) -> None:
         lines.append(text.decode("utf-8", "replace"))
+        read(lines[-1])
 
     callback = llama_cpp.llama_log_callback(append)  # C keeps a pointer only: it has to live until the end
     llama_cpp.llama_log_set(callback, None)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tqdm import tqdm
+
 from codequarry.common.files import read_json, read_rows, write_text
-from codequarry.modules.saved_folder import GOLDEN, golden_json
+from codequarry.modules.golden_vectors import GOLDEN, golden_json
 from codequarry.modules.static_files import is_static
 from codequarry.modules.tasks import PromptFamily, family_of
 from codequarry.release.server_requirements import is_number
@@ -63,8 +65,11 @@ def past_the_limit(max_length: int) -> str:
     return "\n".join(f"value_{number} = read({number})" for number in range(max_length // 4 + 8))
 
 
-def write_golden(folder: Path) -> None:
-    """Embed the golden texts with stock sentence-transformers in float32 and write `golden_vectors.json`."""
+def write_golden(folder: Path, *, progress: bool = False) -> None:
+    """Embed the golden texts with stock sentence-transformers in float32 and write `golden_vectors.json`.
+
+    progress: a bar on stderr, where it takes more than two seconds.
+    """
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(
@@ -72,22 +77,27 @@ def write_golden(folder: Path) -> None:
     )
     model.float()  # sentence-transformers reads a static model in the type of its file
     dims = read_json(folder / "config.json")["matryoshka_dimensions"]
-    write_golden_vectors(folder, model, dims, family_of(model.prompts))
+    write_golden_vectors(folder, model, dims, family_of(model.prompts), progress=progress)
 
 
 def write_golden_vectors(
-    folder: Path, model: "SentenceTransformer", dims: Sequence[int], family: PromptFamily
+    folder: Path,
+    model: "SentenceTransformer",
+    dims: Sequence[int],
+    family: PromptFamily,
+    *,
+    progress: bool = False,
 ) -> None:
     """Write `golden_vectors.json`: the golden texts with unit vectors of full size by `model`.
 
-    Smaller dimensions are cut from these and normalised again.
+    Smaller dimensions are cut from these and normalised again. `progress` as in `write_golden`.
     """
     rows = []
     if is_static(folder):
         texts = golden_texts(STATIC_LENGTH)
     else:
         texts = golden_texts(model.max_seq_length or 0, tuple(model.tokenizer.all_special_tokens))
-    for one in texts:
+    for one in tqdm(texts, "golden vectors", delay=2, unit="text", leave=False, disable=not progress):
         (vector,) = model.encode([one.text], prompt_name=one.prompt_name, show_progress_bar=False)
         rows.append((one.prompt_name, one.kind, one.text, vector))
     write_text(folder / GOLDEN, golden_json({"prompts": family.prompts(), "dims": list(dims)}, rows))

@@ -15,7 +15,7 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import write_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.embedder import add_legacy_fields
-from codequarry.modules.saved_folder import GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.release.manifest import MANIFEST
 from codequarry.release.module_list import DENSE_WEIGHTS, PLAIN, POOLING_FLAGS, module_rows, places
 from codequarry.release.static import NORMALIZE_FIELDS, write_static_layout

@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ KINDS = (
 )
 
 
+NONE = "Python"  # the kind of a row that says why an interpreter has no runtime
+
+
 @dataclass(frozen=True)
 class Runtime:
     """The comparison of one runtime in one precision.
@@ -74,8 +77,10 @@ class Runtime:
         return f"{self.kind} {self.versions[self.kind]}" + (f" with {', '.join(below)}" if below else "")
 
 
-def runtimes(folder: Path, python: Path) -> list[Runtime]:
+def runtimes(folder: Path, python: Path, *, say: Callable[[str], None] = lambda what: None) -> list[Runtime]:
     """Every runtime of `python` that can read what is in `folder`, in a new process each.
+
+    say: gets a few words before each, of which a large model's takes minutes.
 
     An interpreter that cannot be started, or has no runtime at all, is a row with a problem.
     """
@@ -85,15 +90,17 @@ def runtimes(folder: Path, python: Path) -> list[Runtime]:
     try:
         installed = _installed(python)
     except (OSError, ValueError) as error:
-        return [Runtime("Python", python, problems=(f"{python} cannot be started ({error}).",))]
+        return [Runtime(NONE, python, problems=(f"{python} cannot be started ({error}).",))]
     other = not is_static(folder)
     readers = [kind for kind in KINDS if any(folder.glob(kind.reads)) and kind.static is not other]
-    found = [
-        row for kind in readers if installed.issuperset(kind.packages) for row in reload(folder, python, kind)
-    ]
+    found: list[Runtime] = []
+    for kind in readers:
+        if installed.issuperset(kind.packages):
+            say(f"vectors in {kind.name}, with {python}")
+            found += reload(folder, python, kind)
     needed = ", ".join(kind.name for kind in readers)
     nothing = f"{python} has none of {needed}: install one there, or leave --python out."
-    return found or [Runtime("Python", python, problems=(nothing,))]
+    return found or [Runtime(NONE, python, problems=(nothing,))]
 
 
 def reload(folder: Path, python: Path, kind: Kind) -> list[Runtime]:

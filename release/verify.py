@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from codequarry.common.environment import describe_machine, int8_kernels, proces
 from codequarry.common.errors import UserError
 from codequarry.common.files import file_sha256
 from codequarry.common.tables import text_table
-from codequarry.modules.saved_folder import GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.release.card_checks import check_card
 from codequarry.release.config_checks import check_backbone, check_fields
 from codequarry.release.gguf import check_gguf, is_gguf
 from codequarry.release.golden import check_golden
 from codequarry.release.manifest import check_expected, check_manifest
-from codequarry.release.runtimes import KINDS, Runtime, runtimes
+from codequarry.release.runtimes import KINDS, NONE, Runtime, runtimes
 from codequarry.release.tokenizer import check_tokenizer
 
 
@@ -124,10 +125,15 @@ def verify(
         problems, exceptions = _look_inside(folder)
     if problems:
         return Verification(folder, tuple(problems), tuple(exceptions), ())
-    found: list[Runtime] = []
-    for python in dict.fromkeys([Path(sys.executable), *pythons]):
-        _say(progress, f"vectors, with {python}")
-        found += runtimes(folder, python)
+    rows = {
+        python: runtimes(folder, python, say=partial(_say, progress))
+        for python in dict.fromkeys([Path(sys.executable), *pythons])
+    }
+    # Of the running Python nothing was asked by name: it may have no runtime, as of GGUF, where another has.
+    own = Path(sys.executable)
+    if own not in pythons and any(row.versions for python in pythons for row in rows[python]):
+        rows[own] = [row for row in rows[own] if row.kind != NONE]
+    found = [row for of_one in rows.values() for row in of_one]
     problems += _unread_graphs(folder, found)
     problems += [problem for runtime in found for problem in runtime.problems]
     if not in_gguf:  # what a card says changes no vector: those are compared all the same

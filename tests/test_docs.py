@@ -13,6 +13,7 @@ import pytest
 from codequarry.__main__ import _parser
 from codequarry.benchmarks import inference_speed
 from codequarry.benchmarks.installation import installation_table
+from codequarry.benchmarks.releasing import releasing_table
 from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.search_speed import large_table
@@ -141,37 +142,10 @@ def runtimes() -> str:
     return verified_table({"mini": mini, "nano": nano})
 
 
-def releases() -> str:
-    lines = []
-    for row in read("releasing")["rows"]:
-        worst: dict[str, float] = {}
-        for one in (one for load in row["loads"] for one in load["precisions"]):
-            found = one["worst_absolute_difference"]
-            worst[one["precision"]] = max(found, worst.get(one["precision"], 0.0))
-        lines.append(
-            [
-                f"`{row['model']}`",
-                f"{row['parameters'] / 1e6:,.1f}M{'' if row['trained'] else ', random'}",
-                f"{row['bytes'] / 1e6:,.0f} MB in {row['weight_files']}",
-                *(cost(row["steps"][step]) for step in ("build", "verify", "card", "publish")),
-                ", ".join(f"{precision} {found:.1e}" for precision, found in worst.items()),
-            ]
-        )
-    steps = ["build", "verify", "card", "publish", "loaded by name, worst difference"]
-    return markdown_table(["model", "parameters", "on disk", *steps], lines)
-
-
-def cost(step: dict[str, Any]) -> str:
-    """Seconds and peak memory of a step of a release."""
-    memory = step["peak_bytes"]
-    shown = f"{memory / 1e9:.1f} GB" if memory >= 1e9 else f"{memory / 1e6:.0f} MB"
-    return f"{step['seconds']:,.0f} s, {shown}"
-
-
 TABLES = {
     "README.md": [fine_tuning, results],
     "docs/training.md": [lambda: speed_table(read("training-throughput")), ranks, one_step, poolings],
-    "docs/release.md": [runtimes, releases],
+    "docs/release.md": [runtimes, lambda: releasing_table(read("releasing"))],
     "docs/search.md": [
         lambda: search_speed_table(read("search_speed")),
         lambda: large_table(read("search_speed")),
@@ -315,7 +289,8 @@ def test_the_table_of_recipes_is_what_the_recipes_say() -> None:
     (shown,) = (one for one in shown_tables(PAGES["docs/training.md"]) if one.startswith("| recipe |"))
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in shown.splitlines()[2:]]
     assert [row[0] for row in rows] == [
-        "`mini`", "`own`", "`pico`", "`own-pico`", "`own-0.5b`", "`nano`", "`0.5b-lora`", "`0.5b`", "`1.5b`",
+        "`mini`", "`own`", "`pico`", "`own-pico`", "`own-0.5b`", "`nano`", "`0.5b-lora`", "`1.5b-lora`",
+        "`0.5b`", "`1.5b`",
     ]  # fmt: skip
     assert len(rows) == len(list((ROOT / "recipes").glob("*.toml")))
     for name, *_, pooling, dims in rows:

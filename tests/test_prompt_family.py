@@ -21,7 +21,7 @@ from codequarry.model_card.card import JINA, taken_and_left
 from codequarry.modules import tasks
 from codequarry.modules.build import build_model
 from codequarry.modules.embedder import CodeEmbedder
-from codequarry.modules.saved_folder import GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.modules.tasks import CODE, TASKS, PromptFamily
 from codequarry.recipes.read import read_recipe, recipe_path
 from codequarry.release.build import build
@@ -118,7 +118,7 @@ def test_run_and_release_carry_it_and_put_it_in_front_of_each_side(run: Path, mo
 def test_its_release_is_verified_and_stock_readers_give_its_golden_vectors(
     release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codequarry.release.verify.runtimes", lambda *_: [])  # a minute of processes
+    monkeypatch.setattr("codequarry.release.verify.runtimes", lambda *_, **__: [])  # a minute of processes
     verification = verify(release, progress=False)
     assert verification.ok, verification.table()
     golden = json.loads((release / GOLDEN).read_text())

@@ -21,8 +21,8 @@ from codequarry.inference.model_checks import check_files, check_vectors, read_o
 from codequarry.inference.runtime.engine import Engine, Plan, PoolingMode, Unsupported
 from codequarry.inference.runtime.tokens import FolderTokenizer
 from codequarry.inference.runtime.windows import ahead, common_start
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.modules.identity import check_dim, digest, tokenizer_state
-from codequarry.modules.saved_folder import GOLDEN
 from codequarry.modules.saved_weights import broken_tensors, stored_shapes
 from codequarry.modules.tasks import PromptFamily, family_of, wrong_prompts
 from codequarry.modules.text_checks import check_room_for_text, empty_texts, refuse_empty

@@ -1,8 +1,10 @@
 """A model as one ONNX graph, token ids in and unit vectors out: how it is written, and where one is kept."""
 
 import hashlib
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +90,7 @@ def write_graph(model: Any, path: Path) -> None:
     ids = torch.ones(2, 7, dtype=torch.int64)
     mask = torch.tensor([[1] * 7, [1] * 4 + [0] * 3])
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
-    with torch.inference_mode(), warnings.catch_warnings():
+    with torch.inference_mode(), warnings.catch_warnings(), _without_advice():
         warnings.simplefilter("ignore")  # two axes of one size have one name, as they should
         program = torch.onnx.export(
             model,
@@ -105,6 +107,16 @@ def write_graph(model: Any, path: Path) -> None:
     # Past the limit the weights are files of their own.
     size = sum(weights.nbytes for weights in model.parameters())
     program.save(path, external_data=size > LARGEST)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Within the block errors alone are logged: the exporter lists what it does without torchvision."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def unit() -> "nn.Module":

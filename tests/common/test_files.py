@@ -13,6 +13,7 @@ import pytest
 
 from codequarry.common.files import (
     cache_folder,
+    read_json,
     read_regular,
     temporary_folder,
     temporary_path,
@@ -62,6 +63,17 @@ def test_a_regular_file_is_read_to_a_bound_and_nothing_else_is_opened(tmp_path: 
 
 
 GONE = 4_000_000  # above the largest number that Linux gives a process
+
+
+def test_a_json_file_is_read_to_a_bound_where_there_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"é": 1}', encoding="utf-8")  # 9 bytes
+    assert read_json(file) == read_json(file, 9) == {"é": 1}
+    with pytest.raises(ValueError, match="larger than 8 bytes"):
+        read_json(file, 8)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="regular"):
+        read_json(tmp_path / "pipe", 8)
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_one_and_a_living_ones_is_not(

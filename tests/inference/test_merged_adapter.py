@@ -1,6 +1,7 @@
 """A model that comes as an adapter is merged once, and then read without its backbone."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import torch
 
 import codequarry
 from codequarry.inference import load
-from codequarry.inference.merged_adapter import RECORD, merged_folder
+from codequarry.inference.merged_adapter import FINGERPRINT, RECORD, merged_folder
 from codequarry.inference.open import open_model
+from codequarry.inference.runtime import folder as folder_module
 from codequarry.inference.runtime.folder import FolderModel
 from codequarry.modules import adapter_folder
 from codequarry.modules.adapter_folder import (
@@ -72,6 +74,25 @@ def test_the_second_load_needs_no_backbone_and_merges_nothing(
     monkeypatch.setattr(adapter_folder, "load_adapter_folder", None)
     model = codequarry.load("0.5b", dims=32, device="cpu")
     assert model.encode_query(TEXTS, task="qa").shape == (2, 32)
+
+
+def test_the_fingerprint_is_computed_once_and_again_after_a_change(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, computed = codequarry.load("0.5b", device="cpu").fingerprint, []
+    counted = folder_module.digest
+    monkeypatch.setattr(folder_module, "digest", lambda *parts: computed.append(1) or counted(*parts))
+    for _ in range(3):
+        assert open_model("0.5b").fingerprint == expected
+    assert len(computed) == 1
+    folder = merged_folder("0.5b", adapter)
+    os.utime(folder / "model.safetensors", (1, 1))
+    assert open_model("0.5b").fingerprint == expected
+    assert len(computed) == 2
+    for damaged in ("[1]", "{", json.dumps({"files": {}, "fingerprint": 7})):
+        (folder / FINGERPRINT).write_text(damaged)
+        assert open_model("0.5b").fingerprint == expected
+    assert len(computed) == 5
 
 
 @pytest.mark.parametrize("damage", ["cut", "lost", "no record", "another adapter's", "no JSON object"])

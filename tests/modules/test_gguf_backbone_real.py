@@ -1,4 +1,4 @@
-"""The real GGUF file, where CODEQUARRY_BACKBONES names a folder that holds it."""
+"""The real GGUF files, where CODEQUARRY_BACKBONES names a folder that holds them."""
 
 import gzip
 import json
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.modules.backbone import GGUF_BACKBONES, GGUF_FOLDER
+from codequarry.modules.backbone import GGUF_BACKBONES, GGUF_FOLDER, GGUFBackbone
 from codequarry.modules.gguf_backbone import source_sha256
+from codequarry.recipes.read import read_recipe, recipe_path
 
 pytest.importorskip("gguf", reason="GGUF is read with an extra: pip install 'codequarry[train]'")
 
@@ -21,7 +22,7 @@ from gguf_oracles import LOOKALIKES, UNUSUAL, check_against_transformers, check_
 from small_gguf import OTHERS, SPECIAL
 from transformers import AutoTokenizer
 
-ROW = GGUF_BACKBONES[0]
+ROW, LARGER = GGUF_BACKBONES[:2]
 _MEASURED = """
 import resource, sys, time
 from codequarry.modules.backbone import resolve_backbone
@@ -29,27 +30,43 @@ start = time.monotonic()
 folder = resolve_backbone(sys.argv[1])
 print(folder, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.monotonic() - start)
 """
-real = pytest.mark.skipif(
-    not Path(os.environ.get(GGUF_FOLDER) or "absent", ROW.file).is_file(),
-    reason=f"{ROW.file} (491 MB) is not in a folder that {GGUF_FOLDER} names",
-)
+
+
+def where_there(row: GGUFBackbone) -> pytest.MarkDecorator:
+    """Skips a test where the file of `row` is missing."""
+    return pytest.mark.skipif(
+        not Path(os.environ.get(GGUF_FOLDER) or "absent", row.file).is_file(),
+        reason=f"{row.file} ({row.size / 1e6:,.0f} MB) is not in a folder that {GGUF_FOLDER} names",
+    )
+
+
+real = where_there(ROW)
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
     """The real file dequantised by a process of its own, and that process's peak memory in bytes."""
-    cache = tmp_path_factory.mktemp("cache")
+    yield from dequantised(ROW, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
+    """The same of the larger file."""
+    yield from dequantised(LARGER, tmp_path_factory.mktemp("cache"))
+
+
+def dequantised(row: GGUFBackbone, cache: Path) -> Iterator[tuple[Path, int]]:
     result = subprocess.run(
-        [sys.executable, "-c", _MEASURED, ROW.name],
+        [sys.executable, "-c", _MEASURED, row.name],
         env=os.environ | {"CODEQUARRY_CACHE": str(cache)},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    print(f"{ROW.name}: folder, peak memory in bytes, seconds: {result.stdout}")
+    print(f"{row.name}: folder, peak memory in bytes, seconds: {result.stdout}")
     folder, peak, _ = result.stdout.split()
     yield Path(folder), int(peak)
-    shutil.rmtree(cache)  # 2.5 GB
+    shutil.rmtree(cache)  # 2.5 GB, and 7 GB of the larger one
 
 
 @real
@@ -61,6 +78,25 @@ def test_the_real_file_takes_less_than_three_gigabytes_of_memory_and_of_disk(
     assert sum(file.stat().st_size for file in folder.iterdir()) < 2.6e9
     assert source_sha256(folder) == ROW.sha256
     config = check_config(folder)
+    assert (config["eos_token_id"], config["pad_token_id"]) == (151645, 151643)
+
+
+@where_there(LARGER)
+@pytest.mark.exhaustive  # minutes, and 7 GB of disk
+def test_the_larger_file_is_dequantised_in_as_little_memory_and_has_the_shape_of_its_recipe(
+    larger: tuple[Path, int],
+) -> None:
+    folder, peak = larger
+    assert peak < 4e9
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 7.5e9
+    assert source_sha256(folder) == LARGER.sha256
+    config = check_config(folder)
+    shape = read_recipe(recipe_path("1.5b")).backbone.shape
+    assert shape is not None
+    assert (config["hidden_size"], config["num_hidden_layers"]) == (shape.hidden_size, shape.layers)
+    assert (config["num_attention_heads"], config["num_key_value_heads"]) == (shape.heads, shape.kv_heads)
+    assert (config["intermediate_size"], config["vocab_size"]) == (shape.intermediate_size, shape.vocabulary)
+    assert read_recipe(recipe_path("1.5b-lora")).matryoshka_dims[0] == shape.hidden_size
     assert (config["eos_token_id"], config["pad_token_id"]) == (151645, 151643)
 
 

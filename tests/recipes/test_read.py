@@ -3,13 +3,14 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from codequarry.modules.adapter_folder import read_base
-from codequarry.modules.backbone import ADAPTERS
+from codequarry.modules.backbone import ADAPTERS, gguf_backbone
 from codequarry.recipes.read import read_recipe, recipe_for_base, recipe_from_record, recipe_path
 from codequarry.recipes.schema import HardNegatives
 
-SHIPPED = ["mini", "own", "own-0.5b", "nano", "0.5b-lora", "0.5b", "1.5b"]
+SHIPPED = ["mini", "own", "own-0.5b", "nano", "0.5b-lora", "1.5b-lora", "0.5b", "1.5b"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -33,9 +34,40 @@ def test_the_paper_is_followed_where_it_speaks(name: str, batch: int, dims: tupl
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_first_matryoshka_dimension_is_the_hidden_size(name: str) -> None:
     recipe = read_recipe(recipe_path(name))
-    pretrained = 896 if "Qwen2.5-Coder-0.5B" in recipe.backbone.name else 384  # else MiniLM's
+    sizes = {"Qwen2.5-Coder-0.5B": 896, "Qwen2.5-Coder-1.5B": 1536}
+    # else MiniLM's
+    pretrained = next((size for base, size in sizes.items() if base in recipe.backbone.name), 384)
     hidden = recipe.backbone.shape.hidden_size if recipe.backbone.shape else pretrained
     assert recipe.matryoshka_dims[0] == hidden
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("0.5b-lora", 17.6), ("1.5b-lora", 18.5)])
+def test_an_adapter_takes_less_than_20_megabytes_in_bfloat16(name: str, megabytes: float) -> None:
+    recipe, paper = read_recipe(recipe_path(name)), read_recipe(recipe_path(name.removesuffix("-lora")))
+    shape = paper.backbone.shape
+    assert recipe.lora is not None
+    assert shape is not None
+    hidden, kv = shape.hidden_size, shape.hidden_size // shape.heads * shape.kv_heads
+    # query, key, value, output; gate, up, down
+    layers = 2 * (hidden + hidden) + 2 * (hidden + kv) + 3 * (hidden + shape.intermediate_size)
+    size = 2 * recipe.lora.rank * layers * shape.layers
+    assert size / 1e6 == pytest.approx(megabytes, abs=0.05)
+    assert size < 20e6
+    if name == "0.5b-lora":  # the oracle: one that was trained
+        held = load_file(ADAPTERS["0.5b"] / "adapter_model.safetensors").values()
+        assert sum(weights.nbytes for weights in held) == size
+    else:
+        page = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+        assert f"adapter takes {megabytes} MB" in page
+
+
+def test_the_two_adapter_recipes_differ_in_base_and_rank_alone() -> None:
+    small, large = (dataclasses.asdict(read_recipe(recipe_path(name))) for name in ("0.5b-lora", "1.5b-lora"))
+    assert {field for field in small if small[field] != large[field]} == {
+        "name", "backbone", "matryoshka_dims", "lora",
+    }  # fmt: skip
+    assert small["lora"]["alpha"] / small["lora"]["rank"] == large["lora"]["alpha"] / large["lora"]["rank"]
+    assert gguf_backbone(large["backbone"]["name"]) is not None
 
 
 def test_a_setting_replaces_one_field_nested_ones_by_dots() -> None:
@@ -117,7 +149,7 @@ def test_a_file_that_is_not_toml_or_says_too_little_is_named(tmp_path: Path) -> 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(
         ValueError,
-        match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, mini, nano, own, own-0.5b",
+        match=r"'micro' is neither a recipe file nor one of 0.5b, 0.5b-lora, 1.5b, 1.5b-lora, mini, nano",
     ):
         recipe_path("micro")
 

@@ -122,6 +122,10 @@ def test_the_adapter_of_the_package_is_released_as_the_merged_model(
     found = codequarry.load(str(out), device="cpu").encode_document(texts, task="qa")
     assert np.abs(found - expected).max() < 1e-6
     assert json.loads((out / "training.json").read_text())["steps"] == 150
+    main(["release", "adapter", "0.5b", "--out", str(tmp_path / "alone"), "--with-modules"])
+    assert (tmp_path / "alone/modules.json").is_file()
+    found = codequarry.load(str(tmp_path / "alone"), device="cpu").encode_document(texts, task="qa")
+    assert np.abs(found - expected).max() < 1e-6
 
 
 def test_with_its_modules_sentence_transformers_and_peft_read_it_on_the_gguf_file(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from codequarry.__main__ import main
 from codequarry.modules.tasks import CODE
@@ -50,6 +51,16 @@ def exported(calm, tmp_path_factory):
 def folder(exported, tmp_path):
     """A copy of the GGUF folder, to be spoilt."""
     return Path(shutil.copytree(exported, tmp_path / "nano-GGUF"))
+
+
+def test_a_bar_follows_llama_cpps_own_count_of_tensors():
+    with tqdm(disable=True) as bar:
+        for line in (
+            "llama_model_quantize_impl: 290 tensors\n",
+            "[  12/ 290] blk.0.attn_q.weight - [ 896]\n",
+        ):
+            gguf_export._advance(bar, line)
+    assert bar.total == 290
 
 
 @needs_llama

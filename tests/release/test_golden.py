@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoTokenizer
 
 import codequarry
-from codequarry.modules.saved_folder import GOLDEN
+from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.modules.tasks import CODE
 from codequarry.release.golden import check_golden, golden_texts, past_the_limit
 

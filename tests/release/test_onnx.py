@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from codequarry.release import onnx as onnx_export
 from codequarry.release.build import build
-from codequarry.release.onnx import write_int8
+from codequarry.release.onnx_int8 import write_int8
 from codequarry.release.runtimes import TOLERANCES
 from codequarry.release.verify import verify
 
@@ -34,6 +35,17 @@ def test_a_graph_holds_no_path_of_the_machine_that_exported_it(with_onnx):
         content = graph.read_bytes()
         assert str(Path(onnx_export.__file__).parent).encode() not in content
         assert b'File "' not in content
+
+
+@needs_onnx
+def test_each_step_is_named_as_it_begins_and_the_exporter_logs_nothing(built, tmp_path, capfd):
+    release = Path(shutil.copytree(built, tmp_path / "release"))
+    steps = []
+    onnx_export.export_onnx(release, ["fp32", "int8"], say=steps.append)
+    assert steps == ["ONNX, fp32", "ONNX, int8"]
+    printed = capfd.readouterr()
+    assert not printed.out
+    assert "torchvision" not in printed.err
 
 
 @needs_onnx
@@ -117,6 +129,85 @@ def test_a_matrix_is_rounded_a_column_at_a_time(tmp_path):
     assert zero_points.shape == scales.shape == (40,)
     # Half a step for the number, half a step for where zero is.
     assert (np.abs((rounded.astype(int) - zero_points) * scales - matrix) <= 1.01 * step).all()
+
+
+@needs_onnx
+def test_matrices_are_rounded_to_the_numbers_of_onnx_runtimes_own_function(with_onnx, tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    whole, theirs = with_onnx / "onnx" / "model.onnx", tmp_path / "theirs.onnx"
+    unsigned = {"per_channel": True, "weight_type": QuantType.QUInt8}
+    quantize_dynamic(whole, theirs, op_types_to_quantize=["MatMul"], **unsigned)
+    ours, theirs = rounded_matrices(with_onnx / INT8), rounded_matrices(theirs)
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        for found, expected in zip(mine, other, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@needs_onnx
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_linear_layer_with_a_bias_is_rounded_too(tmp_path, transposed):
+    random = np.random.default_rng(1)
+    matrix, bias = random.normal(size=(48, 40)).astype(np.float32), random.normal(size=40).astype(np.float32)
+    write_product(tmp_path / "model.onnx", matrix, bias, transposed=transposed)
+    write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    assert len(rounded_matrices(tmp_path / "int8.onnx")) == 1
+    rows = random.normal(size=(3, 48)).astype(np.float32)
+    found = session(tmp_path / "int8.onnx").run(None, {"rows": rows})[0]
+    np.testing.assert_allclose(found, rows @ matrix + bias, atol=0.3)
+
+
+@needs_onnx
+def test_a_graph_whose_weights_have_a_file_of_their_own_is_rounded_into_another(decoder_with_onnx, tmp_path):
+    import onnx
+
+    whole = onnx.load(decoder_with_onnx / "onnx" / "model.onnx")
+    apart = {"save_as_external_data": True, "location": "model.onnx.data", "size_threshold": 0}
+    onnx.save(whole, tmp_path / "model.onnx", **apart)
+    for _ in range(2):  # what an earlier export left is not kept
+        write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    names = ["int8.onnx", "int8.onnx.data", "model.onnx", "model.onnx.data"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "int8.onnx.data").stat().st_size < 0.3 * (tmp_path / "model.onnx.data").stat().st_size
+    (tmp_path / "model.onnx.data").unlink()
+    for text in golden_texts(decoder_with_onnx)[0]:
+        found = session(tmp_path / "int8.onnx").run(None, text)
+        for one, expected in zip(found, session(decoder_with_onnx / INT8).run(None, text), strict=True):
+            np.testing.assert_array_equal(one, expected)
+
+
+@needs_onnx
+def test_activations_stay_in_float32_where_rounding_them_loses_too_much(built, tmp_path, monkeypatch):
+    import onnx
+
+    release, steps = Path(shutil.copytree(built, tmp_path / "release")), []
+    monkeypatch.setitem(onnx_export.TOLERANCES, "int8", replace(TOLERANCES["int8"], cosine=0.99999))
+    onnx_export.export_onnx(release, ["fp32", "int8"], say=steps.append)
+    assert steps[-1].startswith("ONNX, int8 of the weights alone")
+    graph = onnx.load(release / INT8).graph
+    assert "MatMulNBits" in {node.op_type for node in graph.node}
+    assert "MatMulInteger" not in {node.op_type for node in graph.node}
+    texts, expected = golden_texts(release)
+    found = [session(release / INT8).run(["sentence_embedding"], text)[0][0] for text in texts]
+    assert (np.array(found) * expected).sum(axis=1).min() > 0.999
+    assert (release / INT8).stat().st_size < 0.7 * (release / "onnx/model.onnx").stat().st_size
+
+
+@needs_onnx
+@pytest.mark.parametrize("transposed", [False, True])
+def test_weights_alone_are_rounded_in_blocks_of_a_column(tmp_path, transposed):
+    """Numbers of unlike size in a column, and one that does not divide into blocks; a linear layer too."""
+    random = np.random.default_rng(2)
+    matrix = (random.normal(size=(48, 40)) * np.logspace(-3, 0, 48)[:, None]).astype(np.float32)
+    bias = np.zeros(40, np.float32) if transposed else None
+    write_product(tmp_path / "model.onnx", matrix, bias, transposed=transposed)
+    write_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx", weights_only=True)
+    found = session(tmp_path / "int8.onnx").run(None, {"rows": np.eye(48, dtype=np.float32)})[0]
+    for start in (0, 32):
+        block = slice(start, start + 32)
+        step = np.abs(matrix[block]).max(axis=0) / 127
+        assert (np.abs(found[block] - matrix[block]) <= 0.51 * step).all()
 
 
 @needs_onnx
@@ -240,17 +331,21 @@ def rounded_matrices(path):
     return [(held[f"{stem}_quantized"], held[f"{stem}_zero_point"], held[f"{stem}_scale"]) for stem in stems]
 
 
-def write_product(path, matrix):
-    """A graph that multiplies with a matrix."""
+def write_product(path, matrix, bias=None, *, transposed=False):
+    """A graph that multiplies with a matrix; with a bias it is a linear layer."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
+    node = helper.make_node("MatMul", ["rows", "matrix"], ["out"])
+    if bias is not None:
+        node = helper.make_node("Gemm", ["rows", "matrix", "bias"], ["out"], transB=int(transposed))
+    held = numpy_helper.from_array(np.ascontiguousarray(matrix.T) if transposed else matrix, "matrix")
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["rows", "matrix"], ["out"])],
+        [node],
         "product",
         [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["rows", matrix.shape[0]])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["rows", matrix.shape[1]])],
-        [numpy_helper.from_array(matrix, "matrix")],
+        [held, *([] if bias is None else [numpy_helper.from_array(bias, "bias")])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, path)

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import codequarry
 from codequarry.common.environment import int8_kernels, processor
 from codequarry.release.build import build
 from codequarry.release.manifest import write_manifest
-from codequarry.release.runtimes import Runtime
+from codequarry.release.runtimes import NONE, Runtime
 from codequarry.release.verify import verify
 
 
@@ -278,9 +279,24 @@ def test_a_graph_that_nothing_here_can_read_is_not_passed_over(release, hide, mo
         (release / "onnx" / name).write_bytes(b"graph")
     hide(release)
     room = importlib.import_module("codequarry.release.verify")
-    monkeypatch.setattr(room, "runtimes", lambda folder, python: [Runtime(reader, python)])
+    monkeypatch.setattr(room, "runtimes", lambda folder, python, **_: [Runtime(reader, python)])
     (problem,) = verify(release, progress=False).problems
     assert problem.startswith(f"No runtime here read {unread}: pip install onnxruntime")
+
+
+def test_the_running_python_needs_no_runtime_where_a_named_one_has_it(built, monkeypatch):
+    room = importlib.import_module("codequarry.release.verify")
+    own, other = Path(sys.executable), Path("/other/python")
+    nothing = Runtime(NONE, own, problems=("it has none",))
+    answers = {
+        own: [nothing],
+        other: [Runtime("llama-cpp-python", other, "f16", {"llama-cpp-python": "0.3"})],
+    }
+    monkeypatch.setattr(room, "runtimes", lambda folder, python, **_: answers[python])
+    assert verify(built, pythons=[other], progress=False).ok
+    assert verify(built, pythons=[own, other], progress=False).problems == nothing.problems
+    answers[other] = [Runtime(NONE, other, problems=("neither has it",))]
+    assert len(verify(built, pythons=[other], progress=False).problems) == 2
 
 
 @pytest.mark.parametrize("name", ["pipe", "config.json"])
