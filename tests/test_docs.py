@@ -136,10 +136,10 @@ def poolings() -> str:
 
 def runtimes() -> str:
     """What `verify` found, llama.cpp's rows in nano's column."""
-    mini, nano, gguf = (read(f"verify-{name}") for name in ("mini", "nano", "nano-GGUF"))
-    assert all(row["ok"] for record in (mini, nano, gguf) for row in record["rows"])
+    mini, nano, gguf, large = (read(f"verify-{name}") for name in ("mini", "nano", "nano-GGUF", "0.5b"))
+    assert all(row["ok"] for record in (mini, nano, gguf, large) for row in record["rows"])
     nano["rows"] += gguf["rows"]
-    return verified_table({"mini": mini, "nano": nano})
+    return verified_table({"mini": mini, "nano": nano, "0.5b": large})
 
 
 TABLES = {
