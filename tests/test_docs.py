@@ -13,7 +13,7 @@ import pytest
 from codequarry.__main__ import _parser
 from codequarry.benchmarks import inference_speed
 from codequarry.benchmarks.installation import installation_table
-from codequarry.benchmarks.releasing import releasing_table
+from codequarry.benchmarks.releasing import files_table, releasing_table
 from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.search_speed import large_table
@@ -136,16 +136,22 @@ def poolings() -> str:
 
 def runtimes() -> str:
     """What `verify` found, llama.cpp's rows in nano's column."""
-    mini, nano, gguf = (read(f"verify-{name}") for name in ("mini", "nano", "nano-GGUF"))
-    assert all(row["ok"] for record in (mini, nano, gguf) for row in record["rows"])
+    mini, nano, gguf, large = (read(f"verify-{name}") for name in ("mini", "nano", "nano-GGUF", "0.5b"))
+    assert all(row["ok"] for record in (mini, nano, gguf, large) for row in record["rows"])
     nano["rows"] += gguf["rows"]
-    return verified_table({"mini": mini, "nano": nano})
+    return verified_table({"mini": mini, "nano": nano, "0.5b": large})
+
+
+def real_files() -> str:
+    """The files of the release of the package's 0.5b."""
+    (row,) = (one for one in read("releasing")["rows"] if one["model"] == "0.5b-lora")
+    return files_table(row)
 
 
 TABLES = {
     "README.md": [fine_tuning, results],
     "docs/training.md": [lambda: speed_table(read("training-throughput")), ranks, one_step, poolings],
-    "docs/release.md": [runtimes, lambda: releasing_table(read("releasing"))],
+    "docs/release.md": [runtimes, lambda: releasing_table(read("releasing")), real_files],
     "docs/search.md": [
         lambda: search_speed_table(read("search_speed")),
         lambda: large_table(read("search_speed")),
@@ -196,7 +202,9 @@ def test_every_benchmark_and_its_note_on_saturated_sets_is_shown() -> None:
     assert len(EVAL_SOURCES) == 12
     assert "# twelve evaluation sets" in PAGES["docs/data.md"]
     assert len(read("verify-mini")["rows"] + read("verify-nano")["rows"]) >= 5
-    assert {row["model"] for row in read("releasing")["rows"]} == {"mini", "nano", "0.5b", "1.5b"}
+    assert {row["model"] for row in read("releasing")["rows"]} == {
+        "mini", "nano", "0.5b", "0.5b-lora", "1.5b",
+    }  # fmt: skip
 
 
 def test_the_first_figures_of_0_5b_are_its_results() -> None:
