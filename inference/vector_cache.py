@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from codequarry.common.environment import has_fast_bf16, processor
+from codequarry.common.environment import processor
 from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path
-from codequarry.inference.encoder import Encoder, Vectors
+from codequarry.inference.encoder import Encoder, Vectors, gains_by_bf16
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -51,7 +51,7 @@ class StoredVectors:
         label: its name in messages and records.
         fingerprint: see `codequarry.modules.embedder.fingerprint`.
         folder: where vectors are kept; None keeps them in memory only.
-        compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
+        compute: `auto` computes in bf16 where the model is faster so (`gains_by_bf16`), `fp32` never.
         progress: show a bar with the time left once embedding has taken two seconds.
 
     Files hold 512 texts each and are written whole: a run that was killed resumes after the last one.
@@ -71,7 +71,7 @@ class StoredVectors:
         self._encoder = Encoder(model)
         self._progress = progress
         device = model.device.type
-        self.arithmetic = "bf16" if compute == "auto" and has_fast_bf16(device) else "fp32"
+        self.arithmetic = "bf16" if compute == "auto" and gains_by_bf16(model) else "fp32"
         identity = f"{fingerprint} {self.arithmetic} {device} {processor()}"
         if model.truncate_dim is not None:
             identity += f" {model.truncate_dim}"
@@ -96,6 +96,10 @@ class StoredVectors:
         self._asked.update(self._chunk_of[prompt, name] for name in names if name in known)
         blank = np.zeros(self._model.get_embedding_dimension() or 0, dtype=np.float32)
         return np.stack([blank if name in empty else known[name] for name in names])
+
+    def computed(self, texts: Sequence[str], prompt: str) -> Vectors:
+        """The vectors of texts with tokens, computed now even where they are known, and not kept."""
+        return self._encoder.encode(texts, prompt, normalize=True, bf16=self.arithmetic == "bf16")
 
     @property
     def speed(self) -> Speed:
@@ -147,7 +151,7 @@ class StoredVectors:
         chosen = [texts[name] for name in names]
         tokens = self._count_tokens(chosen, prompt)
         started = time.perf_counter()
-        vectors = self._encoder.encode(chosen, prompt, normalize=True, bf16=self.arithmetic == "bf16")
+        vectors = self.computed(chosen, prompt)
         speed = Speed(len(names), tokens, time.perf_counter() - started)
         if not np.isfinite(vectors).all():
             raise UserError(f"{self._label} gave a vector that is not finite.")
