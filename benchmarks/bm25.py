@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codequarry.common.errors import UserError
 
@@ -16,6 +17,20 @@ _HUMP = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PLAIN = re.compile(r"\w+")
 
 Words = Callable[[str], list[str]]
+Places = NDArray[np.int64]
+
+
+def places_among(
+    place: Mapping[str, int], query: str, top_ranked: Mapping[str, Sequence[str]] | None
+) -> Places:
+    """The places of the documents that a query is answered out of, as MTEB's search protocol says it.
+
+    Arguments: `place` of each document by its id; `query`, its id; `top_ranked`, the ids of each query's
+    documents; None: all are searched.
+    """
+    if top_ranked is None:
+        return np.arange(len(place))
+    return np.array([place[name] for name in top_ranked[query]], dtype=np.int64)
 
 
 def code_words(text: str) -> list[str]:
@@ -83,11 +98,7 @@ class BM25Search:
         found = {}
         for query in queries:
             scores = self._scores(query["text"])
-            among = (
-                np.arange(len(self._ids))
-                if top_ranked is None
-                else np.array([place[name] for name in top_ranked[query["id"]]], dtype=int)
-            )
+            among = places_among(place, query["id"], top_ranked)
             among = among[scores[among] > 0]
             best = among[np.argsort(-scores[among], kind="stable")[:top_k]]
             found[query["id"]] = {self._ids[position]: float(scores[position]) for position in best}

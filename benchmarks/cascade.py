@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codequarry.benchmarks.bm25 import places_among
 from codequarry.benchmarks.models import BenchmarkModel, Place, place_of
 from codequarry.inference.static_encoder import StaticEncoder
 from codequarry.inference.vector_cache import StoredVectors
@@ -76,11 +77,7 @@ class CascadeSearch:
             started = time.perf_counter()
             scores_C = self._stage.scores(query["text"], self._task)
             self.seconds["rank"] += time.perf_counter() - started
-            among = (
-                np.arange(len(self._ids))
-                if top_ranked is None
-                else np.array([place[name] for name in top_ranked[query["id"]]], dtype=int)
-            )
+            among = places_among(place, query["id"], top_ranked)
             order = among[best_first(scores_C[among])]
             ranked = self._by_model(query["text"], scores_C, order)
             found[query["id"]] = {self._ids[row]: score for row, score in ranked[:top_k]}

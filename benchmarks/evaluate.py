@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
 from codequarry.benchmarks.cascade import CASCADE, SECOND_STAGE, CascadeSearch
+from codequarry.benchmarks.cost import Cost, costs_on, together
 from codequarry.benchmarks.models import (
     BenchmarkModel,
     BestPassageSearch,
@@ -107,7 +108,7 @@ def measure(
         compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
         progress: show bars over anything that takes more than two seconds.
         cascade: score what `codequarry search` does as well: its second stage, and each model on what that
-            chooses.
+            chooses; and measure what every contender costs (`cost`), unless there are passages.
 
     Raises UserError for two sets of one name.
     """
@@ -123,11 +124,16 @@ def measure(
         model.label: model.stored_vectors(cache, compute=compute, progress=progress) for model in models
     }
     measured = Measured()
+    first = open_static() if cascade else None
+    costs: list[Cost] = []
     for chosen in _loaded(sets, "scoring", progress):
-        rows = _rows_of(chosen, models, stored, out, passages, open_static() if cascade else None)
+        rows = _rows_of(chosen, models, stored, out, passages, first)
+        if first is not None and passages is None:
+            costs += costs_on(*_texts_of(chosen), chosen.ours, first, models, stored)
         measured.rows += rows
         measured.languages += [line for row in rows for line in by_language(row, chosen.languages)]
     measured.speeds = {label: vectors.record() for label, vectors in stored.items()}
+    measured.costs = [cost.record() for cost in together(costs)]
     if any(wanted.values()):
         # Ranges are of all sets, so every set has to be embedded before the first is scored in int8.
         ranges = _ranges(sets, models, stored, out, progress) if "int8" in precisions else {}
@@ -183,8 +189,9 @@ def _rows_of(
     if first is not None:
         rows.append(scored(CascadeSearch(first, chosen.ours), SECOND_STAGE).row)
         for model in models:
-            search = CascadeSearch(first, chosen.ours, model, stored[model.label])
-            rows.append(scored(search, f"{CASCADE}{model.label}").row)
+            if model.fingerprint != first.fingerprint:  # ranks nothing anew
+                search = CascadeSearch(first, chosen.ours, model, stored[model.label])
+                rows.append(scored(search, f"{CASCADE}{model.label}").row)
     return rows
 
 
@@ -330,13 +337,17 @@ def by_language(row: Row, languages: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def sample_of_documents(chosen: ScoredSet) -> list[str]:
     """At most 2,000 of a set's documents, spread evenly over it."""
-    texts = [
-        text
-        for part in chosen.task.dataset.values()
-        for split in part.values()
-        for text in split["corpus"]["text"]
-    ]
+    texts, _ = _texts_of(chosen)
     return texts[:: -(-len(texts) // CALIBRATION_TEXTS)]
+
+
+def _texts_of(chosen: ScoredSet) -> tuple[list[str], list[str]]:
+    """The documents and the queries of a set, of all its parts."""
+    splits = [split for part in chosen.task.dataset.values() for split in part.values()]
+    documents, queries = (
+        [text for split in splits for text in split[name]["text"]] for name in ("corpus", "queries")
+    )
+    return documents, queries
 
 
 def _mean(parts: list[Any], name: str) -> float:

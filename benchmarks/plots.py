@@ -1,4 +1,4 @@
-"""Two plots of what was measured: quality by dimension, quality against speed; each as SVG and as PNG.
+"""Plots of what was measured: quality by dimension, against speed and against cost; each as SVG and as PNG.
 
 Colours are those of Okabe and Ito, which people with any colour vision tell apart; each line has a marker of
 its own too, and its name stands next to it. The SVG turns dark where the reader's page is dark. The same
@@ -40,7 +40,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Point:
-    """One model: texts encoded per second, and nDCG@10 between 0 and 1 with its 95% interval."""
+    """One model: what it is drawn against, and nDCG@10 between 0 and 1 with its 95% interval.
+
+    speed: the place on the horizontal axis, such as texts encoded per second.
+    """
 
     label: str
     speed: float
@@ -100,8 +103,24 @@ def quality_against_speed(
 
     level: as for `quality_by_dimension`.
     """
+    axis = "texts encoded in a second (logarithmic)"
+    return _quality_against("Quality against speed", axis, points, subtitle, level)
+
+
+def quality_against_cost(points: Sequence[Point], subtitle: str) -> "Figure":
+    """One mark per contender: to the left is cheaper, higher is better; the bar is the 95% interval.
+
+    Arguments: the `speed` of a point is seconds of the processor for the index of 1,000 documents.
+    """
+    axis = "seconds of the processor to index 1,000 documents (logarithmic)"
+    return _quality_against("Quality against seconds to index", axis, points, subtitle, None)
+
+
+def _quality_against(
+    title: str, axis: str, points: Sequence[Point], subtitle: str, level: tuple[str, float] | None
+) -> "Figure":
     with styled():
-        figure, axes = _empty("Quality against speed", subtitle)
+        figure, axes = _empty(title, subtitle)
         for point, colour, marker in zip(points, _cycled(COLOURS), _cycled(_MARKERS), strict=False):
             score = 100 * point.score
             axes.errorbar(
@@ -121,7 +140,7 @@ def quality_against_speed(
         speeds = [point.speed for point in points]
         axes.set_xlim(min(speeds) / 3, max(speeds) * 4)  # names stand to the right of their marks
         _plain_numbers(axes)
-        axes.set_xlabel("texts encoded in a second (logarithmic)")
+        axes.set_xlabel(axis)
         ends = [100 * value for point in points for value in (point.low, point.high)]
         _fit_scores(axes, ends + [score for score, _, _ in names])
         name_at_the_right(axes, names)

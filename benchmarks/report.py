@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codequarry.benchmarks.plots import Curve, Point, quality_against_speed, quality_by_dimension, write_plot
+from codequarry.benchmarks.plots import (
+    Curve,
+    Point,
+    quality_against_cost,
+    quality_against_speed,
+    quality_by_dimension,
+    write_plot,
+)
 from codequarry.benchmarks.results import BM25, FUSED, MEAN
 from codequarry.common.errors import UserError
 from codequarry.common.files import write_text
@@ -56,6 +63,11 @@ class Benchmark:
         """Sets in the order in which the files name them, without the mean."""
         return [name for name in dict.fromkeys(name for name, _ in self.rows) if name != MEAN]
 
+    @property
+    def costs(self) -> list[Record]:
+        """What each contender costs, by the first file that says so; [] where none does."""
+        return next((record["costs"] for record in self.files.values() if record.get("costs")), [])
+
     def mean(self, model: str) -> Record | None:
         """A model's mean; None where it was not scored on every set of the benchmark."""
         whole = all((name, model) in self.rows for name in self.sets)
@@ -75,13 +87,13 @@ def write_report(folder: Path) -> list[Path]:
     for number, benchmark in enumerate(benchmarks):
         parts += [f"## {benchmark.title[:1].upper()}{benchmark.title[1:]}", score_table(benchmark)]
         if any("model" in record for record in benchmark.files.values()):
-            parts += _sections(benchmark)
+            parts += [*_sections(benchmark), *_quality_and_cost(benchmark)]
             for name, figure, why_not in _figures(benchmark):
                 name = name if number == 0 else f"{name}_{number + 1}"
                 if figure is None:
                     for ending in ("svg", "png"):
                         (folder / f"{name}.{ending}").unlink(missing_ok=True)
-                    parts.append(why_not)
+                    parts += [why_not] * bool(why_not)
                 else:
                     written += write_plot(folder, name, figure)
                     parts.append(f"![{name.replace('_', ' ').capitalize()}]({name}.svg)")
@@ -158,7 +170,7 @@ def _sections(benchmark: Benchmark) -> list[str]:
 
 
 def _figures(benchmark: Benchmark) -> "list[tuple[str, Figure | None, str]]":
-    """Name and figure of each plot, or None and the sentence that says what is missing."""
+    """Name and figure of each plot, or None and the sentence, if any, that says what is missing."""
     records = [record for record in benchmark.files.values() if "model" in record]
     level = benchmark.mean(BM25)
     line = (BM25, level["ndcg@10"]) if level else None
@@ -173,10 +185,39 @@ def _figures(benchmark: Benchmark) -> "list[tuple[str, Figure | None, str]]":
     by_dimension = quality_by_dimension(curves, over, line) if curves else None
     by_speed = quality_against_speed(points, f"{over} · {' / '.join(machines)}", line) if points else None
     no_dimension = f"Quality by dimension: {ABSENT}; `--dims 384,256,128,64` does."
+    by_cost = [
+        Point(row["model"], row["document_ms"], mean["ndcg@10"], mean["low"], mean["high"])
+        for row in benchmark.costs
+        if (mean := benchmark.mean(row["model"])) is not None and "low" in mean
+    ]
+    processors = {record["hardware"]["processor"] for record in records if record.get("costs")}
+    costs = quality_against_cost(by_cost, f"{over} · {' / '.join(sorted(processors))}") if by_cost else None
     return [
         ("quality_by_dimension", by_dimension, no_dimension),
         ("quality_against_speed", by_speed, f"Quality against speed: {ABSENT} on every set."),
+        ("quality_against_cost", costs, ""),
     ]
+
+
+def _quality_and_cost(benchmark: Benchmark) -> list[str]:
+    """The table of what each contender scores and costs; nothing where costs were not measured."""
+    if not benchmark.costs:
+        return []
+    return [f"Quality and cost, mean over sets:\n\n{cost_table(benchmark)}"]
+
+
+def cost_table(benchmark: Benchmark) -> str:
+    """A Markdown table: what each contender scores in the mean, and its milliseconds of the processor."""
+    lines = [
+        [
+            row["model"],
+            *_cells([benchmark.mean(row["model"])], bold=False),
+            f"{row['document_ms']:.2f}",
+            f"{row['query_ms']:.1f}",
+        ]
+        for row in benchmark.costs
+    ]
+    return markdown_table(["contender", "nDCG@10", "ms per document", "ms per query"], lines)
 
 
 def _curve(record: Record, benchmark: Benchmark) -> Curve | None:

@@ -78,12 +78,14 @@ class Measured:
     variants: the same by section (`dims`, `precisions`, `prompts`) for what was changed.
     languages: nDCG@10 by model, set and language, where the sets say.
     speeds: by model label, as plain data.
+    costs: of each contender, as plain data (`cost.Cost.record`); [] where they were not measured.
     """
 
     rows: list[Row] = field(default_factory=list)
     variants: dict[str, list[Row]] = field(default_factory=dict)
     languages: list[dict[str, Any]] = field(default_factory=list)
     speeds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    costs: list[dict[str, Any]] = field(default_factory=list)
 
 
 MEAN = "mean"
@@ -235,6 +237,7 @@ def write_summary(
             "revision": place_of(model).revision,
             "interval": f"95% percentile bootstrap over queries, {BOOTSTRAP_ROUNDS} rounds, seed {SEED}",
             "speed": measured.speeds[model.label],
+            **({"costs": measured.costs} if measured.costs else {}),
             **sections(model.label, measured),
             "comparisons": [
                 {name: _rounded(value) for name, value in asdict(row).items()} for row in comparisons

@@ -89,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cascade", action="store_true",
-        help="score what search does too: pico + BM25, weighted, and each model on their best 64",
+        help="score what search does too: pico + BM25, weighted, and each model on their best 64; and what "
+        "a document and a query cost",
     )  # fmt: skip
     parser.add_argument(
         "--compute",
@@ -146,8 +147,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    from codequarry.benchmarks.cost import cost_table
     from codequarry.benchmarks.evaluate import measure
     from codequarry.benchmarks.results import (
+        MEAN,
         comparisons_of,
         language_table,
         score_table,
@@ -179,6 +182,9 @@ def _score(arguments: argparse.Namespace) -> None:
         if section in measured.variants:
             own = [row for row in measured.rows if row.name in labels]
             print(f"\n{title}\n{score_table([*own, *measured.variants[section]])}")
+    if measured.costs:
+        means = {row.name: row.ndcg_at_10 for row in measured.rows if row.set == MEAN}
+        print(f"\nQuality and cost\n{cost_table(measured.costs, means)}")
     if measured.languages:
         print(f"\nBy language\n{language_table(measured.languages)}")
     if comparisons:

@@ -51,7 +51,7 @@ class StoredVectors:
         label: its name in messages and records.
         fingerprint: see `codequarry.modules.embedder.fingerprint`.
         folder: where vectors are kept; None keeps them in memory only.
-        compute: `auto` computes in bf16 where the processor is faster at it, `fp32` never.
+        compute: `auto` computes in bf16 where the model is faster so (`can_use_bf16`), `fp32` never.
         progress: show a bar with the time left once embedding has taken two seconds.
 
     The hash covers weights, prompt, length, runtime, arithmetic and processor.
@@ -100,6 +100,10 @@ class StoredVectors:
         self._asked.update(self._chunk_of[prompt, name] for name in names if name in known)
         blank = np.zeros(self._model.get_embedding_dimension() or 0, dtype=np.float32)
         return np.stack([blank if name in empty else known[name] for name in names])
+
+    def computed(self, texts: Sequence[str], prompt: str) -> Vectors:
+        """The vectors of texts with tokens, computed now even where they are known, and not kept."""
+        return self._encoder.encode(texts, prompt, normalize=True, bf16=self.arithmetic == "bf16")
 
     @property
     def speed(self) -> Speed:
@@ -152,7 +156,7 @@ class StoredVectors:
         chosen = [texts[name] for name in names]
         tokens = self._count_tokens(chosen, prompt)
         started = time.perf_counter()
-        vectors = self._encoder.encode(chosen, prompt, normalize=True, bf16=self.arithmetic == "bf16")
+        vectors = self.computed(chosen, prompt)
         speed = Speed(len(names), tokens, time.perf_counter() - started)
         if not np.isfinite(vectors).all():
             raise UserError(f"{self._label} gave a vector that is not finite.")

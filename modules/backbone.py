@@ -96,6 +96,11 @@ class StaticShape:
     # A model whose vectors of the tokens, one by one, the rows start as: a folder, a packaged model or a Hub
     # name; "" starts from random rows.
     start: str = ""
+    # A row begins multiplied by this / (this + its token's share of all tokens), so that frequent ones weigh
+    # less in a mean (SIF: Arora, Liang and Ma, ICLR 2017); None: by 1.
+    start_frequency: Annotated[float | None, Range(above=0)] = None
+    # Short texts of the pairs, whose vectors of `start` the means of the rows are then fitted to; 0: none.
+    start_texts: Annotated[int, Range(least=0)] = 0
 
 
 def resolve_backbone(name: str, *, revision: str | None = None, lock: Path | None = None) -> Path:

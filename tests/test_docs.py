@@ -14,7 +14,7 @@ from codequarry.__main__ import _parser
 from codequarry.benchmarks import inference_speed
 from codequarry.benchmarks.installation import installation_table
 from codequarry.benchmarks.releasing import files_table, releasing_table
-from codequarry.benchmarks.report import Benchmark, read_benchmarks, score_table, verified_table
+from codequarry.benchmarks.report import Benchmark, cost_table, read_benchmarks, score_table, verified_table
 from codequarry.benchmarks.results import Row, table
 from codequarry.benchmarks.search_speed import large_table
 from codequarry.benchmarks.search_speed import speed_table as search_speed_table
@@ -169,7 +169,8 @@ def speed_results() -> list[dict[str, Any]]:
 def expected_tables(page: str) -> list[str]:
     if page == "docs/benchmarks.md":
         speeds = [inference_speed.speed_table(one) for one in speed_results()]
-        return [score_table(one).split("\n\n")[0] for one in benchmarks()] + speeds
+        costs = [cost_table(one) for one in benchmarks() if one.costs]
+        return [score_table(one).split("\n\n")[0] for one in benchmarks()] + speeds + costs
     return [rendered() for rendered in TABLES.get(page, [])]
 
 

@@ -4,7 +4,7 @@ import bm25s
 import numpy as np
 import pytest
 
-from codequarry.benchmarks.bm25 import BM25Search, code_words, plain_words
+from codequarry.benchmarks.bm25 import BM25Search, code_words, places_among, plain_words
 from codequarry.data.eval_set import EvalSet
 
 
@@ -80,3 +80,9 @@ def test_candidates_alone_compete_even_when_others_score_better() -> None:
 
 def test_a_corpus_without_a_word_is_searched_in_vain() -> None:
     assert search(["date"], ["", "+++"]) == {"q0": {}}
+
+
+def test_a_query_with_candidates_is_answered_out_of_these_alone() -> None:
+    place = {"a": 0, "b": 1, "c": 2}
+    assert places_among(place, "q", None).tolist() == [0, 1, 2]
+    assert places_among(place, "q", {"q": ["c", "a"], "r": ["b"]}).tolist() == [2, 0]

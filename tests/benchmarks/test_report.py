@@ -117,6 +117,27 @@ def test_a_plot_without_figures_is_taken_away_and_its_absence_said(results: Path
     assert "Quality against speed: not measured" in text
 
 
+def test_what_contenders_cost_stands_next_to_their_quality_in_a_table_and_a_plot(results: Path) -> None:
+    costs = [
+        {"model": "BM25", "documents": 50, "document_ms": 0.2, "queries": 5, "query_ms": 1.0},
+        {"model": "mini", "documents": 50, "document_ms": 10.25, "queries": 5, "query_ms": 4.0},
+    ]
+    write(results / "mini.json", rows(tuple(SCORES)), model="mini", costs=costs)
+    written = [path.name for path in write_report(results)]
+    assert "quality_against_cost.svg" in written
+    lines = (results / "report.md").read_text().splitlines()
+    start = lines.index("| contender | nDCG@10 | ms per document | ms per query |")
+    assert lines[start + 2 : start + 4] == [
+        "| BM25 | 37.0 ±2.0 | 0.20 | 1.0 |",
+        "| mini | 63.5 ±2.0 | 10.25 | 4.0 |",
+    ]
+    drawn = (results / "quality_against_cost.svg").read_text()
+    assert "Quality against seconds to index" in drawn
+    write(results / "mini.json", rows(tuple(SCORES)), model="mini")
+    write_report(results)
+    assert not (results / "quality_against_cost.svg").exists()
+
+
 def test_results_that_contradict_each_other_are_refused(results: Path) -> None:
     write(results / "tiny.json", [row("BM25", "mbpp", 0.33, queries=99)], model="tiny")
     with pytest.raises(ValueError, match=r"mini\.json and tiny\.json scored mbpp in two versions"):

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codequarry.benchmarks.models import BenchmarkModel
+from codequarry.benchmarks.models import BenchmarkModel, load_model
 from codequarry.inference import vector_cache as module
 from codequarry.inference.encoder import truncate
 
@@ -98,6 +98,21 @@ def test_speed_counts_texts_and_their_true_tokens(minilm_model: BenchmarkModel, 
     assert stored.speed.texts == 4
     assert stored.speed.tokens == sum(len(ids) for ids in tokenizer(TEXTS)["input_ids"])
     assert stored.record()["texts_per_second"] > 0
+
+
+def test_what_is_computed_anew_is_neither_read_nor_kept(minilm_model: BenchmarkModel, tmp_path: Path) -> None:
+    made, model = watched(minilm_model)
+    stored = made.stored_vectors(tmp_path, compute="fp32")
+    first = stored.computed(TEXTS, "")
+    np.testing.assert_array_equal(stored.computed(TEXTS, ""), first)
+    assert model.texts == [*TEXTS, *TEXTS]
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_static_model_is_computed_in_fp32_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codequarry.inference.encoder.has_fast_bf16", lambda device: True)
+    assert load_model("pico", device="cpu").stored_vectors(None).record()["compute"] == "fp32"
+    assert load_model("mini", device="cpu").stored_vectors(None).record()["compute"] == "bf16"
 
 
 def test_truncated_vectors_are_unit_length_again_and_zero_stays_zero() -> None:

@@ -17,7 +17,7 @@ from codequarry.recipes.read import read_recipe
 from codequarry.recipes.schema import Recipe
 from codequarry.train import train
 from codequarry.training.build import initial_model
-from codequarry.training.static_start import write_static_start
+from codequarry.training.static_start import _fitted, write_static_start
 
 RECIPE = Path(__file__).parents[2] / "recipes/pico.toml"
 TEXTS = ["def parseDate(text):\n    return date.fromisoformat(text)", "parse a date", "send a mail"] * 40
@@ -53,6 +53,48 @@ def test_rows_start_as_the_teachers_vectors_of_their_tokens(tmp_path: Path) -> N
     similar, wanted = own @ own.T, (teacher - teacher.mean(0)) @ (teacher - teacher.mean(0)).T
     assert np.corrcoef(similar.ravel(), wanted.ravel())[0, 1] > 0.9
     assert (own**2).sum(0)[0] > (own**2).sum(0)[-1]
+
+
+def test_rows_of_frequent_tokens_start_shorter_by_sif(tmp_path: Path) -> None:
+    plain = write_static_start(tmp_path / "plain", small(), TEXTS, "cpu")
+    shape = replace(small().backbone.static, start_frequency=1e-2)  # type: ignore[type-var]
+    weighted = replace(small(), backbone=replace(small().backbone, static=shape))
+    folder = write_static_start(tmp_path / "weighted", weighted, TEXTS, "cpu")
+    before, after = StaticEncoder(plain), StaticEncoder(folder)
+    counts = np.bincount(np.concatenate(before.token_ids(TEXTS)), minlength=len(before._rows))
+    expected = before._rows * (1e-2 / (1e-2 + counts / counts.sum()))[:, None]
+    np.testing.assert_allclose(after._rows, 0.1 * expected / expected.std(), rtol=1e-4, atol=1e-6)
+
+
+def test_fitted_rows_solve_the_least_squares_problem() -> None:
+    random = np.random.default_rng(0)
+    rows, wanted = random.normal(size=(6, 3)), random.normal(size=(9, 3))
+    ids = [
+        random.integers(0, 5, size=count) for count in (1, 2, 3, 2, 4, 5, 1, 2, 3)
+    ]  # none has the last row
+    means = np.stack([np.bincount(one, minlength=6) / len(one) for one in ids])
+    start = rows * ((means @ rows) * wanted).sum() / ((means @ rows) ** 2).sum()
+    tie = 0.3 * np.eye(6)
+    expected = np.linalg.solve(means.T @ means + tie, means.T @ wanted + tie @ start)
+    np.testing.assert_allclose(_fitted(rows, ids, wanted), expected, atol=1e-4)
+
+
+def test_means_of_rows_start_near_the_teachers_vectors_of_short_texts(tmp_path: Path) -> None:
+    words = [
+        f"{a} {b}" for a in ("sort", "parse", "send", "load") for b in ("a list", "mail", "a map", "dates")
+    ]
+    wide = replace(small("mini"), matryoshka_dims=(64, 8))
+    shape = replace(wide.backbone.static, start_texts=100)  # type: ignore[type-var]
+    fitted = replace(wide, backbone=replace(wide.backbone, static=shape))
+    mini = codequarry.load("mini", device="cpu").encode(words, prompt="", normalize_embeddings=True)
+    wanted = mini - mini.mean(0)
+    apart = []
+    for name, recipe in (("plain", wide), ("fitted", fitted)):
+        encoder = StaticEncoder(write_static_start(tmp_path / name, recipe, [*words, *TEXTS], "cpu"))
+        means = np.stack([encoder._rows[ids].mean(0) for ids in encoder.token_ids(words)])
+        similar = (means - means.mean(0)) @ (means - means.mean(0)).T
+        apart.append(np.corrcoef(similar.ravel(), (wanted @ wanted.T).ravel())[0, 1])
+    assert apart[1] > max(0.9, apart[0])
 
 
 def test_a_teacher_with_fewer_numbers_is_refused(tmp_path: Path) -> None:
