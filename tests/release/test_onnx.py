@@ -181,7 +181,7 @@ def test_a_graph_whose_weights_have_a_file_of_their_own_is_rounded_into_another(
 def test_activations_stay_in_float32_where_rounding_them_loses_too_much(
     built, decoder_with_onnx, tmp_path, monkeypatch
 ):
-    """Which brings large random weights nearer, and a trained model from 0.80 to 0.9997: see LOG.md."""
+    """Which brings large random weights nearer, and 0.5b to 0.9997 from 0.80: see benchmarks/LOG.md."""
     import onnx
 
     release, steps = Path(shutil.copytree(built, tmp_path / "release")), []
