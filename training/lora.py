@@ -21,8 +21,8 @@ from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from codequarry.recipes.schema import ALL_LINEAR
+from codequarry.training.record import start_record
 
-RECORD = "training.json"
 # BERT's pooler is loaded and never used: what is trained there gets no gradient, and DDP waits for one.
 _UNUSED = ("pooler",)
 
@@ -105,26 +105,6 @@ def read_adapter(model: CodeEmbedder, folder: Path) -> None:
     for module, row in zip(others, rows[1:], strict=True):
         if next(module.parameters(), None) is not None:  # a pooling with weights of its own
             module.load_torch_weights(str(folder), subfolder=row["path"], model=module)
-
-
-def start_record(name: str) -> dict[str, Any]:
-    """The record of the run that made an adapter, its `training.json`.
-
-    It lies in the adapter's folder, or above it where that is the `adapter` folder of a run.
-
-    Arguments: `name` as in a recipe's `lora.start`.
-
-    Raises UserError when there is none: what was trained on in part could not name its sources and licences.
-    """
-    folder = ADAPTERS.get(name, Path(name))
-    for file in (folder / RECORD, folder.parent / RECORD):
-        if file.is_file():
-            record: dict[str, Any] = read_json(file)
-            return record
-    raise UserError(
-        f"lora.start: the adapter in {folder} has no {RECORD}, so the sources and licences that it was "
-        "trained on are not known. Pass the adapter folder of a finished run, or of a release."
-    )
 
 
 def start_from(model: CodeEmbedder, name: str) -> None:

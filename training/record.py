@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codequarry.common.environment import describe_machine, package_versions
+from codequarry.common.errors import UserError
+from codequarry.common.files import read_json
 from codequarry.common.plots import (
     COLOURS,
     INK,
@@ -20,9 +22,11 @@ from codequarry.data.catalog.registry import TRAIN_SOURCES, hub_sources
 from codequarry.data.catalog.schema import Hub, Licence
 from codequarry.data.mixture import source_of, task_of
 from codequarry.data.validation_split import REPOSITORIES
+from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.tasks import TASKS
 from codequarry.recipes.schema import MEAN, Recipe, score_name
-from codequarry.training.lora import start_record
+
+RECORD = "training.json"
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,6 +136,26 @@ def run_record(
         "versions": package_versions(),
         **({"start": start_record(start)} if start else {}),
     }
+
+
+def start_record(name: str) -> dict[str, Any]:
+    """The record of the run that made an adapter, its `training.json`.
+
+    It lies in the adapter's folder, or above it where that is the `adapter` folder of a run.
+
+    Arguments: `name` as in a recipe's `lora.start`.
+
+    Raises UserError when there is none: what was trained on in part could not name its sources and licences.
+    """
+    folder = ADAPTERS.get(name, Path(name))
+    for file in (folder / RECORD, folder.parent / RECORD):
+        if file.is_file():
+            record: dict[str, Any] = read_json(file)
+            return record
+    raise UserError(
+        f"lora.start: the adapter in {folder} has no {RECORD}, so the sources and licences that it was "
+        "trained on are not known. Pass the adapter folder of a finished run, or of a release."
+    )
 
 
 _KEPT = 0.9  # share of the mean so far that one more value leaves; a value counts for about ten lines

@@ -33,8 +33,8 @@ from codequarry.training.lora import (
     read_adapter,
     save_adapter,
     start_from,
-    start_record,
 )
+from codequarry.training.record import start_record
 from codequarry.training.trainer import PairTrainer
 
 VERBS = ["read", "sort", "parse", "close", "join", "split", "open", "count"]
