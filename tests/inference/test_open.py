@@ -107,7 +107,7 @@ def test_a_folder_that_is_not_read_for_certain_is_left_to_load(
     else:
         copied = copied / "nothing"
     asked = []
-    monkeypatch.setattr("codequarry.inference.load.load", lambda name, dims=None: asked.append(name))
+    monkeypatch.setattr("codequarry.inference.load.load", lambda name, **_: asked.append(name))
     open_model(str(copied))
     assert asked == [str(copied)]
 
