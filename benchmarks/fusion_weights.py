@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
     strong = open_light(arguments.strong)
     rows: list[dict[str, Any]] = []
     for name, texts in held_out.by_task.items():
-        task = Task(name, texts, static, arguments.queries)
+        task = Task(name, [(query, document) for query, document, *_ in texts], static, arguments.queries)
         similarity, second = task.strong(strong), task.second(arguments.lexical)
         rows.append(
             {

@@ -131,7 +131,9 @@ def run(arguments: argparse.Namespace) -> None:
         row = measure(arguments, place)
         row |= {"note": arguments.note} if arguments.note else {}
         file = out / "releasing.json"
-        record = read_json(file) if file.is_file() else {"measured": "what a release costs", "rows": []}
+        record: dict[str, Any] = (
+            read_json(file) if file.is_file() else {"measured": "what a release costs", "rows": []}
+        )
         others = [other for other in record["rows"] if other["model"] != row["model"]]
         record["rows"] = sorted([*others, row], key=lambda one: int(one["parameters"]))
         out.mkdir(parents=True, exist_ok=True)

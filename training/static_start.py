@@ -83,7 +83,8 @@ def _shares(tokenizer: "Tokenizer", texts: list[str]) -> Rows:
     for start in range(0, len(texts), _TOGETHER):
         ids = _ids(tokenizer, texts[start : start + _TOGETHER])
         counts += np.bincount(np.concatenate(ids), minlength=len(counts))
-    return counts / max(1.0, counts.sum())
+    found: Rows = counts / max(1.0, counts.sum())
+    return found
 
 
 def _ids(tokenizer: "Tokenizer", texts: list[str]) -> list[npt.NDArray[np.int64]]:
