@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 AMONG = 1_000  # documents: the same number for every source, since a rank among more is a worse one
+_BATCH = 64  # texts per forward pass
 _QUERIES_AT_ONCE = 1_024  # rows of the similarity matrix: 4 MB against 1,000 documents
 
 
@@ -33,8 +34,6 @@ def document_ranks(
     model: "SentenceTransformer",
     *,
     among: int = AMONG,
-    batch_size: int = 64,
-    progress: bool = True,
 ) -> list[int]:
     """The rank of each pair's document for its query, 1 for the nearest, in the order of the pairs.
 
@@ -45,8 +44,6 @@ def document_ranks(
         model: any `SentenceTransformer`; both sides get its own prompts for the pair's task, or its plain
             `query` and `document` prompts where it has none by task.
         among: documents that each is compared with, at most; smaller sources have fewer.
-        batch_size: texts per forward pass.
-        progress: show a bar for what takes over two seconds.
 
     Raises UserError for `among` below 1.
 
@@ -59,32 +56,27 @@ def document_ranks(
     for position, pair in enumerate(pairs):
         groups[pair.task, pair.source].append(position)
     ranks = [1] * len(pairs)
-    with tqdm(
-        total=len(pairs), desc="ranking", unit="pair", delay=2, leave=False, disable=not progress
-    ) as bar:
+    with tqdm(total=len(pairs), desc="ranking", unit="pair", delay=2, leave=False) as bar:
         for (task, _), positions in groups.items():
             group = [pairs[position] for position in positions]
-            for position, rank in zip(
-                positions, _group_ranks(group, model, task, among, batch_size), strict=True
-            ):
+            for position, rank in zip(positions, _group_ranks(group, model, task, among), strict=True):
                 ranks[position] = rank
             bar.update(len(positions))
     return ranks
 
 
 def consistency_table(pairs: Sequence[Pair], ranks: Sequence[int], first: int, last: int) -> str:
-    """A line per source and task: its pairs, the shares at rank 1, before, within and behind the kept ranks.
+    """A line per source and task: its pairs, and the shares at rank 1, within and behind the kept ranks.
 
     Arguments: `ranks`, of `document_ranks`; `first`, `last`, of the ranks that are kept.
     """
     of: dict[tuple[str, str], list[int]] = defaultdict(list)
     for pair, rank in zip(pairs, ranks, strict=True):
         of[pair.source, pair.task].append(rank)
-    lines = [["source", "task", "pairs", "rank 1", f"below {first}", f"{first} to {last}", f"above {last}"]]
+    lines = [["source", "task", "pairs", "rank 1", f"{first} to {last}", f"above {last}"]]
     for (source, task), found in sorted(of.items()):
         counts = (
             sum(rank == 1 for rank in found),
-            sum(rank < first for rank in found),
             sum(first <= rank <= last for rank in found),
             sum(rank > last for rank in found),
         )
@@ -92,9 +84,7 @@ def consistency_table(pairs: Sequence[Pair], ranks: Sequence[int], first: int, l
     return text_table(lines, right=range(2, len(lines[0])), rule=True)
 
 
-def _group_ranks(
-    pairs: Sequence[Pair], model: "SentenceTransformer", task: str, among: int, batch_size: int
-) -> list[int]:
+def _group_ranks(pairs: Sequence[Pair], model: "SentenceTransformer", task: str, among: int) -> list[int]:
     """The ranks within one source and task."""
     documents = list(dict.fromkeys(pair.document for pair in pairs))
     right: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -110,7 +100,7 @@ def _group_ranks(
             by_side(
                 texts,
                 prompt=prompt,
-                batch_size=batch_size,
+                batch_size=_BATCH,
                 normalize_embeddings=True,
                 show_progress_bar=False,
             ),

@@ -26,14 +26,15 @@ from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.tasks import TASKS
 from codequarry.recipes.schema import MEAN, Recipe, score_name
 
-RECORD = "training.json"
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from codequarry.training.mixture import Mixture, SelectedPairs
     from codequarry.training.trainer import PairTrainer
+
+RECORD = "training.json"
+_LARGEST = 16_000_000  # bytes of a record that is read; those of a thousand sources take 1 MB
 
 
 def source_record(
@@ -145,13 +146,20 @@ def start_record(name: str) -> dict[str, Any]:
 
     Arguments: `name` as in a recipe's `lora.start`.
 
-    Raises UserError when there is none: what was trained on in part could not name its sources and licences.
+    Raises UserError when there is none, since sources and licences could not be named, or it is damaged.
     """
     folder = ADAPTERS.get(name, Path(name))
-    for file in (folder / RECORD, folder.parent / RECORD):
-        if file.is_file():
-            record: dict[str, Any] = read_json(file)
+    places = [folder, folder.parent] if folder.resolve().name == "adapter" else [folder]
+    for file in (place / RECORD for place in places):
+        if not file.is_file():
+            continue
+        try:
+            record = read_json(file, _LARGEST)
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"lora.start: {file} cannot be read ({error}).") from error
+        if isinstance(record, dict):
             return record
+        raise UserError(f"lora.start: {file} holds {type(record).__name__} instead of a record.")
     raise UserError(
         f"lora.start: the adapter in {folder} has no {RECORD}, so the sources and licences that it was "
         "trained on are not known. Pass the adapter folder of a finished run, or of a release."

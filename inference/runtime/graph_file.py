@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,14 @@ from codequarry.common.files import (
 )
 from codequarry.inference.model_checks import weight_files
 from codequarry.inference.runtime.folder import stored_modules
+from codequarry.modules.saved_weights import stored_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FOLDER, GRAPH = "onnx", "model.onnx"  # where the readers of a release look
 EXPORTERS = ("onnx", "onnxscript")
-LARGEST = 1_500_000_000  # bytes of weights in one file: a protobuf ends at 2 GB
+LARGEST = 1_500_000_000  # bytes of float32 weights in one file: a protobuf ends at 2 GB
 
 _LAYOUT = 1  # of the graphs that are kept; one of another layout is made anew
 
@@ -46,7 +48,7 @@ def read_graph(folder: Path) -> bytes:
     config = read_json(folder / "config.json")
     mode, normalizes = stored_modules(folder, config)
     files = weight_files(folder)
-    if sum(path.stat().st_size for path in files) > LARGEST:
+    if sum(4 * prod(shape) for shape, _ in stored_shapes(files).values()) > LARGEST:
         raise UserError(f"{folder} has more weights than a graph holds in one file: use runtime='packed'.")
     if (own := _listed(folder)) is not None:
         return own

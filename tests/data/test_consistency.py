@@ -115,4 +115,4 @@ def test_the_verb_keeps_the_pairs_of_the_ranks_and_prints_each_source(
 def test_the_table_has_the_shares_of_each_source() -> None:
     pairs = [Pair("qa", f"q{n}", f"d{n}", "s", "text") for n in range(4)]
     line = consistency_table(pairs, [1, 2, 20, 21], 2, 20).splitlines()[-1]
-    assert line.split() == ["s", "qa", "4", "25%", "25%", "50%", "25%"]
+    assert line.split() == ["s", "qa", "4", "25%", "50%", "25%"]

@@ -309,6 +309,16 @@ def test_a_start_brings_the_record_of_its_training(small_decoder: Path, tmp_path
     (run / "training.json").unlink()
     with pytest.raises(ValueError, match="the sources and licences that it was trained on are not known"):
         start_from(adapted(small_decoder), str(run / "adapter"))
+    (run / "adapter/training.json").write_text("[3]", encoding="utf-8")
+    with pytest.raises(ValueError, match="holds list instead of a record"):
+        start_record(str(run / "adapter"))
+    (run / "adapter/training.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"training\.json cannot be read"):
+        start_record(str(run / "adapter"))
+    a_saved_adapter(small_decoder, run / "elsewhere")
+    (run / "elsewhere/training.json").rename(run / "training.json")
+    with pytest.raises(ValueError, match=r"has no training\.json"):
+        start_record(str(run / "elsewhere"))  # what lies above another folder is not its own
     packaged = start_record("0.5b")
     assert packaged["data"], "the adapter in the package has its own"
 

@@ -15,7 +15,7 @@ from codequarry.common.environment import has_fast_bf16
 from codequarry.common.errors import MissingPackageError, UserError
 from codequarry.common.files import read_json, write_json
 from codequarry.inference.load import load
-from codequarry.inference.runtime import graph
+from codequarry.inference.runtime import graph, graph_file
 from codequarry.inference.runtime.attached import PackedRuntime
 from codequarry.inference.runtime.graph_file import read_graph
 from codequarry.modules.backbone import MINI_FOLDER
@@ -98,6 +98,16 @@ def test_a_release_s_own_graph_is_used_only_as_its_manifest_lists_it(cache: Path
     size = {"size": own.stat().st_size, "sha256": hashlib.sha256(own.read_bytes()).hexdigest()}
     write_json(folder / "manifest.json", manifest | {"files": manifest["files"] | {"onnx/model.onnx": size}})
     assert read_graph(folder) == own.read_bytes()
+
+
+def test_weights_in_16_bits_count_as_the_float32_that_a_graph_holds(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph whose weights lie in a second file, as 0.5b's do, is not read: it was an internal error."""
+    stored = (MINI_FOLDER / "model.safetensors").stat().st_size
+    monkeypatch.setattr(graph_file, "LARGEST", int(1.5 * stored))
+    with pytest.raises(UserError, match="more weights than a graph holds in one file"):
+        read_graph(MINI_FOLDER)
 
 
 def test_a_graph_of_other_vectors_is_refused(
