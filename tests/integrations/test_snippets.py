@@ -129,7 +129,8 @@ def test_an_example_prints_what_the_page_says(program: str, tmp_path: Path) -> N
 
 PYTHON = re.compile(r"^```python\n(.+?)^```$", re.M | re.S)
 RUN_HERE = {"docs/models.md": 3, "models/mini/README.md": 2}  # pages, and their blocks
-RUN_ELSEWHERE = {"README.md", "integrations/README.md"}  # tests/test_readme.py, and above
+# In tests/test_readme.py, above, and in tests/release/test_adapter.py.
+RUN_ELSEWHERE = {"README.md", "integrations/README.md", "docs/release.md"}
 # The client of a server, in a package that nothing here needs; a search in a folder of the reader's.
 NOT_RUN = {"docs/serving.md", "docs/search.md"}
 
