@@ -12,7 +12,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS := --numprocesses=2 --dist=loadfile   # of one thread each
+WORKERS := --numprocesses=2 --dist=loadfile --max-worker-restart=0   # of one thread each; a crash is named at once
 CODE ?=
 QUERY ?=
 
