@@ -41,8 +41,9 @@ from codequarry.common.tables import markdown_table
 from codequarry.data.parsing.parse import read_source
 from codequarry.data.parsing.source_files import list_sources
 from codequarry.data.parsing.source_report import SourceReport
-from codequarry.inference.encoder import Vectors
+from codequarry.inference.encoder import Encoder, Vectors
 from codequarry.inference.load import load
+from codequarry.inference.open import open_model
 from codequarry.inference.runtime.linear import Linear
 from codequarry.modules.backbone import MINI, MINI_FOLDER
 from codequarry.modules.embedder import CodeEmbedder
@@ -55,6 +56,7 @@ STOCK, FP32, BF16, SAME = (
     "codequarry, bf16",
     "codequarry, batch-invariant",
 )
+ENCODER, ENCODER_BF16 = "codequarry, as commands encode", "codequarry, as commands encode, bf16"
 LIGHT = "codequarry, as search opens it"
 STOCK_BF16 = "sentence-transformers, bf16"
 TASK = "nl2code"
@@ -93,14 +95,17 @@ def contenders(name: str, work: Path) -> tuple[list[Contender], CodeEmbedder]:
     plain = load(name, device="cpu", runtime="stock")
     fast = load(name, device="cpu")
     same = load(name, device="cpu", batch_invariant=True)
+    encoder = Encoder(open_model(name))
     found = [
         Contender(STOCK, partial(_encode, plain, False)),
         Contender(FP32, partial(_encode, fast, False)),
+        Contender(ENCODER, encoder.encode),
         Contender(SAME, partial(_encode, same, False)),
     ]
     if has_fast_bf16("cpu"):
         found.insert(1, Contender(STOCK_BF16, partial(_encode, plain, True)))
         found.append(Contender(BF16, partial(_encode, fast, True)))
+        found.append(Contender(ENCODER_BF16, partial(encoder.encode, bf16=True)))
     fast.encode(["x"], prompt="")
     runtime: Any = fast.runtime
     if runtime.reason:
