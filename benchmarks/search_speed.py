@@ -66,7 +66,7 @@ def search(contender: Contender, code: Path, cache: Path, question: str) -> Run:
     """Ask one question in a process of its own. Raises UserError where it fails."""
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-        "PYTHONPATH": str(contender.package.parent),
+        "PYTHONPATH": str(contender.package.resolve().parent),
         "CODEQUARRY_CACHE": str(cache),
     }
     words = [sys.executable, "-m", "codequarry", "search", question, str(code), *contender.options]
@@ -177,6 +177,8 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.out, {**kept, "large": found})
         print(found)
         return
+    if arguments.older and not (arguments.older / "__main__.py").is_file():
+        raise UserError(f"{arguments.older} is no package: pass the folder `codequarry` of an older version.")
     contenders = [
         Contender("pico", _NEW, ("--model", "pico")),
         Contender("cascade mini", _NEW, ()),
