@@ -109,7 +109,12 @@ def demo(
     rows = [row for row in rows if row.name in {BM25, base.name, "fine-tuned", "fine-tuned + BM25"}]
     print(table(rows))
     results = work / "results.json"
-    write_results(results, rows, benchmark=f"held-out files of {code.name}", command=base.command)
+    write_results(
+        results,
+        rows,
+        benchmark=f"held-out files of {code.name}, {base.name} fine-tuned",
+        command=base.command,
+    )
 
     say("A release, verified, loaded by sentence-transformers alone")
     release = build(work / "run", work / "release", results=results, replace=(work / "release").exists())
