@@ -15,7 +15,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096  # bytes;
 
 
 @dataclass(frozen=True)
-class Cost:
+class Usage:
     """What a command took.
 
     seconds, cpu_seconds: from its start to its end, and of its processes on all cores. peak_bytes: the most
@@ -28,7 +28,7 @@ class Cost:
     peak_bytes: int | None
 
 
-def run_measured(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Cost:
+def run_measured(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Usage:
     """Run a command to its end in `folder`; what it prints is printed.
 
     Raises UserError when it ends with anything but 0.
@@ -44,7 +44,7 @@ def run_measured(words: Sequence[str], environment: Mapping[str, str], folder: P
     seconds = time.perf_counter() - started
     if process.returncode != 0:
         raise UserError(f"`{' '.join(words)}` ended with {process.returncode}; what it printed is above.")
-    return Cost(round(seconds, 1), round(usage.ru_utime + usage.ru_stime, 1), watch.peak or None)
+    return Usage(round(seconds, 1), round(usage.ru_utime + usage.ru_stime, 1), watch.peak or None)
 
 
 class _Watch(threading.Thread):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import codequarry
-from codequarry.benchmarks.measured_command import Cost, run_measured
+from codequarry.benchmarks.measured_command import Usage, run_measured
 from codequarry.common.environment import origin, written_command
 from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import read_json, temporary_folder, write_json
@@ -177,7 +177,7 @@ def measure(arguments: argparse.Namespace, place: Path) -> dict[str, Any]:
     with _local_hub(place / "hub") as address:
         environment = _environment(place / "home", address)
 
-        def cost(*words: str | Path) -> Cost:
+        def cost(*words: str | Path) -> Usage:
             program = [sys.executable, "-m", "codequarry"]
             return run_measured([*program, *map(str, words)], environment, place)
 

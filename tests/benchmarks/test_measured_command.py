@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from codequarry.benchmarks.measured_command import Cost, run_measured
+from codequarry.benchmarks.measured_command import Usage, run_measured
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here")
 HOLDS = "import time; held = b'x' * {size}; time.sleep({seconds})"
 BEGINS = "import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}], check=True)"
 
 
-def python(program: str, folder: Path) -> Cost:
+def python(program: str, folder: Path) -> Usage:
     return run_measured([sys.executable, "-c", program], os.environ, folder)
 
 
