@@ -297,6 +297,13 @@ def test_the_pages_say_what_embedding_costs_as_it_was_measured() -> None:
     assert first["invariant"] in serving
 
 
+def test_the_readme_says_what_the_stages_of_a_search_gain() -> None:
+    stages = benchmark("evaluation sets of eval_and_humaneval").rows
+    cascade, whole = (f"{100 * stages['mean', name]['ndcg@10']:.1f}" for name in ("cascade mini", "mini"))
+    said = " ".join(PAGES["README.md"].split())
+    assert f"(nDCG@10 of ten sets: {cascade}; `mini` on everything: {whole})" in said
+
+
 def test_the_readme_says_what_each_way_to_install_brings() -> None:
     alone, whole = read("installation")["rows"]
     said = " ".join(PAGES["README.md"].split())
