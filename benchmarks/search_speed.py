@@ -78,8 +78,8 @@ def search(contender: Contender, code: Path, cache: Path, question: str) -> Run:
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    if code_of_exit := os.waitstatus_to_exitcode(status):
-        raise UserError(f"{contender.name} ended with {code_of_exit}: {said.decode(errors='replace')[-500:]}")
+    if exit_code := os.waitstatus_to_exitcode(status):
+        raise UserError(f"{contender.name} ended with {exit_code}: {said.decode(errors='replace')[-500:]}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
