@@ -21,7 +21,7 @@ SMALL = DecoderShape(hidden_size=64, layers=2, heads=4, kv_heads=2, intermediate
 
 @pytest.fixture(scope="module", autouse=True)
 def freed_memory_is_given_back() -> Iterator[None]:
-    """After each file, memory that was freed goes back to the system: glibc would keep some 2 GB a worker."""
+    """After each file, freed memory goes back to the system: glibc would keep up to 0.8 GB more a worker."""
     yield
     if sys.platform == "linux" and hasattr(trim := ctypes.CDLL(None), "malloc_trim"):
         trim.malloc_trim(0)
