@@ -34,7 +34,14 @@ from codequarry.benchmarks.inference_scaling import (
 )
 from codequarry.benchmarks.other_runtimes import Contender, other_runtimes
 from codequarry.benchmarks.plots import write_plot
-from codequarry.common.environment import fast_autocast, has_fast_bf16, origin, processor, written_command
+from codequarry.common.environment import (
+    fast_autocast,
+    has_fast_bf16,
+    has_int8_products,
+    origin,
+    processor,
+    written_command,
+)
 from codequarry.common.errors import UserError, run_program
 from codequarry.common.files import read_json, write_json
 from codequarry.common.tables import markdown_table
@@ -44,7 +51,7 @@ from codequarry.data.parsing.source_report import SourceReport
 from codequarry.inference.encoder import Encoder, Vectors
 from codequarry.inference.load import load
 from codequarry.inference.open import open_model
-from codequarry.inference.runtime.linear import Linear
+from codequarry.inference.runtime.linear import Affine, Linear
 from codequarry.modules.backbone import MINI, MINI_FOLDER
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.search.refresh import chunk_file
@@ -57,6 +64,7 @@ STOCK, FP32, BF16, SAME = (
     "codequarry, batch-invariant",
 )
 ENCODER, ENCODER_BF16 = "codequarry, as commands encode", "codequarry, as commands encode, bf16"
+INT8 = "codequarry, int8"
 LIGHT = "codequarry, as search opens it"
 STOCK_BF16 = "sentence-transformers, bf16"
 TASK = "nl2code"
@@ -106,6 +114,8 @@ def contenders(name: str, work: Path) -> tuple[list[Contender], CodeEmbedder]:
         found.insert(1, Contender(STOCK_BF16, partial(_encode, plain, True)))
         found.append(Contender(BF16, partial(_encode, fast, True)))
         found.append(Contender(ENCODER_BF16, partial(encoder.encode, bf16=True)))
+    if has_int8_products():
+        found.append(Contender(INT8, Encoder(open_model(name, runtime="int8")).encode))
     fast.encode(["x"], prompt="")
     runtime: Any = fast.runtime
     if runtime.reason:
@@ -162,7 +172,7 @@ def roofs(config: Any) -> dict[str, float]:
         if name == "bf16" and not has_fast_bf16("cpu"):
             continue
         with torch.inference_mode():
-            layer = Linear([torch.randn(inner, hidden)], None, dtype)
+            layer = Linear(Affine("widest", [torch.randn(inner, hidden)]), dtype)
             rates = []
             for rows in _ROOF_ROWS:
                 x = torch.randn(rows, hidden, dtype=dtype)

@@ -57,9 +57,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--shard is {arguments.shard}: pass 1 or more texts.")
     if arguments.engine == "local" and (arguments.address is not None or arguments.workers is not None):
         raise UserError("--address and --workers are for --engine ray.")
+    if arguments.fp32 and arguments.runtime == "int8":
+        raise UserError("--fp32 and --runtime int8 exclude each other: leave one out.")
     records = _records(arguments)
     from codequarry.inference.bulk import Settings, embed_records, write_shards
-    from codequarry.inference.encoder import can_use_bf16
+    from codequarry.inference.encoder import arithmetic_of
     from codequarry.inference.open import open_model
 
     model = open_model(arguments.model, dims=arguments.dims, runtime=arguments.runtime, bars=False)
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         model.prompt_family.prefix(arguments.task, arguments.side),
         arguments.side,
         model.get_embedding_dimension() or 0,
-        "bf16" if can_use_bf16(model) and not arguments.fp32 else "fp32",
+        arithmetic_of(model, bf16=not arguments.fp32),
         arguments.stored,
         arguments.shard,
     )

@@ -116,6 +116,14 @@ def has_fast_bf16(device: str) -> bool:
     return device == "cpu" and ("amx_bf16" in found or ("avx512_bf16" in found and is_amd))
 
 
+def has_int8_products() -> bool:
+    """Whether the processor multiplies 8-bit integers into 32-bit sums in one instruction (x86).
+
+    Without it oneDNN adds two products in 16 bits, where they may not fit, and gains little.
+    """
+    return int8_kernels() in ("AMX int8", "AVX-512 VNNI", "AVX-VNNI")
+
+
 @contextmanager
 def fast_autocast(device: str) -> Iterator[None]:
     """While this lasts, models compute in bf16 where that is faster on `device`, in fp32 elsewhere."""

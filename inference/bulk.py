@@ -42,7 +42,7 @@ class Settings:
     fingerprint: of the model.
     prompt: in front of each text. side: of the task, `query` or `document`.
     dims: dimensions of a vector.
-    arithmetic: `fp32` or `bf16`.
+    arithmetic: what vectors are computed in.
     stored: the type of a number in the files.
     shard: texts of a file.
     """

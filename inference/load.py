@@ -7,8 +7,10 @@ from typing import Any, Literal, get_args
 from codequarry.common.errors import MissingPackageError, UserError, did_you_mean
 from codequarry.inference.merged_adapter import merged_folder
 from codequarry.inference.model_checks import (
+    calibration_texts,
     check_dims,
     check_files,
+    check_int8,
     check_model,
     check_vectors,
     read_object,
@@ -22,7 +24,7 @@ from codequarry.modules.golden_vectors import GOLDEN
 from codequarry.modules.saved_folder import ADAPTER_CONFIG, BASE
 from codequarry.modules.tasks import wrong_prompts
 
-RuntimeName = Literal["packed", "stock", "onnx", "openvino"]
+RuntimeName = Literal["packed", "int8", "stock", "onnx", "openvino"]
 
 
 def load(
@@ -46,10 +48,12 @@ def load(
         device: as in `SentenceTransformer`; None picks the fastest there is.
         runtime: `packed` computes vectors without padding, where `inference/runtime/` knows the model, and
             else as `stock` does, which is sentence-transformers' own way; `model.runtime.reason` says why.
-            `onnx` and `openvino` compute on the model's ONNX graph, on the processor: a release's own, or
-            one that is made at the first time. `docs/benchmarks.md` says where they are faster.
+            `int8` does the same with matrices of 8-bit integers, where the processor is made for them; its
+            vectors are near those of `packed`, not equal. `onnx` and `openvino` compute on the model's ONNX
+            graph, on the processor: a release's own, or one that is made at the first time.
+            `docs/benchmarks.md` says what each gains.
         batch_invariant: whether a text's vector has the same bits whatever it is embedded with, for a model
-            that `packed` computes; `docs/serving.md` has what it costs.
+            that `packed` or `int8` computes; `docs/serving.md` has what it costs.
 
     Weights are in memory in the type that the model's `config.json` names: for mini, which is stored in
     bfloat16, float32.
@@ -58,22 +62,29 @@ def load(
 
     Raises UserError for a folder without a finished model, one that is damaged or gives other vectors than it
     was saved with, a model without a whole prompt family (see `family_of`), and a dimension it was not
-    trained for; for `onnx` and `openvino` a model that no graph is made of, and MissingPackageError without
-    their package.
+    trained for; for `int8` another processor, and a model that it does not suit; for `onnx` and `openvino` a
+    model that no graph is made of, and MissingPackageError without their package.
 
     >>> model = load("runs/mini", dims=128)
     """
     if runtime not in get_args(RuntimeName):
         raise UserError(f"runtime {runtime!r} is not known: pass {' or '.join(get_args(RuntimeName))}.")
-    if batch_invariant and runtime != "packed":
+    if batch_invariant and runtime not in ("packed", "int8"):
         raise UserError(
-            "batch_invariant=True needs runtime='packed': sentence-transformers has no such mode."
+            "batch_invariant=True needs runtime='packed' or 'int8': sentence-transformers has no such mode."
         )
-    if runtime in ("onnx", "openvino") and device is None:
+    if runtime in ("int8", "onnx", "openvino") and device is None:
         device = "cpu"
     model = _read(name_or_path, revision, device)
     if runtime == "packed":
         model.runtime = PackedRuntime(batch_invariant=batch_invariant)
+    elif runtime == "int8":
+        folder = _model_folder(name_or_path, revision)
+        packed = PackedRuntime(batch_invariant=batch_invariant, calibration=calibration_texts(folder))
+        model.runtime = packed
+        check_int8(folder, model)
+        if packed.reason is not None:
+            raise UserError(f"runtime='int8' does not compute this model: {packed.reason}.")
     elif runtime != "stock":
         from codequarry.inference.runtime.graph import GraphRuntime
 
@@ -109,7 +120,7 @@ def _model_folder(name: str, revision: str | None) -> Path:
     folder = resolve_backbone(name) if name in SHIPPED else Path(name)
     folder = folder if folder.exists() else _fetched(name, revision)
     if (folder / BASE).is_file() or (folder / ADAPTER_CONFIG).is_file():
-        raise UserError(f"{folder} holds an adapter, of which no graph is made: use runtime='packed'.")
+        raise UserError(f"{folder} holds an adapter, which is computed by runtime='packed' or 'stock' alone.")
     return folder
 
 

@@ -7,16 +7,17 @@ word. So `load` checks the files before, and weights and first vectors after: 0.
 import copy
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from codequarry.common.environment import has_int8_products
 from codequarry.common.errors import UserError, is_out_of_memory, some
 from codequarry.common.files import file_sha256, read_json
-from codequarry.modules.golden_vectors import GOLDEN, compared_rows
+from codequarry.modules.golden_vectors import GOLDEN, compared_rows, short_rows
 from codequarry.modules.saved_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, TOKENIZER, is_exact
 from codequarry.modules.saved_weights import broken_tensors, own_shapes, stored_shapes, wrong_tensors
 from codequarry.modules.static_files import is_static
@@ -29,6 +30,7 @@ _SETTINGS = "config_sentence_transformers.json"
 _MANIFEST = "manifest.json"
 _HASHED = 64 << 20  # bytes of the largest file that is hashed when a model is loaded; mini's take 30 ms
 _LARGEST = 1 << 28  # bytes of a JSON file that is read
+_INT8_COSINE = 0.98  # of a vector in 8-bit integers to its golden one, at least
 _AGAIN = "Fetch or save the model again"
 _TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -327,13 +329,42 @@ def _is_rounded(folder: Path, dtype: Any) -> bool:
     return dtype is not None and {_TYPES.get(kind) for _, kind in stored_shapes(files).values()} != {dtype}
 
 
-def _golden_rows(folder: Path) -> list[tuple[str, list[float]]]:
-    """The golden texts that are compared; [] where the folder has none."""
+def calibration_texts(folder: Path) -> list[str]:
+    """The golden texts by which a model is put into 8-bit integers.
+
+    Raises UserError for a folder without golden vectors, and where the processor is not made for it.
+    """
+    if not has_int8_products():
+        raise UserError(
+            "runtime='int8' needs a processor with instructions for it (VNNI or AMX, on x86), which this one "
+            "does not have: leave it out."
+        )
+    if not (rows := _golden_rows(folder, short_rows)):
+        raise UserError(f"runtime='int8' is set up by golden vectors, and {folder} has no {GOLDEN}.")
+    return [text for text, _ in rows]
+
+
+def check_int8(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
+    """Raise UserError where vectors in 8-bit integers are far from the golden ones."""
+    texts, expected = zip(*_golden_rows(folder, short_rows), strict=True)
+    vectors = np.asarray(model.encode(list(texts), prompt="", show_progress_bar=False), dtype=np.float64)
+    near = (np.array(expected) * vectors).sum(axis=1).min()
+    if not near >= _INT8_COSINE:
+        raise UserError(
+            f"{folder} does not bear 8-bit integers: the cosine of a vector to its golden one is {near:.3f}, "
+            f"and {_INT8_COSINE} is the least that is let through. Leave runtime='int8' out."
+        )
+
+
+def _golden_rows(
+    folder: Path, choose: Callable[[dict[str, Any]], list[tuple[str, list[float]]]] = compared_rows
+) -> list[tuple[str, list[float]]]:
+    """The golden texts that are compared, or those of `choose`; [] where the folder has none."""
     if not (folder / GOLDEN).is_file():
         return []
     golden = read_object(folder / GOLDEN)
     try:
-        return compared_rows(golden)
+        return choose(golden)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{folder}/{GOLDEN} is damaged ({type(error).__name__}: {error}). {_AGAIN}."

@@ -67,7 +67,7 @@ def open_model(
     >>> open_model("mini").fingerprint == codequarry.load("mini").fingerprint
     True
     """
-    found = _from_folder(name) if runtime == "packed" else None
+    found = _from_folder(name, int8=runtime == "int8") if runtime in ("packed", "int8") else None
     if found is None:
         from codequarry.inference.load import load
 
@@ -94,7 +94,7 @@ def _folder(name: str) -> Path:
     return resolve_backbone(name) if name in SHIPPED else Path(name)
 
 
-def _from_folder(name: str) -> "FolderModel | None":
+def _from_folder(name: str, *, int8: bool) -> "FolderModel | None":
     import torch
 
     if torch.accelerator.is_available():
@@ -105,10 +105,12 @@ def _from_folder(name: str) -> "FolderModel | None":
 
     try:
         if name in ADAPTERS:  # whose vectors were checked when it was merged
-            model = FolderModel(merged_folder(name, ADAPTERS[name]), check=False)
+            model = FolderModel(merged_folder(name, ADAPTERS[name]), check=False, int8=int8)
             model.fingerprint = kept_fingerprint(model)
             return model
         folder = _folder(name)
-        return FolderModel(folder) if (folder / "modules.json").is_file() and not is_static(folder) else None
+        if (folder / "modules.json").is_file() and not is_static(folder):
+            return FolderModel(folder, int8=int8)
+        return None
     except (Unsupported, UserError):
         return None  # `load` has the whole sentence

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from codequarry.common.environment import processor
 from codequarry.common.errors import UserError
 from codequarry.common.files import atomic_path
-from codequarry.inference.encoder import Encoder, Vectors, can_use_bf16
+from codequarry.inference.encoder import Encoder, Vectors, arithmetic_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -72,7 +72,7 @@ class StoredVectors:
         self._model, self._label = model, label
         self._encoder = Encoder(model)
         self._progress = progress
-        self.arithmetic = "bf16" if compute == "auto" and can_use_bf16(model) else "fp32"
+        self.arithmetic = arithmetic_of(model, bf16=compute == "auto")
         runtime = getattr(model, "runtime", None)
         self.runtime = getattr(runtime, "name", "stock")
         # Runtimes differ by 1e-6 in float32, and by 1e-3 in bfloat16, where they round at other places.

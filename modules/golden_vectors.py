@@ -40,14 +40,7 @@ def compared_rows(golden: Mapping[str, Any]) -> list[tuple[str, list[float]]]:
 
     Argument: what the file holds. Raises KeyError, TypeError or ValueError where it is damaged.
     """
-    rows = [
-        (
-            row["kind"],
-            golden["prompts"][row["prompt_name"]] + row["text"],
-            [float(one) for one in row["vector"]],
-        )
-        for row in golden["rows"]
-    ]
+    rows = _rows(golden)
     common = [row for row in rows if row[0] == "ordinary" and len(row[1]) < _SHORT]
     special = [row for row in rows if row[0] == "special_tokens"]
     picked = [
@@ -56,3 +49,22 @@ def compared_rows(golden: Mapping[str, Any]) -> list[tuple[str, list[float]]]:
         *special[-1:],
     ]
     return [(text, vector) for _, text, vector in picked]
+
+
+def short_rows(golden: Mapping[str, Any]) -> list[tuple[str, list[float]]]:
+    """All texts of fewer than 600 characters with their prompts, and their vectors.
+
+    Argument and errors are those of `compared_rows`.
+    """
+    return [(text, vector) for _, text, vector in _rows(golden) if len(text) < _SHORT]
+
+
+def _rows(golden: Mapping[str, Any]) -> list[tuple[str, str, list[float]]]:
+    return [
+        (
+            row["kind"],
+            golden["prompts"][row["prompt_name"]] + row["text"],
+            [float(one) for one in row["vector"]],
+        )
+        for row in golden["rows"]
+    ]

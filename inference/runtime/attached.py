@@ -30,22 +30,27 @@ _BACKBONES = {
 class PackedRuntime:
     """Computes the vectors of a `CodeEmbedder` on an `Engine`, as long as that computes the same.
 
-    Arguments: `batch_invariant`, see `Engine`.
+    Arguments:
+        batch_invariant: see `Engine`.
+        calibration: texts by which the model is put into 8-bit integers; none for the number formats below.
 
     It computes in bfloat16 under `torch.autocast`, and else in the type of the weights. Whatever changes
     them in place, exchanges a module, or adds a hook or an adapter is seen at the next call. What the engine
     does not compute goes the stock way: `reason` then says why, as the end of a sentence; None after a call
     that the engine answered.
 
-    name: as `load` has it.
+    name: as `load` has it. int8: whether it computes in 8-bit integers. bf16: whether in bfloat16 under
+    `torch.autocast`.
 
     Copies and pickles of it are new ones: an engine is built at the first call.
     """
 
-    name = "packed"
-
-    def __init__(self, *, batch_invariant: bool = False) -> None:
+    def __init__(self, *, batch_invariant: bool = False, calibration: Sequence[str] = ()) -> None:
         self.batch_invariant = batch_invariant
+        self.calibration = list(calibration)
+        self.int8 = bool(calibration)
+        self.bf16 = not self.int8
+        self.name = "int8" if self.int8 else "packed"
         self.reason: str | None = None
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
@@ -54,10 +59,10 @@ class PackedRuntime:
         self._building = threading.Lock()
 
     def __deepcopy__(self, memo: Any) -> "PackedRuntime":
-        return PackedRuntime(batch_invariant=self.batch_invariant)
+        return _new(self.batch_invariant, self.calibration)
 
-    def __reduce__(self) -> tuple[Callable[[bool], "PackedRuntime"], tuple[bool]]:
-        return _new, (self.batch_invariant,)
+    def __reduce__(self) -> tuple[Callable[[bool, list[str]], "PackedRuntime"], tuple[bool, list[str]]]:
+        return _new, (self.batch_invariant, self.calibration)
 
     def infer(
         self,
@@ -142,20 +147,26 @@ class PackedRuntime:
                 self._engines.clear()
                 self._prefixes.clear()
             dtype = next(backbone.parameters()).dtype
-            if torch.is_autocast_enabled("cpu"):
+            if self.int8:
+                dtype = torch.float32
+            elif torch.is_autocast_enabled("cpu"):
                 dtype = torch.get_autocast_dtype("cpu")
             if dtype not in (torch.float32, torch.bfloat16):
                 raise Unsupported(f"it computes in {dtype}")
             if dtype not in self._engines:
                 weights = {name: tensor.detach() for name, tensor in backbone.named_parameters()}
                 self._engines[dtype] = Engine(
-                    _plan(model), weights.__getitem__, dtype, batch_invariant=self.batch_invariant
+                    _plan(model),
+                    weights.__getitem__,
+                    dtype,
+                    batch_invariant=self.batch_invariant,
+                    calibration=tokenize_cut(model.tokenizer, self.calibration) if self.int8 else None,
                 )
             return self._engines[dtype]
 
 
-def _new(batch_invariant: bool) -> PackedRuntime:
-    return PackedRuntime(batch_invariant=batch_invariant)
+def _new(batch_invariant: bool, calibration: list[str]) -> PackedRuntime:
+    return PackedRuntime(batch_invariant=batch_invariant, calibration=calibration)
 
 
 def check_call(

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 # A batch of 1,024 tokens has the speed of larger ones (docs/benchmarks.md) and smaller activations.
 TOKENS = 1024
 
+# In 8-bit integers passes over activations weigh more, and those of 512 tokens stay in the cache.
+TOKENS_INT8 = 512
+
 # Texts · longest², at most, where a batch has several: 64 texts of 128 tokens, 4 of 512.
 SQUARES = 1 << 20
 

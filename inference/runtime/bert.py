@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from codequarry.inference.runtime.attention import Group, Heads, attend, attend_last
-from codequarry.inference.runtime.linear import Linear
+from codequarry.inference.runtime.linear import Affine, MakeLinear
 
 Tensors = Callable[[str], Tensor]  # a weight by its name in transformers' model
 
@@ -26,19 +26,19 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
 
 
 class _Layer:
-    def __init__(self, weight: Tensors, name: str, dtype: torch.dtype, options: dict[str, Any]) -> None:
-        def linear(*parts: str, activation: str = "none") -> Linear:
+    def __init__(self, weight: Tensors, name: str, dtype: torch.dtype, make: MakeLinear) -> None:
+        def linear(*parts: str, **more: Any) -> Callable[[Tensor], Tensor]:
             weights = [weight(f"{name}.{part}.weight") for part in parts]
             biases = [weight(f"{name}.{part}.bias") for part in parts]
-            return Linear(weights, biases, dtype, activation=activation, **options)  # type: ignore[arg-type]
+            return make(Affine(f"{name}.{parts[0]}", weights, biases, **more))
 
         def norm(part: str) -> tuple[Tensor, Tensor]:
             return weight(f"{name}.{part}.weight").to(dtype), weight(f"{name}.{part}.bias").to(dtype)
 
         self.qkv = linear(*(f"attention.self.{part}" for part in ("query", "key", "value")))
-        self.out = linear("attention.output.dense")
+        self.out = linear("attention.output.dense", uneven=True)
         self.up = linear("intermediate.dense", activation="gelu")
-        self.down = linear("output.dense")
+        self.down = linear("output.dense", uneven=True)
         self.attention_norm, self.norm = norm("attention.output.LayerNorm"), norm("output.LayerNorm")
 
 
@@ -48,9 +48,9 @@ class Bert:
     Arguments:
         config: of the checkpoint, one that `unsupported` lets pass.
         weight: gives a weight by its name.
-        dtype: to compute in.
+        dtype: of the states between layers.
+        linear: makes a linear layer.
         fused: see `attention.attend`.
-        options: of `Linear`.
     """
 
     causal = False
@@ -61,9 +61,9 @@ class Bert:
         config: Mapping[str, Any],
         weight: Tensors,
         dtype: torch.dtype,
+        linear: MakeLinear,
         *,
         fused: bool = False,
-        **options: Any,
     ) -> None:
         self.hidden_size: int = config["hidden_size"]
         heads: int = config["num_attention_heads"]
@@ -77,7 +77,7 @@ class Bert:
         names = ("weight", "bias")
         self.scale, self.shift = (weight(f"embeddings.LayerNorm.{name}").float() for name in names)
         self.layers = [
-            _Layer(weight, f"encoder.layer.{number}", dtype, options)
+            _Layer(weight, f"encoder.layer.{number}", dtype, linear)
             for number in range(config["num_hidden_layers"])
         ]
 

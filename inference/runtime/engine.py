@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch.nn import functional
 from codequarry.common.errors import UserError
 from codequarry.inference.runtime import bert, qwen2
 from codequarry.inference.runtime.attention import Group, Prefix, groups_of
-from codequarry.inference.runtime.batches import batches
-from codequarry.inference.runtime.linear import COPIED_AT_MOST, FIXED_ROWS
+from codequarry.inference.runtime.batches import TOKENS, TOKENS_INT8, batches
+from codequarry.inference.runtime.int8 import Calibration
+from codequarry.inference.runtime.linear import COPIED_AT_MOST, FIXED_ROWS, Linear, MakeLinear
 
 PoolingMode = Literal["mean", "lasttoken", "cls"]
 
@@ -66,6 +68,8 @@ class Engine:
         copied: whether weights may be copied, merged and reordered, for speed; None: those of a backbone
             below 256 MB, and all in bfloat16.
         batch_invariant: whether a text's vector has the same bits whatever it is computed with.
+        calibration: token ids of texts by which linear layers are put into 8-bit integers (`int8.py`), the
+            rest in float32; None for all in `dtype`.
 
     Raises Unsupported for weights that are missing.
 
@@ -80,24 +84,30 @@ class Engine:
         *,
         copied: bool | None = None,
         batch_invariant: bool = False,
+        calibration: Sequence[Sequence[int]] | None = None,
     ) -> None:
         self.plan, self.dtype, self.batch_invariant = plan, dtype, batch_invariant
         _, architecture, _ = _ARCHITECTURES[str(plan.config["model_type"])]
         if copied is None:
             copied = 4 * _linear_weights(plan.config) <= COPIED_AT_MOST
-        try:
-            self._forward = architecture(
-                plan.config,
-                weight,
-                dtype,
-                fused=batch_invariant,
-                copy=copied,
-                fixed_rows=FIXED_ROWS if batch_invariant else None,
-            )
-        except KeyError as error:
-            raise Unsupported(f"its weights have no {error.args[0]}") from error
+        fixed_rows = FIXED_ROWS if batch_invariant else None
+
+        def forward(linear: MakeLinear) -> Any:
+            try:
+                return architecture(plan.config, weight, dtype, linear, fused=batch_invariant)
+            except KeyError as error:
+                raise Unsupported(f"its weights have no {error.args[0]}") from error
+
         self._prefixes: OrderedDict[tuple[int, ...], list[Prefix]] = OrderedDict()
         self._computing = threading.Lock()
+        self._tokens = TOKENS if calibration is None else TOKENS_INT8
+        if calibration is None:
+            self._forward = forward(partial(Linear, dtype=dtype, copy=copied, fixed_rows=fixed_rows))
+        else:
+            ranges = Calibration()
+            self._forward = forward(ranges.observed)
+            self.vectors(calibration)
+            self._forward = forward(ranges.in_int8)
 
     @property
     def causal(self) -> bool:
@@ -142,7 +152,7 @@ class Engine:
         found = torch.empty(len(texts), self._forward.hidden_size)
         for front, chosen in self._by_prefix(texts, prefixes).items():
             cached = self._prefix(front) if front else None
-            for batch in batches([lengths[place] - len(front) for place in chosen]):
+            for batch in batches([lengths[place] - len(front) for place in chosen], tokens=self._tokens):
                 places = [chosen[one] for one in batch]
                 found[places] = self._batch(
                     [texts[place][len(front) :] for place in places], len(front), cached

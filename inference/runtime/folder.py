@@ -17,7 +17,14 @@ from codequarry.common.environment import has_fast_bf16
 from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.inference.encoder import Vectors
-from codequarry.inference.model_checks import check_files, check_vectors, read_object, weight_files
+from codequarry.inference.model_checks import (
+    calibration_texts,
+    check_files,
+    check_int8,
+    check_vectors,
+    read_object,
+    weight_files,
+)
 from codequarry.inference.runtime.engine import Engine, Plan, PoolingMode, Unsupported
 from codequarry.inference.runtime.tokens import FolderTokenizer
 from codequarry.inference.runtime.windows import ahead, common_start
@@ -42,6 +49,9 @@ class FolderModel:
     Arguments:
         folder: one that `release build` or `save` wrote.
         check: whether its golden vectors are computed and compared, as `load` does.
+        int8: whether to compute in 8-bit integers, see `Engine`.
+
+    bf16: whether it computes in bfloat16 under `torch.autocast`.
 
     Raises Unsupported for a folder that this does not read as sentence-transformers would, or that has no
     golden vectors to show that it does; UserError for one that is damaged.
@@ -50,7 +60,7 @@ class FolderModel:
     (1, 384)
     """
 
-    def __init__(self, folder: Path, *, check: bool = True) -> None:
+    def __init__(self, folder: Path, *, check: bool = True, int8: bool = False) -> None:
         check_files(folder)
         if check and not (folder / GOLDEN).is_file():
             raise Unsupported("it has no golden vectors")
@@ -70,12 +80,21 @@ class FolderModel:
         self._dtype = self._weights.dtype
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
+        self.int8, self.bf16 = False, True
         fast = torch.bfloat16 if has_fast_bf16("cpu") else torch.float32
-        self._engine(self._dtype if check else fast)
-        if unread := self._weights.unread():
-            raise Unsupported(f"its weights have {unread}, which is not known here")
+        if check or not int8:
+            self._engine(self._dtype if check else fast)
         if check:
             check_vectors(folder, self)
+        if int8:
+            calibration = self.tokenizer.ids(calibration_texts(folder))
+            engine = Engine(self._plan, self._weights, torch.float32, calibration=calibration)
+            self._engines = {torch.float32: engine}
+            self._dtype = torch.float32
+            self.int8, self.bf16 = True, False
+            check_int8(folder, self)
+        if unread := self._weights.unread():
+            raise Unsupported(f"its weights have {unread}, which is not known here")
 
     @property
     def prompt_family(self) -> PromptFamily:
@@ -136,7 +155,7 @@ class FolderModel:
         if not texts:
             return np.zeros((0, dims or self.get_embedding_dimension()), dtype=np.float32)
         engine = self._engine(
-            torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self._dtype
+            torch.get_autocast_dtype("cpu") if self.bf16 and torch.is_autocast_enabled("cpu") else self._dtype
         )
         shared = [self._prefix(prompt)] if prompt and engine.causal else []
         units = normalize_embeddings or dims is not None

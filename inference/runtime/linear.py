@@ -1,6 +1,7 @@
 """A linear layer with its weights as the processor reads them fastest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -17,16 +18,35 @@ COPIED_AT_MOST = 256 << 20
 FIXED_ROWS = 64
 
 
+@dataclass(frozen=True)
+class Affine:
+    """`x W₁ᵀ + b₁, x W₂ᵀ + b₂, …` side by side, what a linear layer computes.
+
+    name: in the model, of the first. weights: each `(out, in)`. biases: one for each; None for none.
+    activation: applied to the result; `gelu` is the exact one.
+
+    uneven: whether rows of the input differ so much in size that each needs a scale of its own in 8-bit
+    integers, as they do where no norm stands in front.
+    """
+
+    name: str
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor] | None = None
+    activation: Activation = "none"
+    uneven: bool = False
+
+
+MakeLinear = Callable[[Affine], Callable[[Tensor], Tensor]]
+
+
 class Linear:
-    """`x W₁ᵀ + b₁, x W₂ᵀ + b₂, …` side by side, as one product where the weights may be copied.
+    """An `Affine` as one product where its weights may be copied.
 
     Arguments:
-        weights: each `(out, in)`; they stand below each other in one matrix.
-        biases: one for each; None for none.
+        affine: what is computed.
         dtype: to compute in, float32 or bfloat16.
         copy: whether to hold merged weights of our own, in oneDNN's order. False keeps those given, which
             then must have `dtype`; bfloat16 copies always.
-        activation: applied to the result; `gelu` is the exact one.
         fixed_rows: rows of each product, the last filled up with zeros, so that a row's result does not
             depend on how many there are; None for all rows at once.
 
@@ -38,15 +58,14 @@ class Linear:
 
     def __init__(
         self,
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor] | None,
+        affine: Affine,
         dtype: torch.dtype,
         *,
         copy: bool = True,
-        activation: Activation = "none",
         fixed_rows: int | None = None,
     ) -> None:
-        self.activation = activation
+        weights, biases = affine.weights, affine.biases
+        self.activation = affine.activation
         self.fixed_rows = fixed_rows
         self._packed: Tensor | None = None
         if not copy and all(weight.dtype == dtype for weight in weights):

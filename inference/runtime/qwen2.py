@@ -1,6 +1,6 @@
 """The forward pass of Qwen2 decoders (arXiv 2407.10671) over packed texts, a shared prefix computed once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from codequarry.inference.runtime.attention import Group, Heads, Prefix, attend, attend_last
 from codequarry.inference.runtime.bert import Tensors
-from codequarry.inference.runtime.linear import Linear
+from codequarry.inference.runtime.linear import Affine, MakeLinear
 
 
 def unsupported(config: Mapping[str, Any]) -> str | None:
@@ -33,21 +33,22 @@ def unsupported(config: Mapping[str, Any]) -> str | None:
 
 
 class _Layer:
-    def __init__(
-        self, weight: Tensors, name: str, dtype: torch.dtype, last: bool, options: dict[str, Any]
-    ) -> None:
-        def linear(part: str, *names: str, bias: bool = False) -> Linear:
+    def __init__(self, weight: Tensors, name: str, last: bool, make: MakeLinear) -> None:
+        def linear(
+            part: str, *names: str, bias: bool = False, uneven: bool = False
+        ) -> Callable[[Tensor], Tensor]:
             whole = [f"{name}.{part}.{one}_proj" for one in names]
             biases = [weight(f"{one}.bias") for one in whole] if bias else None
-            return Linear([weight(f"{one}.weight") for one in whole], biases, dtype, **options)
+            weights = [weight(f"{one}.weight") for one in whole]
+            return make(Affine(whole[0], weights, biases, uneven=uneven))
 
         # Of the last layer, queries are computed for the last tokens alone.
         first, others = (("q",), ("k", "v")) if last else (("q", "k", "v"), ())
         self.q_or_qkv = linear("self_attn", *first, bias=True)
         self.kv = linear("self_attn", *others, bias=True) if others else None
-        self.out = linear("self_attn", "o")
+        self.out = linear("self_attn", "o", uneven=True)
         self.gate_up = linear("mlp", "gate", "up")
-        self.down = linear("mlp", "down")
+        self.down = linear("mlp", "down", uneven=True)
         self.norm = weight(f"{name}.input_layernorm.weight").float()
         self.mlp_norm = weight(f"{name}.post_attention_layernorm.weight").float()
 
@@ -65,9 +66,9 @@ class Qwen2:
         config: Mapping[str, Any],
         weight: Tensors,
         dtype: torch.dtype,
+        linear: MakeLinear,
         *,
         fused: bool = False,
-        **options: Any,
     ) -> None:
         del fused  # its attention always is
         self.hidden_size: int = config["hidden_size"]
@@ -85,7 +86,7 @@ class Qwen2:
         self.norm = weight("norm.weight").float()
         count = config["num_hidden_layers"]
         self.layers = [
-            _Layer(weight, f"layers.{number}", dtype, number == count - 1, options) for number in range(count)
+            _Layer(weight, f"layers.{number}", number == count - 1, linear) for number in range(count)
         ]
 
     def __call__(

@@ -188,7 +188,7 @@ def test_a_pickled_runtime_is_a_new_one(model: Any) -> None:
 
 def test_stock_switches_it_off_and_other_names_are_refused() -> None:
     assert load("mini", runtime="stock").runtime is None
-    with pytest.raises(UserError, match="pass packed or stock or onnx or openvino"):
+    with pytest.raises(UserError, match="pass packed or int8 or stock or onnx or openvino"):
         load("mini", runtime="tvm")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="needs runtime='packed'"):
         load("mini", runtime="stock", batch_invariant=True)
