@@ -11,7 +11,6 @@ What the results file of this processor holds of other models is kept.
 import argparse
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from codequarry.benchmarks.cold_start import FP32, LIGHT, STOCK, cold_starts
 from codequarry.benchmarks.inference_scaling import (
     DECODER,
     length_figure,
@@ -57,15 +57,9 @@ from codequarry.modules.embedder import CodeEmbedder
 from codequarry.search.refresh import chunk_file
 
 RESULTS = Path("benchmarks/results/speed")
-STOCK, FP32, BF16, SAME = (
-    "sentence-transformers",
-    "codequarry",
-    "codequarry, bf16",
-    "codequarry, batch-invariant",
-)
+BF16, SAME = "codequarry, bf16", "codequarry, batch-invariant"
 ENCODER, ENCODER_BF16 = "codequarry, as commands encode", "codequarry, as commands encode, bf16"
 INT8 = "codequarry, int8"
-LIGHT = "codequarry, as search opens it"
 STOCK_BF16 = "sentence-transformers, bf16"
 TASK = "nl2code"
 
@@ -196,44 +190,6 @@ def flops(config: Any, lengths: Sequence[int]) -> float:
     weights = hidden * hidden * (2 + 2 * keys / heads) + gated * hidden * inner
     layers = config.num_hidden_layers
     return float(sum(layers * (2 * length * weights + 4 * length**2 * hidden) for length in lengths))
-
-
-# A new process, from its start to its first vector: prints CPU seconds and peak bytes.
-_COLD = """
-import time
-import sys
-name, prompt, text = sys.argv[1:4]
-{body}
-from codequarry.common.environment import peak_memory
-print(time.process_time(), peak_memory())
-"""
-_STARTS = {
-    STOCK: "from sentence_transformers import SentenceTransformer\n"
-    "SentenceTransformer(name, device='cpu', local_files_only=True).encode([text], prompt=prompt)",
-    FP32: "from codequarry.inference.open import open_model\n"
-    "from codequarry.inference.encoder import Encoder\n"
-    "Encoder(open_model(name)).encode([text], prompt)",
-    LIGHT: "from codequarry.inference.open import open_light\n"
-    "from codequarry.inference.encoder import Encoder\n"
-    "Encoder(open_light(name)).encode([text], prompt)",
-}
-
-
-def cold_starts(folder: Path, prompt: str, text: str, rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds and peak bytes of a process that embeds one query, by how the model is opened."""
-    seen: dict[str, list[list[float]]] = {name: [] for name in _STARTS}
-    for _ in range(rounds):
-        for name, body in _STARTS.items():
-            words = [sys.executable, "-c", _COLD.format(body=body), str(folder), prompt, text]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)
-            seen[name].append([float(part) for part in done.stdout.split()[-2:]])
-    return {
-        name: {
-            "seconds": round(statistics.median(row[0] for row in rows), 3),
-            "peak_bytes": int(statistics.median(row[1] for row in rows)),
-        }
-        for name, rows in seen.items()
-    }
 
 
 def record(
@@ -380,7 +336,7 @@ def run(arguments: argparse.Namespace) -> None:
                 kept[short] = found
                 write_json(path, about | {"models": list(kept.values())})
         if short in kept:
-            kept[short]["cold"] = cold(name, queries[0], arguments.rounds)
+            kept[short]["cold"] = cold_starts(_folder(name), TASK, queries[0], min(3, arguments.rounds))
             write_json(path, about | {"models": list(kept.values())})
     print(speed_table(read_json(path)))
 
@@ -415,12 +371,6 @@ def measured(
         limits = roofs(model.config)
         for turn in measure(ways, documents, queries, prompts, rounds):
             yield record(Path(name).name, ways, lengths, model.config, limits, turn, len(queries))
-
-
-def cold(name: str, query: str, rounds: int) -> dict[str, dict[str, float]]:
-    """`cold_starts` of a model with its own prompt, at most three times each."""
-    prompt = read_json(_folder(name) / "config_sentence_transformers.json")["prompts"][f"{TASK}_query"]
-    return cold_starts(_folder(name), prompt, query, min(3, rounds))
 
 
 if __name__ == "__main__":
