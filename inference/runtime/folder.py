@@ -37,6 +37,7 @@ from codequarry.modules.text_checks import check_room_for_text, empty_texts, ref
 _TYPES = {"F32": torch.float32, "BF16": torch.bfloat16}
 _PREFIXES = {"bert": "bert.", "qwen2": "model."}
 _UNREAD = {"bert": {"pooler.dense.weight", "pooler.dense.bias"}, "qwen2": set[str]()}
+_PROMPTS = 64  # that are remembered
 _CHECKED = 256 << 20  # bytes of weights that are looked through for NaN; larger ones show it in their vectors
 
 
@@ -80,6 +81,7 @@ class FolderModel:
         self._dtype = self._weights.dtype
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
+        self._roomy: set[str] = set()
         self.int8, self.bf16 = False, True
         fast = torch.bfloat16 if has_fast_bf16("cpu") else torch.float32
         if check or not int8:
@@ -151,7 +153,7 @@ class FolderModel:
         if dims is not None:
             self.check_dims(dims)
         refuse_empty(texts, empty_texts(self, texts, prompt))
-        check_room_for_text(prompt, len(self.tokenizer.ids([prompt], cut=False)[0]), self.max_seq_length)
+        self._check_room(prompt)
         if not texts:
             return np.zeros((0, dims or self.get_embedding_dimension()), dtype=np.float32)
         engine = self._engine(
@@ -165,6 +167,14 @@ class FolderModel:
                 vectors = engine.vectors(ids, prefixes=shared, advance=bar.update)[:, :dims]
                 found[window] = (normalize(vectors, dim=-1) if units else vectors).numpy()
         return found
+
+    def _check_room(self, prompt: str) -> None:
+        """`check_room_for_text`, once a prompt: to tokenise it again takes 1% of a query."""
+        if prompt not in self._roomy:
+            check_room_for_text(prompt, len(self.tokenizer.ids([prompt], cut=False)[0]), self.max_seq_length)
+            if len(self._roomy) >= _PROMPTS:
+                self._roomy.clear()
+            self._roomy.add(prompt)
 
     def _prefix(self, prompt: str) -> tuple[int, ...]:
         if prompt not in self._prefixes:

@@ -30,6 +30,9 @@ class Scale:
     zero: int
 
 
+_ROW = Scale(1 / 127, _MIDDLE)  # of a row divided by its largest number
+
+
 def scale_of(low: float, high: float) -> Scale:
     """The scale for numbers from `low` to `high`, 0 among them, which stays exact.
 
@@ -120,11 +123,11 @@ class Int8Linear:
         return self._product(whole, self._scale, self._bias)
 
     def _by_row(self, x: Tensor) -> Tensor:
-        steps = torch.maximum(x.amax(dim=1, keepdim=True), -x.amin(dim=1, keepdim=True)) / 127
-        steps.clamp_(min=_TINY)
-        whole = _unsigned(torch.mul(x, 1 / steps).round_())
-        found = self._product(whole, Scale(1.0, _MIDDLE), None).mul_(steps)
-        return found if self._bias is None else found.add_(self._bias)
+        largest = torch.maximum(x.amax(dim=1, keepdim=True), x.amin(dim=1, keepdim=True).neg_())
+        largest.clamp_(min=_TINY)
+        whole = _unsigned(torch.mul(x, 127 / largest).round_())
+        found = self._product(whole, _ROW, None)
+        return found.mul_(largest) if self._bias is None else torch.addcmul(self._bias, found, largest)
 
     def _product(self, x: Tensor, scale: Scale, bias: Tensor | None) -> Tensor:
         operations: Any = torch.ops.onednn
