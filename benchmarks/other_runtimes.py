@@ -48,7 +48,7 @@ def other_runtimes(release: Path, tokenizer: Any, work: Path) -> Iterator[Conten
     folder, threads = work / "graphs", torch.get_num_threads()
     shutil.copytree(release, folder)
     export_onnx(folder, ["fp32", "int8"])
-    whole, small = ((folder / FOLDER / name).read_bytes() for name in (FILES["fp32"], FILES["int8"]))
+    whole, small = (folder / FOLDER / FILES[precision] for precision in ("fp32", "int8"))
     yield Contender("ONNX Runtime", partial(_embed, tokenizer, open_onnx(whole, threads)))
     yield Contender("ONNX Runtime, int8", partial(_embed, tokenizer, open_onnx(small, threads)))
     if find_spec("openvino") is None:

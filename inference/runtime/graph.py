@@ -130,8 +130,8 @@ class GraphRuntime:
             return self._runs[bf16]
 
 
-def open_onnx(graph: bytes, threads: int) -> Run:
-    """The graph in ONNX Runtime, on the processor."""
+def open_onnx(graph: bytes | Path, threads: int) -> Run:
+    """The graph in ONNX Runtime, on the processor; a file, where its weights lie beside it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -145,7 +145,7 @@ def open_onnx(graph: bytes, threads: int) -> Run:
     return run
 
 
-def open_openvino(graph: bytes, threads: int, *, bf16: bool) -> Run:
+def open_openvino(graph: bytes | Path, threads: int, *, bf16: bool) -> Run:
     """The graph in OpenVINO, on the processor, in float32 or bfloat16; one call at a time."""
     import openvino
 
