@@ -83,7 +83,9 @@ def load_model(name: str, device: str | None = None, runtime: "RuntimeName" = "p
 
     A model with a prompt family for our five tasks is a `CodeEmbedder`, any other a plain
     `SentenceTransformer`. `device` and `runtime` are as in `codequarry.load`; other models are computed by
-    sentence-transformers. Raises UserError for whatever cannot be loaded.
+    sentence-transformers. One in 8-bit integers is called so, as its vectors are others.
+
+    Raises UserError for whatever cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -91,8 +93,9 @@ def load_model(name: str, device: str | None = None, runtime: "RuntimeName" = "p
     from codequarry.inference.runtime.attached import PackedRuntime
     from codequarry.modules.embedder import CodeEmbedder
 
+    form = "-int8" if runtime == "int8" else ""
     if name in SHIPPED or name in ADAPTERS:
-        return benchmark_model(name, load(name, device=device, runtime=runtime))
+        return benchmark_model(f"{name}{form}", load(name, device=device, runtime=runtime))
     path = str(resolve_backbone(EMBEDDED_BASE)) if name in (BASELINE, EMBEDDED_BASE) else name
     folder = Path(path).expanduser()
     if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
@@ -117,11 +120,13 @@ def load_model(name: str, device: str | None = None, runtime: "RuntimeName" = "p
             model.runtime = PackedRuntime()
         elif runtime != "stock":
             model = load(path, device=device, runtime=runtime)
+    else:
+        form = ""
     if name in (BASELINE, EMBEDDED_BASE):
         label = BASELINE
     else:  # a folder of this machine is called by its own name alone
         label = folder.name if folder.is_absolute() else name.rstrip("/")
-    return benchmark_model(label, model)
+    return benchmark_model(f"{label}{form}", model)
 
 
 def benchmark_model(label: str, model: "SentenceTransformer") -> BenchmarkModel:

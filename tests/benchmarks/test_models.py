@@ -16,6 +16,7 @@ from codequarry.benchmarks.models import (
     place_of,
     variants_of,
 )
+from codequarry.common.environment import has_int8_products
 from codequarry.modules.build import build_model
 from codequarry.modules.tasks import CODE, TASKS
 
@@ -161,3 +162,9 @@ def test_only_the_wrong_prompts_that_were_asked_for_are_scored(prompted: Benchma
 def test_more_dimensions_than_there_are_is_a_sentence(minilm_model: BenchmarkModel, size: int) -> None:
     with pytest.raises(ValueError, match=f"vectors of 384 dimensions: they cannot be truncated to {size}"):
         variants_of(minilm_model, dims=[size], precisions=[], wrong_prompts=[])
+
+
+@pytest.mark.skipif(not has_int8_products(), reason="the processor has no VNNI or AMX")
+def test_a_model_in_8_bit_integers_is_called_so(minilm: Path) -> None:
+    assert load_model("mini", runtime="int8").label == "mini-int8"
+    assert load_model(str(minilm), runtime="int8").label == minilm.name, "sentence-transformers computes it"
