@@ -16,6 +16,7 @@ from pathlib import Path
 
 from codequarry.common.environment import TESTED_DEVICES, chosen_device
 from codequarry.common.errors import UserError, run_program
+from codequarry.data.mixture import part_of
 from codequarry.data.pair_columns import offer_columns
 from codequarry.modules.tasks import get_family
 from codequarry.recipes.read import offer_settings, read_recipe, recipe_for_base
@@ -112,7 +113,8 @@ def train(
     # -- model
     set_seed(recipe.seed)
     with ranks.main_process_first():
-        texts = (text for pair in mixture.pairs for text in (pair.query, pair.document))
+        drawn = (pair for pair in mixture.pairs if part_of(pair) in mixture.shares)
+        texts = (text for pair in drawn for text in (pair.query, pair.document))
         model = initial_model(recipe, recipe_file.parent / "backbones.lock.json", out, texts, device)
     mixture.pairs.clear()  # a million of them are 4 GB, and the data sets hold what trains
     base = float_copy(model) if recipe.average_with_base else None

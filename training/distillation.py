@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from sentence_transformers import SentenceTransformer
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from codequarry.common.environment import fast_autocast
@@ -16,7 +18,11 @@ from codequarry.common.files import atomic_path, cache_folder, read_json, text_s
 from codequarry.data.mixture import column_prompts
 from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
+from codequarry.modules.instruction_prefix import InstructionPrefix
+from codequarry.modules.packing import NAME as PACKED
+from codequarry.modules.packing import packed, position_offset, to_device, training_mode, use_packing
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
+from codequarry.training.token_cache import TokenCache
 
 Vectors = npt.NDArray[np.float32]
 
@@ -122,19 +128,57 @@ def vectors_of(name: str, texts: Mapping[str, Mapping[str, Iterable[str]]], devi
     for part, columns in texts.items():
         for column, prompt in column_prompts(prompts, part, list(columns)).items():
             by_prompt.setdefault(prompt, {}).update(dict.fromkeys(columns[column]))
-    folder = cache_folder("teachers") / teacher.fingerprint[:32]
-
-    def embed(texts: Sequence[str], prompt: str) -> Any:
-        with fast_autocast(device):
-            return teacher.encode(list(texts), prompt=prompt, normalize_embeddings=True)
-
     for prompt, wanted in by_prompt.items():
-        write_teacher_vectors(
-            folder, wanted, partial(embed, prompt=prompt), teacher.fingerprint, prompt=prompt
-        )
-    return TeacherVectors(folder, prompts)
+        stored_vectors(teacher, wanted, device, prompt=prompt)
+    return TeacherVectors(_cached(teacher), prompts)
 
 
+def stored_vectors(teacher: CodeEmbedder, texts: Iterable[str], device: str, *, prompt: str = "") -> Path:
+    """The folder of this machine's cache with the teacher's unit vectors of these texts behind `prompt`.
+
+    Those that it lacks are computed: without padding, where the teacher's architecture can be packed.
+    """
+    folder = _cached(teacher)
+    embed = partial(_embed, teacher, device, _packs(teacher), prompt)
+    write_teacher_vectors(folder, texts, embed, teacher.fingerprint, prompt=prompt)
+    return folder
+
+
+def _cached(teacher: CodeEmbedder) -> Path:
+    return cache_folder("teachers") / teacher.fingerprint[:32]
+
+
+def _packs(teacher: CodeEmbedder) -> bool:
+    first: Any = teacher[0]
+    if not isinstance(first, InstructionPrefix):
+        return False
+    return first.model.config._attn_implementation == PACKED or use_packing(teacher) is None
+
+
+def _embed(teacher: CodeEmbedder, device: str, packs: bool, prompt: str, texts: Sequence[str]) -> Vectors:
+    """Unit vectors of texts, `(texts, dim)`.
+
+    Of texts of up to 200 characters mini embeds 199 a second packed on one core with AVX-512, and 130 by
+    `encode` in batches of 32, 75 in batches of 256.
+    """
+    with fast_autocast(device):
+        if not packs:
+            return np.asarray(teacher.encode(list(texts), prompt=prompt, normalize_embeddings=True))
+        ids = TokenCache(teacher[0]).token_ids(texts, prompt)  # type: ignore[arg-type]
+        order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+        vectors, start = [], 0
+        with training_mode(teacher, False), torch.no_grad():
+            while start < len(order):
+                rows = [ids[row] for row in order[start:][: max(1, _TOKENS // len(ids[order[start]]))]]
+                features = to_device(packed(rows, position_offset(teacher)), teacher.device)
+                vectors.append(normalize(teacher(features)["sentence_embedding"].float()).cpu())
+                start += len(rows)
+    found: Vectors = np.empty((len(order), vectors[0].shape[1]), dtype=np.float32)
+    found[order] = torch.cat(vectors).numpy()
+    return found
+
+
+_TOKENS = 2048  # of a forward pass of a teacher, each text counted as long as its longest
 _PART = 4096  # texts in a file: a kill loses at most one
 _RECORD = "teacher.json"
 _HASH = 32  # bytes

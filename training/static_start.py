@@ -101,16 +101,15 @@ def _teachers_rows(
     not trained after it. The axes come largest first, as truncated rows need them. A part of a letter, and
     what the teacher reads no token in, begins as a row of zeros.
     """
-    from codequarry.common.environment import fast_autocast
     from codequarry.modules.backbone import resolve_backbone
     from codequarry.modules.embedder import CodeEmbedder
     from codequarry.modules.text_checks import empty_texts
+    from codequarry.training.distillation import TeacherVectors, stored_vectors
 
     teacher = CodeEmbedder(str(resolve_backbone(shape.start)), device=device)
 
     def centred(some: list[str]) -> Rows:
-        with fast_autocast(device):
-            vectors = teacher.encode(some, prompt="", batch_size=256, show_progress_bar=False)
+        vectors = TeacherVectors(stored_vectors(teacher, some, device)).of(some)
         return np.asarray(vectors - vectors.mean(axis=0))
 
     tokens = [tokenizer.decode([number]) for number in range(tokenizer.get_vocab_size())]

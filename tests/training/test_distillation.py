@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from sentence_transformers import SentenceTransformer
 
+import codequarry
 from codequarry.common.files import text_sha256
 from codequarry.modules.backbone import EMBEDDED_BASE
 from codequarry.modules.tasks import CODE
@@ -23,6 +24,7 @@ from codequarry.training import distillation
 from codequarry.training.distillation import (
     TeacherVectors,
     prompts_line,
+    stored_vectors,
     vectors_of,
     write_teacher_vectors,
 )
@@ -46,6 +48,22 @@ def test_vectors_of_a_teacher_without_prompts_are_those_of_the_bare_text(
     again = vectors_of(EMBEDDED_BASE, drawn(*TEXTS[:2]), "cpu").of(TEXTS[:2])
     assert np.array_equal(again, found[:2])
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.parquet")} == parts, "computed again"
+
+
+def test_texts_of_all_lengths_get_their_own_vectors_without_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEQUARRY_CACHE", str(tmp_path))
+    monkeypatch.setattr(distillation, "_TOKENS", 40)  # so that a text is alone, or with a few others
+    texts = [" ".join(["parse", "a", "date"] * count) for count in (1, 7, 3, 30, 2, 2, 5)]
+    teacher = codequarry.load("mini", device="cpu", runtime="stock")
+    expected = teacher.encode(texts, prompt="q: ")
+    folder = stored_vectors(teacher, texts, "cpu", prompt="q: ")
+    stored_vectors(teacher, [*texts, "one more"], "cpu", prompt="q: ")
+    assert teacher[0].model.config._attn_implementation == "packed"
+    found = TeacherVectors(folder).of(texts, "q: ")
+    assert (found * expected).sum(axis=1).min() > 0.9995, "bf16, where the processor has it, costs up to 4e-5"
+    assert len(TeacherVectors(folder)) == len({*texts}) + 1
 
 
 def test_a_teacher_that_is_nowhere_is_named() -> None:

@@ -1,6 +1,7 @@
 """What a static model is trained from, and its training from end to end."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,3 +163,21 @@ def test_a_run_leaves_a_static_model_that_learned_and_may_be_resumed(pairs: Path
     model = codequarry.load(str(tmp_path / "run"), device="cpu")
     numbers = StaticEncoder(tmp_path / "run").encode(["sort list 0"], "nl2code", "query")
     assert np.abs(model.encode_query(["sort list 0"], task="nl2code") - numbers).max() < 1e-6
+
+
+def test_what_is_never_drawn_has_no_part_in_the_start(pairs: Path, tmp_path: Path) -> None:
+    kept = [Pair("nl2code", f"xylophone {n}", f"def xylophone{n}(): ...", "kept", "c") for n in range(24)]
+    write_pairs(tmp_path / "data/kept.jsonl.gz", kept)
+    for file in pairs.glob("*.gz"):
+        shutil.copy(file, tmp_path / "data")
+    vocabularies = []
+    for weight in (0, 1):
+        settings = [
+            f"data={tmp_path / 'data'}", "batch_size=24", "max_steps=2", "validation=none",
+            f"source_weights={{kept = {weight}}}", "matryoshka_dims=[16, 8]", "backbone.static.start=",
+            "backbone.static.vocabulary=400",
+        ]  # fmt: skip
+        train(RECIPE, tmp_path / str(weight), settings=settings, logs=["none"], device="cpu")
+        vocabularies.append(StaticEncoder(tmp_path / str(weight))._tokenizer.get_vocab())
+    assert "xylophone" not in vocabularies[0]
+    assert "xylophone" in vocabularies[1]
