@@ -298,6 +298,20 @@ def test_the_pages_say_what_embedding_costs_as_it_was_measured() -> None:
     assert first["invariant"] in serving
 
 
+def test_the_pages_say_what_retrieval_loses_in_8_bit_integers() -> None:
+    rows = benchmark("evaluation sets of eval_and_humaneval").rows
+    said = " ".join(PAGES["docs/benchmarks.md"].split())
+    whole, small = (f"{100 * rows['mean', name]['ndcg@10']:.1f}" for name in ("mini", "mini-int8"))
+    assert f"mean nDCG@10 of {small} on ten sets, in float32 {whole}" in said
+    lost = {
+        name: rows[name, "mini"]["ndcg@10"] - row["ndcg@10"]
+        for (name, model), row in rows.items()
+        if model == "mini-int8"
+    }
+    worst = max(lost, key=lambda name: lost[name])
+    assert f"loses {100 * lost[worst]:.1f} on the worst, {worst}" in said
+
+
 def test_the_readme_says_what_the_stages_of_a_search_gain() -> None:
     stages = benchmark("evaluation sets of eval_and_humaneval").rows
     cascade, whole = (f"{100 * stages['mean', name]['ndcg@10']:.1f}" for name in ("cascade mini", "mini"))
