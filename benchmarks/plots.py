@@ -128,9 +128,10 @@ def _quality_against(
                 color=colour, marker=marker, markersize=8, elinewidth=1.4, capsize=3,
                 markeredgecolor=PAPER, markeredgewidth=0.8, zorder=3,
             )  # fmt: skip
+            left = any(_hides_name(other, point) for other in points)
             axes.annotate(
-                point.label, (point.speed, score), xytext=(9, 0), textcoords="offset points", color=INK,
-                va="center", zorder=4,
+                point.label, (point.speed, score), xytext=(-9 if left else 9, 0), textcoords="offset points",
+                color=INK, ha="right" if left else "left", va="center", zorder=4,
             )  # fmt: skip
         names: list[tuple[float, str, str]] = []
         if level is not None:
@@ -145,6 +146,11 @@ def _quality_against(
         _fit_scores(axes, ends + [score for score, _, _ in names])
         name_at_the_right(axes, names)
     return figure
+
+
+def _hides_name(other: Point, point: Point) -> bool:
+    """Whether the mark of `other` stands where the name of `point` would, to the right of its mark."""
+    return 1 < other.speed / point.speed < 3 and abs(other.score - point.score) < 0.015
 
 
 def _empty(title: str, subtitle: str) -> tuple["Figure", "Axes"]:

@@ -7,7 +7,7 @@ in those files are shown; what was not measured is called "not measured".
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,9 +181,9 @@ def _figures(benchmark: Benchmark) -> "list[tuple[str, Figure | None, str]]":
         record["model"]: point for record in records if (point := _point(record, benchmark)) is not None
     }
     points = list(measured.values())
-    machines = sorted({_machine(record) for record in records if record["model"] in measured})
+    machines = _machines(record for record in records if record["model"] in measured)
     by_dimension = quality_by_dimension(curves, over, line) if curves else None
-    by_speed = quality_against_speed(points, f"{over} · {' / '.join(machines)}", line) if points else None
+    by_speed = quality_against_speed(points, f"{over} · {machines}", line) if points else None
     no_dimension = f"Quality by dimension: {ABSENT}; `--dims 384,256,128,64` does."
     by_cost = [
         Point(row["model"], row["document_ms"], mean["ndcg@10"], mean["low"], mean["high"])
@@ -254,7 +254,7 @@ def _origins(benchmark: Benchmark) -> str:
     lines = []
     by_versions: dict[str, list[str]] = {}
     for name, record in benchmark.files.items():
-        lines.append(f"- [{name}]({name}): `{record['command']}`, {record['date']}, {_machine(record)}.")
+        lines.append(f"- [{name}]({name}): `{record['command']}`, {record['date']}, {_machines([record])}.")
         lines += [f"  - {note}" for note in record.get("notes", [])]
         versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
         by_versions.setdefault(versions, []).append(name)
@@ -264,11 +264,18 @@ def _origins(benchmark: Benchmark) -> str:
     return "\n".join(lines)
 
 
-def _machine(record: Record) -> str:
-    hardware = record["hardware"]
-    named = hardware.get("accelerator") or hardware["processor"]
-    compute = record.get("speed", {}).get("compute")
-    return f"{named}, {hardware['cores']} cores{f', {compute}' if compute else ''}"
+def _machines(records: Iterable[Record]) -> str:
+    """The machines of some files, each once, with the number formats that models computed in there."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        hardware = record["hardware"]
+        named = hardware.get("accelerator") or hardware["processor"]
+        formats = found.setdefault(f"{named}, {hardware['cores']} cores", set())
+        formats.update({record.get("speed", {}).get("compute")} - {None})
+    each = [
+        f"{name}, {' and '.join(sorted(formats))}" if formats else name for name, formats in found.items()
+    ]
+    return " / ".join(sorted(each))
 
 
 def _cells(rows: Sequence[Record | None], *, bold: bool = True) -> list[str]:
