@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from transformers import BertConfig, BertModel, Qwen2Config, Qwen2Model
 
 from codequarry.common.environment import has_int8_products
 from codequarry.common.errors import UserError
@@ -17,6 +18,7 @@ from codequarry.inference import model_checks
 from codequarry.inference.encoder import Encoder, arithmetic_of
 from codequarry.inference.load import load
 from codequarry.inference.open import open_model
+from codequarry.inference.runtime.engine import Engine, Plan
 from codequarry.inference.runtime.folder import FolderModel
 from codequarry.inference.runtime.int8 import Calibration, Int8Linear, Scale, scale_of
 from codequarry.inference.runtime.linear import Affine
@@ -26,6 +28,10 @@ from codequarry.modules.golden_vectors import GOLDEN
 
 computed = pytest.mark.skipif(not has_int8_products(), reason="the processor has no VNNI or AMX")
 
+SIZES: dict[str, Any] = {
+    "vocab_size": 100, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "max_position_embeddings": 128,
+}  # fmt: skip
 TEXTS = [
     "def parse(text: str) -> date:\n    return date.fromisoformat(text)",
     "how do I read a file line by line",
@@ -116,6 +122,32 @@ def test_vectors_are_near_those_of_float32(model: Any, mini: Any) -> None:
         assert (found * expected).sum(axis=1).min() > 0.99
     assert model.runtime.reason is None
     assert model.runtime.name == "int8"
+
+
+@computed
+@pytest.mark.parametrize(
+    ("model", "pooling"),
+    [
+        (lambda: BertModel(BertConfig(**SIZES)), "cls"),
+        (lambda: Qwen2Model(Qwen2Config(**SIZES, num_key_value_heads=2)), "lasttoken"),
+    ],
+    ids=["cls", "lasttoken"],
+)
+def test_other_architectures_and_prefixes_are_computed_too(model: Any, pooling: Any) -> None:
+    torch.manual_seed(0)
+    model = model().eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            weight.data.normal_(0, 0.1)
+    plan = Plan(model.config.to_dict(), pooling, True)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    draw = torch.Generator().manual_seed(1)
+    front = (7, 8, 9)
+    texts = [[*front, *torch.randint(3, 99, (length,), generator=draw).tolist()] for length in (1, 5, 30, 90)]
+    expected = Engine(plan, weights.__getitem__, torch.float32).vectors(texts)
+    engine = Engine(plan, weights.__getitem__, torch.float32, calibration=texts[:2])
+    for prefixes in ((), (front,)):
+        assert (engine.vectors(texts, prefixes=prefixes) * expected).sum(dim=1).min() > 0.99
 
 
 @computed
