@@ -250,7 +250,7 @@ class Served:
 
     name: as requests name it. prompts: by name. dims: trained dimensions, largest first.
     max_tokens: per text, prompt and special tokens included; None for no limit.
-    dtype: of its weights.
+    dtype: of its weights, or `int8`.
     """
 
     name: str
@@ -263,10 +263,11 @@ class Served:
 def served(model: "CodeEmbedder", name: str) -> Served:
     """The `Served` of a loaded model."""
     dims = model.matryoshka_dims or (model.get_embedding_dimension() or 0,)
+    weights = str(next(model.parameters()).dtype).removeprefix("torch.")
     return Served(
         name=name,
         prompts={name: prompt or "" for name, prompt in model.prompts.items()},
         dims=dims,
         max_tokens=model.max_seq_length,
-        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        dtype="int8" if arithmetic_of(model) == "int8" else weights,
     )

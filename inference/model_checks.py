@@ -283,12 +283,8 @@ def check_vectors(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
     """Raise UserError unless the first vectors of `model` are sound, and those of the golden vectors."""
     rows = _golden_rows(folder)
     texts = [text for text, _ in rows] or [f"{model.prompts['document']}{_TEXT}"]
-    whole = copy.copy(model)  # the folder may say that vectors are cut
-    whole.truncate_dim = None
-    vectors = np.asarray(
-        whole.encode(texts, prompt="", show_progress_bar=False, convert_to_numpy=True), dtype=np.float64
-    )
-    size = (model.matryoshka_dims or (whole.get_embedding_dimension(),))[0]
+    vectors = _whole_vectors(model, texts)
+    size = (model.matryoshka_dims or (_whole(model).get_embedding_dimension(),))[0]
     lengths = np.linalg.norm(vectors, axis=-1) if vectors.ndim == 2 else np.zeros(1)
     if vectors.shape != (len(texts), size) or not np.isfinite(vectors).all() or abs(lengths - 1).max() > 0.01:
         raise UserError(
@@ -323,6 +319,18 @@ def check_vectors(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
         )
 
 
+def _whole(model: "CodeEmbedder | FolderModel") -> Any:
+    """The model without the dimension that its folder may cut vectors to."""
+    found = copy.copy(model)
+    found.truncate_dim = None
+    return found
+
+
+def _whole_vectors(model: "CodeEmbedder | FolderModel", texts: list[str]) -> Any:
+    found = _whole(model).encode(texts, prompt="", show_progress_bar=False, convert_to_numpy=True)
+    return np.asarray(found, dtype=np.float64)
+
+
 def _is_rounded(folder: Path, dtype: Any) -> bool:
     """Whether the weights were stored again in another type than `dtype`, that of the golden vectors."""
     files = weight_files(folder)
@@ -346,9 +354,11 @@ def calibration_texts(folder: Path) -> list[str]:
 
 def check_int8(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
     """Raise UserError where vectors in 8-bit integers are far from the golden ones."""
-    texts, expected = zip(*_golden_rows(folder, short_rows), strict=True)
-    vectors = np.asarray(model.encode(list(texts), prompt="", show_progress_bar=False), dtype=np.float64)
-    near = (np.array(expected) * vectors).sum(axis=1).min()
+    rows = _golden_rows(folder, short_rows)
+    vectors = _whole_vectors(model, [text for text, _ in rows])
+    if {len(vector) for _, vector in rows} != {vectors.shape[1]}:
+        raise UserError(f"{folder}/{GOLDEN} has vectors of another size than the model. {_AGAIN}.")
+    near = (np.array([vector for _, vector in rows]) * vectors).sum(axis=1).min()
     if not near >= _INT8_COSINE:
         raise UserError(
             f"{folder} does not bear 8-bit integers: the cosine of a vector to its golden one is {near:.3f}, "

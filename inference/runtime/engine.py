@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -100,6 +101,7 @@ class Engine:
 
         self._prefixes: OrderedDict[tuple[int, ...], list[Prefix]] = OrderedDict()
         self._computing = threading.Lock()
+        self._int8 = calibration is not None
         self._tokens = TOKENS if calibration is None else TOKENS_INT8
         if calibration is None:
             self._forward = forward(partial(Linear, dtype=dtype, copy=copied, fixed_rows=fixed_rows))
@@ -143,6 +145,16 @@ class Engine:
                 f"a text has {max(lengths)} tokens, and the model has positions for {limit}: lower its "
                 "max_seq_length."
             )
+        with torch.autocast("cpu", enabled=False) if self._int8 else nullcontext():
+            return self._vectors(texts, lengths, prefixes, advance)
+
+    def _vectors(
+        self,
+        texts: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        prefixes: Iterable[tuple[int, ...]],
+        advance: Callable[[int], object] | None,
+    ) -> Tensor:
         if len(texts) == 1:
             (front,) = self._by_prefix(texts, prefixes)
             found = self._batch([texts[0][len(front) :]], len(front), self._prefix(front) if front else None)

@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel, Qwen2Config, Qwen2Model
 
 from codequarry.common.environment import has_int8_products
 from codequarry.common.errors import UserError
+from codequarry.common.files import read_json, write_json
 from codequarry.inference import model_checks
 from codequarry.inference.encoder import Encoder, arithmetic_of
 from codequarry.inference.load import load
@@ -176,6 +177,32 @@ def test_vectors_in_integers_are_kept_apart_from_others(model: Any, mini: Any, t
     for one in (model, mini):
         StoredVectors(one, tmp_path, label="mini", fingerprint="same", progress=False).embed(["x = 1"], "")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@computed
+def test_autocast_changes_nothing(model: Any) -> None:
+    expected = model.encode_document(TEXTS, task="qa")
+    fresh = copy.deepcopy(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for one in (model, fresh):
+            assert np.array_equal(one.encode_document(TEXTS, task="qa"), expected)
+
+
+@computed
+def test_golden_vectors_of_another_size_and_truncated_models(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(MINI_FOLDER, folder)
+    (folder / "manifest.json").unlink()
+    settings = read_json(folder / "config_sentence_transformers.json")
+    write_json(folder / "config_sentence_transformers.json", settings | {"truncate_dim": 128})
+    golden = read_json(folder / GOLDEN)
+    golden.pop("sha256", None)
+    write_json(folder / GOLDEN, golden)
+    assert load(str(folder), runtime="int8").encode("x = 1", prompt="").shape == (128,)
+    golden["rows"][0]["vector"].pop()
+    write_json(folder / GOLDEN, golden)
+    with pytest.raises(UserError, match="vectors of another size"):
+        load(str(folder), runtime="int8")
 
 
 @computed
