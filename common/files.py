@@ -288,6 +288,15 @@ def in_one_step(out: Path, *, replace: bool, mark: str) -> Iterator[Path]:
         shutil.rmtree(old)
 
 
+def share_weights(folder: Path) -> None:
+    """Let whoever may enter `folder` read its `*.safetensors`, as its other files.
+
+    safetensors (0.8) writes them for their owner alone; a server often runs as another user.
+    """
+    for file in folder.glob("*.safetensors"):
+        file.chmod(folder.stat().st_mode & 0o666)
+
+
 def refuse_existing(out: Path, *, replace: bool, mark: str) -> None:
     """Raise UserError when `out` exists, unless `replace`, or has no file `mark`, as a release has."""
     if not out.exists():

@@ -29,7 +29,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import read_json, write_json
+from codequarry.common.files import read_json, share_weights, write_json
 from codequarry.modules.attention import Attention
 from codequarry.modules.identity import check_dim, digest, tokenizer_state
 from codequarry.modules.instruction_prefix import InstructionPrefix
@@ -249,6 +249,7 @@ class CodeEmbedder(SentenceTransformer):
             complete_folder(Path(path), static)
         elif (Path(path) / "config.json").is_file():  # a model with an adapter saves the adapter only
             add_legacy_fields(Path(path) / "config.json")
+        share_weights(Path(path))
         write_golden_sample(Path(path), self)
 
     def _create_model_card(self, path: str, *_: Any, **__: Any) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import in_one_step, read_json, write_json, write_text
+from codequarry.common.files import in_one_step, read_json, share_weights, write_json, write_text
 from codequarry.model_card.render import render, render_adapter
 from codequarry.modules.adapter_folder import load_adapter_folder, read_base
 from codequarry.modules.backbone import gguf_backbone
@@ -143,6 +143,7 @@ def pack_adapter(
             weights,
             metadata={"format": "pt"},
         )
+        share_weights(building)
         base = read_base(building)
         gguf = gguf_backbone(base.backbone) if with_modules else None
         if with_modules:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import read_json, write_json, write_text
+from codequarry.common.files import read_json, share_weights, write_json, write_text
 from codequarry.modules.static_files import CONFIG, ROWS, STATIC, TOKENS, read_static_files
 from codequarry.modules.static_files import WEIGHTS as ROWS_FILE
 from codequarry.release.module_list import STATIC_PLAIN, module_rows, places
@@ -54,7 +54,7 @@ def write_static_layout(run: "RunFolder", out: Path) -> None:
             f"{run.folder} has numbers past 65,504, where float16 ends: train it with a lower rate."
         )
     save_file({ROWS: rows}, out / ROWS_FILE, metadata={"format": "pt"})
-    (out / ROWS_FILE).chmod(0o644)  # safetensors makes it readable for its owner only
+    share_weights(out)
     write_json(out / CONFIG, dict(sorted((run.config | {"dtype": "float16"}).items())))
     text = json.dumps(read_json(run.folder / TOKENS), ensure_ascii=False, separators=(",", ":"))
     write_text(out / TOKENS, text + "\n")

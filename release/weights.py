@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import read_json, write_json
+from codequarry.common.files import read_json, share_weights, write_json
 
 Dtype = Literal["fp32", "bf16", "fp16"]  # the last for static models alone
 TORCH_NAMES: dict[Dtype, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -99,10 +99,9 @@ def write_weights(
                         tensor = weights.get_tensor(name)
                         tensors[name] = tensor.to(target) if tensor.is_floating_point() else tensor.clone()
         save_file(tensors, folder / file, metadata={"format": "pt"})
-        # safetensors makes it readable for its owner only; a server often runs as another user
-        (folder / file).chmod(0o644)
     if len(split.filename_to_tensors) > 1:
         write_json(folder / _INDEX, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+    share_weights(folder)
     return [folder / file for file in split.filename_to_tensors]
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from codequarry.common.errors import UserError
-from codequarry.common.files import read_json, write_json
+from codequarry.common.files import read_json, share_weights, write_json
 from codequarry.modules.adapter_folder import file_of, read_base
 from codequarry.modules.backbone import ADAPTERS
 from codequarry.modules.embedder import CodeEmbedder
@@ -190,6 +190,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in _weights(backbone).items()}
     save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    share_weights(folder)
     config = backbone.peft_config["default"].to_dict() | {"revision": revision, "inference_mode": True}
     config["base_model_name_or_path"] = base or backbone.name_or_path
     # peft keeps the targets as a set, whose order changes from one process to the next.

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from codequarry.common.files import (
     cache_folder,
     read_json,
     read_regular,
+    share_weights,
     temporary_folder,
     temporary_path,
     text_ids,
@@ -134,3 +136,12 @@ def test_the_temporary_folder_of_a_killed_process_is_removed_by_the_next(
     with temporary_folder("mine") as mine, temporary_folder("mine") as another:
         assert {mine, another} == {*tmp_path.iterdir()}
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o755, 0o644), (0o750, 0o640), (0o700, 0o600)])
+def test_weights_are_read_by_whoever_enters_their_folder(tmp_path: Path, mode: int, expected: int) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_file({"row": np.zeros(2)}, weights)
+    tmp_path.chmod(mode)
+    share_weights(tmp_path)
+    assert weights.stat().st_mode & 0o777 == expected

@@ -56,6 +56,14 @@ def run(small_decoder: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def test_weights_may_be_read_by_whoever_may_enter_their_folder(run: Path, tmp_path: Path) -> None:
+    main(["release", "adapter", str(run), "--out", str(tmp_path / "adapter")])
+    files = [*run.rglob("*.safetensors"), *(tmp_path / "adapter").glob("*.safetensors")]
+    assert len(files) == 3
+    for file in files:
+        assert file.stat().st_mode & 0o777 == file.parent.stat().st_mode & 0o666
+
+
 def test_it_loads_and_its_golden_vectors_are_what_it_answers(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     main(["release", "adapter", str(run), "--out", str(out)])
