@@ -17,7 +17,7 @@ from codequarry.common.errors import UserError
 from codequarry.inference.runtime import bert, qwen2
 from codequarry.inference.runtime.attention import Group, Prefix, groups_of
 from codequarry.inference.runtime.batches import TOKENS, TOKENS_INT8, batches
-from codequarry.inference.runtime.int8 import Calibration
+from codequarry.inference.runtime.int8 import Calibration, is_supported
 from codequarry.inference.runtime.linear import COPIED_AT_MOST, FIXED_ROWS, Linear, MakeLinear
 
 PoolingMode = Literal["mean", "lasttoken", "cls"]
@@ -72,7 +72,7 @@ class Engine:
         calibration: token ids of texts by which linear layers are put into 8-bit integers (`int8.py`), the
             rest in float32; None for all in `dtype`.
 
-    Raises Unsupported for weights that are missing.
+    Raises Unsupported for weights that are missing, and without operations for 8-bit integers.
 
     >>> Engine(plan, tensors.__getitem__, torch.float32).vectors([[101, 2023, 102]])
     """
@@ -106,6 +106,8 @@ class Engine:
         if calibration is None:
             self._forward = forward(partial(Linear, dtype=dtype, copy=copied, fixed_rows=fixed_rows))
         else:
+            if not is_supported():
+                raise Unsupported(f"torch {torch.__version__} has no products of 8-bit integers here")
             ranges = Calibration()
             self._forward = forward(ranges.observed)
             self.vectors(calibration)

@@ -138,6 +138,15 @@ class Int8Linear:
         return found
 
 
+def is_supported() -> bool:
+    """Whether this torch has the operations, as `Int8Linear` calls them."""
+    try:
+        found = Int8Linear(Affine("one", [torch.ones(4, 4)]))(torch.ones(1, 4))
+    except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+        return False
+    return bool((found - 4).abs().max() < 0.1)
+
+
 def _rounded(weight: Tensor, divisor: Tensor | None) -> tuple[Tensor, Tensor]:
     """A matrix in 8 bits, and the step of each row."""
     whole = weight.float() if divisor is None else weight * divisor

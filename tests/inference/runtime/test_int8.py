@@ -239,6 +239,14 @@ def test_a_model_without_golden_vectors_or_a_transformer_is_refused(tmp_path: Pa
         load("pico", runtime="int8")
 
 
+@computed
+@pytest.mark.parametrize("reader", [load, open_model])
+def test_a_torch_without_the_operations_is_refused(reader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Int8Linear, "_product", lambda *_: torch.ops.onednn.no_such_operation)
+    with pytest.raises(UserError, match=r"does not compute this model: torch \S+ has no products"):
+        reader("mini", runtime="int8")
+
+
 @pytest.mark.parametrize("reader", [load, open_model])
 def test_another_processor_is_refused(reader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_checks, "has_int8_products", lambda: False)
