@@ -33,6 +33,12 @@ def given(*words: object) -> argparse.Namespace:
     return parser.parse_args([str(word) for word in words])
 
 
+@pytest.fixture(autouse=True)
+def hub_of_this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package has no tests beside it."""
+    monkeypatch.setattr(releasing, "_HUB", Path(__file__).parents[1] / "local_hub" / "server.py")
+
+
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, small_decoder: Path) -> Path:
     """An untrained run of a recipe of its own: no definition has its name."""

@@ -87,4 +87,4 @@ def test_each_base_is_a_shipped_model_that_its_recipe_trains(base: module.Base) 
     assert base.name in SHIPPED
     assert read_recipe(recipe_path(base.recipe)).backbone.name == base.name
     target = base.command.removeprefix("make ")
-    assert target in (Path(module.__file__).parents[1] / "Makefile").read_text("utf-8")
+    assert target in (Path(__file__).parents[2] / "Makefile").read_text("utf-8")

@@ -164,7 +164,7 @@ def test_with_its_modules_sentence_transformers_and_peft_read_it_on_the_gguf_fil
 
     main(["release", "adapter", str(run), "--out", str(out), "--with-modules"])
     assert f'gguf = {{"gguf_file": "{row.file}"}}' in (out / "README.md").read_text()
-    page = (Path(codequarry.__file__).parent / "docs/release.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/release.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.+?)^```$", page, re.M | re.S)
     for written, here in ((GGUF_BACKBONES[0].file, row.file), ("releases/0.5b-lora", str(out))):
         assert written in block
