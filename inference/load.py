@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from codequarry.common.errors import MissingPackageError, UserError, did_you_mean
 from codequarry.inference.merged_adapter import merged_folder
 from codequarry.inference.model_checks import (
-    calibration_texts,
+    calibration_rows,
     check_dims,
     check_files,
     check_int8,
@@ -80,9 +80,10 @@ def load(
         model.runtime = PackedRuntime(batch_invariant=batch_invariant)
     elif runtime == "int8":
         folder = _model_folder(name_or_path, revision)
-        packed = PackedRuntime(batch_invariant=batch_invariant, calibration=calibration_texts(folder))
+        rows = calibration_rows(folder)
+        packed = PackedRuntime(batch_invariant=batch_invariant, calibration=[text for text, _ in rows])
         model.runtime = packed
-        check_int8(folder, model)
+        check_int8(folder, model, rows)
         if packed.reason is not None:
             raise UserError(f"runtime='int8' does not compute this model: {packed.reason}.")
     elif runtime != "stock":

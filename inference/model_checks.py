@@ -7,7 +7,7 @@ word. So `load` checks the files before, and weights and first vectors after: 0.
 import copy
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -337,8 +337,8 @@ def _is_rounded(folder: Path, dtype: Any) -> bool:
     return dtype is not None and {_TYPES.get(kind) for _, kind in stored_shapes(files).values()} != {dtype}
 
 
-def calibration_texts(folder: Path) -> list[str]:
-    """The golden texts by which a model is put into 8-bit integers.
+def calibration_rows(folder: Path) -> list[tuple[str, list[float]]]:
+    """The golden texts by which a model is put into 8-bit integers, with their vectors.
 
     Raises UserError for a folder without golden vectors, and where the processor is not made for it.
     """
@@ -349,12 +349,13 @@ def calibration_texts(folder: Path) -> list[str]:
         )
     if not (rows := _golden_rows(folder, short_rows)):
         raise UserError(f"runtime='int8' is set up by golden vectors, and {folder} has no {GOLDEN}.")
-    return [text for text, _ in rows]
+    return rows
 
 
-def check_int8(folder: Path, model: "CodeEmbedder | FolderModel") -> None:
-    """Raise UserError where vectors in 8-bit integers are far from the golden ones."""
-    rows = _golden_rows(folder, short_rows)
+def check_int8(
+    folder: Path, model: "CodeEmbedder | FolderModel", rows: Sequence[tuple[str, list[float]]]
+) -> None:
+    """Raise UserError where vectors in 8-bit integers are far from the golden ones of `rows`."""
     vectors = _whole_vectors(model, [text for text, _ in rows])
     if {len(vector) for _, vector in rows} != {vectors.shape[1]}:
         raise UserError(f"{folder}/{GOLDEN} has vectors of another size than the model. {_AGAIN}.")

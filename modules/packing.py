@@ -268,7 +268,7 @@ def use_packing(model: CodeEmbedder) -> str | None:
     before = transformer.model.config._attn_implementation
     rows = _trial_texts(model)
     with _float32(model):
-        expected = _vectors(model, padded(rows))
+        expected = embedded(model, padded(rows))
     try:
         transformer.model.set_attn_implementation(NAME)
     except (ValueError, AttributeError) as error:
@@ -279,7 +279,7 @@ def use_packing(model: CodeEmbedder) -> str | None:
 
     def difference() -> float:
         with _float32(model):
-            found = _vectors(model, packed(rows, position_offset(model)))
+            found = embedded(model, packed(rows, position_offset(model)))
         return float((found - expected).abs().max())
 
     def left_as_it_was(why: str) -> str:
@@ -353,8 +353,8 @@ def _trial_texts(model: CodeEmbedder) -> list[list[int]]:
     ]
 
 
-def _vectors(model: CodeEmbedder, features: dict[str, Any]) -> Tensor:
-    """`(texts, dim)` in float32, without gradient."""
+def embedded(model: CodeEmbedder, features: dict[str, Any]) -> Tensor:
+    """The vectors of `packed` or `padded` texts, `(texts, dim)` in float32, without gradient."""
     with training_mode(model, False), torch.no_grad():
         vectors: Tensor = model(to_device(features, model.device))["sentence_embedding"].float()
     return vectors

@@ -20,7 +20,7 @@ from codequarry.modules.backbone import resolve_backbone
 from codequarry.modules.embedder import CodeEmbedder
 from codequarry.modules.instruction_prefix import InstructionPrefix
 from codequarry.modules.packing import NAME as PACKED
-from codequarry.modules.packing import packed, position_offset, to_device, training_mode, use_packing
+from codequarry.modules.packing import embedded, packed, position_offset, use_packing
 from codequarry.modules.tasks import SIDES, TASKS, prompt_name
 from codequarry.training.token_cache import TokenCache
 
@@ -167,12 +167,11 @@ def _embed(teacher: CodeEmbedder, device: str, packs: bool, prompt: str, texts: 
         ids = TokenCache(teacher[0]).token_ids(texts, prompt)  # type: ignore[arg-type]
         order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
         vectors, start = [], 0
-        with training_mode(teacher, False), torch.no_grad():
-            while start < len(order):
-                rows = [ids[row] for row in order[start:][: max(1, _TOKENS // len(ids[order[start]]))]]
-                features = to_device(packed(rows, position_offset(teacher)), teacher.device)
-                vectors.append(normalize(teacher(features)["sentence_embedding"].float()).cpu())
-                start += len(rows)
+        while start < len(order):
+            count = max(1, _TOKENS // len(ids[order[start]]))
+            rows = [ids[row] for row in order[start : start + count]]
+            vectors.append(normalize(embedded(teacher, packed(rows, position_offset(teacher)))).cpu())
+            start += len(rows)
     found: Vectors = np.empty((len(order), vectors[0].shape[1]), dtype=np.float32)
     found[order] = torch.cat(vectors).numpy()
     return found

@@ -39,24 +39,33 @@ class PackedRuntime:
     does not compute goes the stock way: `reason` then says why, as the end of a sentence; None after a call
     that the engine answered.
 
-    name: as `load` has it. int8: whether it computes in 8-bit integers. bf16: whether in bfloat16 under
-    `torch.autocast`.
-
     Copies and pickles of it are new ones: an engine is built at the first call.
     """
 
     def __init__(self, *, batch_invariant: bool = False, calibration: Sequence[str] = ()) -> None:
         self.batch_invariant = batch_invariant
         self.calibration = list(calibration)
-        self.int8 = bool(calibration)
-        self.bf16 = not self.int8
-        self.name = "int8" if self.int8 else "packed"
         self.reason: str | None = None
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
         self._prompts: dict[str, tuple[Any, set[int | None]]] = {}
         self._seen: Snapshot | None = None
         self._building = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """As `load` has it."""
+        return "int8" if self.int8 else "packed"
+
+    @property
+    def int8(self) -> bool:
+        """Whether it computes in 8-bit integers."""
+        return bool(self.calibration)
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it computes in bfloat16 under `torch.autocast`."""
+        return not self.int8
 
     def __deepcopy__(self, memo: Any) -> "PackedRuntime":
         return _new(self.batch_invariant, self.calibration)

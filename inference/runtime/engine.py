@@ -102,7 +102,6 @@ class Engine:
         self._prefixes: OrderedDict[tuple[int, ...], list[Prefix]] = OrderedDict()
         self._computing = threading.Lock()
         self._int8 = calibration is not None
-        self._tokens = TOKENS if calibration is None else TOKENS_INT8
         if calibration is None:
             self._forward = forward(partial(Linear, dtype=dtype, copy=copied, fixed_rows=fixed_rows))
         else:
@@ -164,9 +163,10 @@ class Engine:
                 advance(1)
             return found
         found = torch.empty(len(texts), self._forward.hidden_size)
+        tokens = TOKENS_INT8 if self._int8 else TOKENS
         for front, chosen in self._by_prefix(texts, prefixes).items():
             cached = self._prefix(front) if front else None
-            for batch in batches([lengths[place] - len(front) for place in chosen], tokens=self._tokens):
+            for batch in batches([lengths[place] - len(front) for place in chosen], tokens=tokens):
                 places = [chosen[one] for one in batch]
                 found[places] = self._batch(
                     [texts[place][len(front) :] for place in places], len(front), cached

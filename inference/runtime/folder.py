@@ -18,7 +18,7 @@ from codequarry.common.errors import UserError
 from codequarry.common.files import read_json
 from codequarry.inference.encoder import Vectors
 from codequarry.inference.model_checks import (
-    calibration_texts,
+    calibration_rows,
     check_files,
     check_int8,
     check_vectors,
@@ -52,8 +52,6 @@ class FolderModel:
         check: whether its golden vectors are computed and compared, as `load` does.
         int8: whether to compute in 8-bit integers, see `Engine`.
 
-    bf16: whether it computes in bfloat16 under `torch.autocast`.
-
     Raises Unsupported for a folder that this does not read as sentence-transformers would, or that has no
     golden vectors to show that it does; UserError for one that is damaged.
 
@@ -82,19 +80,20 @@ class FolderModel:
         self._engines: dict[torch.dtype, Engine] = {}
         self._prefixes: dict[str, tuple[int, ...]] = {}
         self._roomy: set[str] = set()
-        self.int8, self.bf16 = False, True
+        self.int8 = False
         fast = torch.bfloat16 if has_fast_bf16("cpu") else torch.float32
         if check or not int8:
             self._engine(self._dtype if check else fast)
         if check:
             check_vectors(folder, self)
         if int8:
-            calibration = self.tokenizer.ids(calibration_texts(folder))
+            rows = calibration_rows(folder)
+            calibration = self.tokenizer.ids([text for text, _ in rows])
             engine = Engine(self._plan, self._weights, torch.float32, calibration=calibration)
             self._engines = {torch.float32: engine}
             self._dtype = torch.float32
-            self.int8, self.bf16 = True, False
-            check_int8(folder, self)
+            self.int8 = True
+            check_int8(folder, self, rows)
         if unread := self._weights.unread():
             raise Unsupported(f"its weights have {unread}, which is not known here")
 
@@ -116,6 +115,11 @@ class FolderModel:
     def check_dims(self, dims: object) -> None:
         """Raise UserError unless vectors of this model may be truncated to `dims` dimensions."""
         check_dim(dims, self.matryoshka_dims or (self._config["hidden_size"],))
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it computes in bfloat16 under `torch.autocast`."""
+        return not self.int8
 
     def parameters(self) -> Iterator[Tensor]:
         """One tensor of the type that the weights have in memory."""

@@ -190,10 +190,10 @@ def test_weights_in_bfloat16_whose_rounding_is_large_still_pack(small_decoder: P
                 weights *= 64
     model[0].model.to(torch.bfloat16)
     rows = packing._trial_texts(model)
-    before = packing._vectors(model, padded(rows))
+    before = packing.embedded(model, padded(rows))
     assert use_packing(model) is None
     assert {weights.dtype for weights in model.parameters()} == {torch.bfloat16}
-    assert (packing._vectors(model, packed(rows)) - before).abs().max() > 1e-3
+    assert (packing.embedded(model, packed(rows)) - before).abs().max() > 1e-3
 
 
 def test_an_architecture_that_would_compute_something_else_is_left_as_it_was(
