@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from codequarry.benchmarks import report
 from codequarry.benchmarks.report import verified_table, write_report
 from codequarry.benchmarks.results import Row, write_results
 from codequarry.data.catalog.registry import EVAL_SOURCES
@@ -214,3 +215,12 @@ def test_a_runtime_is_a_line_and_a_release_a_column():
         "| transformers 5.23.0 | float32 | 0.9999994, 2.9e-07 | 1.0000000, 1.8e-07 |",
         "| llama-cpp-python 0.3.36 | f16 | - | 0.9999997, 3.3e-04 |",
     ]
+
+
+def test_a_machine_is_named_once_with_the_formats_that_were_computed_in_there() -> None:
+    def record(processor: str, compute: str) -> dict[str, Any]:
+        return {"hardware": {"processor": processor, "cores": 2}, "speed": {"compute": compute}}
+
+    both = [record("Xeon", "int8"), record("Xeon", "fp32"), record("EPYC", "bf16")]
+    assert report._machines(both) == "EPYC, 2 cores, bf16 / Xeon, 2 cores, fp32 and int8"
+    assert report._machines([{"hardware": {"processor": "Xeon", "cores": 2}}]) == "Xeon, 2 cores"
